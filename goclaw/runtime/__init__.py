@@ -1,0 +1,1 @@
+"""The actor kernel: mailboxes, supervisors, registry, clock. Knows nothing of the product."""

@@ -1,0 +1,26 @@
+"""Time, as actors see it. Under a mock clock whole days pass in milliseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import trio
+
+
+class Clock:
+    """Monotonic seconds from trio, and a wall clock that moves with them."""
+
+    def __init__(self) -> None:
+        self._started_at = datetime.now(UTC)
+        self._zero = trio.current_time()
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return self.at(trio.current_time())
+
+    def at(self, monotonic: float) -> datetime:
+        """The wall time of a monotonic instant."""
+        return self._started_at + timedelta(seconds=monotonic - self._zero)

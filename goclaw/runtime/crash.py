@@ -1,0 +1,102 @@
+"""What is remembered of a crash, and of messages nobody received. Contract: supervision.md §7, §16."""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+import traceback
+from collections import Counter, deque
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from goclaw.runtime.message import Envelope
+
+MESSAGE = 2_000  # characters kept of an exception's text
+FRAMES = 40  # innermost ones
+TRACEBACK = 20_000  # characters, the innermost frames being last
+CRASHES = 500  # newest kept per node
+LETTERS = 1_000
+NOT_OURS = (str(Path(__file__).parent), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+
+
+class Crash(Struct, frozen=True, kw_only=True):
+    at: datetime
+    path: str
+    incarnation: int
+    type: str
+    message: str
+    fingerprint: str  # 16 hex: equal for the same exception type raised in the same place
+    in_hand: str  # type of the message that was handled, "" outside a handler
+    queued: int
+    lived: float  # seconds since the incarnation started
+    traceback: str
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    seq: int
+    at: datetime
+    to: str
+    sender: str
+    type: str
+    reason: str
+
+
+def fingerprint(error: BaseException) -> str:
+    """16 hex of SHA-256 over the exception's type and its innermost three frames of the product.
+
+    The same while the exception travels outward: frames of libraries and of the runtime do not count.
+    """
+    code = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [c for c in code if not c.co_filename.startswith(NOT_OURS)]
+    where = "|".join(f"{c.co_filename}:{c.co_qualname}" for c in own[-3:] or code[-1:])
+    return hashlib.sha256(f"{type(error).__qualname__}|{where}".encode()).hexdigest()[:16]
+
+
+def crash_of(
+    error: Exception, *, at: datetime, path: str, incarnation: int, in_hand: str, queued: int, lived: float
+) -> Crash:
+    """What is kept of `error`, cut to size."""
+    trouble = traceback.TracebackException.from_exception(error, limit=-FRAMES)  # survives a broken __str__
+    return Crash(
+        at=at,
+        path=path,
+        incarnation=incarnation,
+        type=type(error).__name__,
+        message=str(trouble)[:MESSAGE],
+        fingerprint=fingerprint(error),
+        in_hand=in_hand,
+        queued=queued,
+        lived=lived,
+        traceback="".join(trouble.format())[-TRACEBACK:],
+    )
+
+
+class CrashLog:
+    """The newest crashes of this node."""
+
+    def __init__(self) -> None:
+        self.records: deque[Crash] = deque(maxlen=CRASHES)
+        self.total = 0
+
+    def add(self, crash: Crash) -> None:
+        self.records.append(crash)
+        self.total += 1
+
+
+class DeadLetters:
+    """Messages that reached nobody, newest kept, all counted by reason and type. Bodies are never kept."""
+
+    def __init__(self) -> None:
+        self.records: deque[DeadLetter] = deque(maxlen=LETTERS)
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.total = 0
+
+    def add(self, at: datetime, to: str, envelope: Envelope, reason: str) -> None:
+        self.total += 1
+        kind = type(envelope.message).TYPE
+        self.counters[reason, kind] += 1
+        self.records.append(
+            DeadLetter(seq=self.total, at=at, to=to, sender=envelope.sender or "", type=kind, reason=reason)
+        )

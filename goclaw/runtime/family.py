@@ -1,0 +1,203 @@
+"""The children of one cell, and what happens when one of them ends. Contract: supervision.md §8."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import trio
+
+from goclaw.runtime.address import Address
+from goclaw.runtime.child import (
+    ABNORMAL,
+    UNSCATHED,
+    Child,
+    Exhausted,
+    Limit,
+    Restart,
+    State,
+    Strategy,
+    restart_delay,
+)
+from goclaw.runtime.faults import ActorStopped, AlreadyRegistered, Escalated, StartFailed
+from goclaw.runtime.message import ChildEnded, RestartDue
+from goclaw.runtime.timers import Timer
+
+if TYPE_CHECKING:
+    from goclaw.runtime.cell import Cell
+
+QUARANTINE = 60.0  # seconds, doubled per repeat; supervision.md §8.4
+LONGEST_QUARANTINE = 3600.0
+TOGETHER = 64  # children of a dynamic supervisor stopped at a time; §8.2
+
+
+class Family:
+    """Starts, stops and restarts. Its rules run in the owner's own loop, so they never race with each other."""
+
+    __slots__ = ("cells", "limit", "on_exhausted", "owner", "strategy")
+
+    def __init__(self, owner: Cell) -> None:
+        self.owner = owner
+        self.cells: dict[Address, Cell] = {}  # in start order
+        self.strategy = Strategy.DYNAMIC
+        self.limit = Limit()
+        self.on_exhausted = Exhausted.QUARANTINE
+
+    # --- starting and stopping ----------------------------------------------------------------
+
+    def add(self, cell: Cell) -> None:
+        """Register a new cell, which does not live yet. Raises `AlreadyRegistered`, `ActorStopped` if we end."""
+        if self.owner.state in (State.STOPPING, State.STOPPED):
+            raise ActorStopped(f"{self.owner.address} takes no more children")
+        if cell.address in self.cells:
+            raise AlreadyRegistered(cell.address)
+        self.owner.system.register(cell)
+        self.cells[cell.address] = cell
+
+    def start_soon(self, spec: Child) -> Cell:
+        cell = self.owner.below(spec)
+        self.add(cell)
+        cell.begin()
+        return cell
+
+    async def start(self, spec: Child) -> Cell:
+        """Start a child and wait until it runs. Raises `StartFailed` with what `on_start` raised."""
+        cell = self.owner.below(spec)
+        self.add(cell)
+        try:
+            await cell.start()
+        except StartFailed:
+            self.remove(cell, "crash")
+            raise
+        return cell
+
+    async def stop(self, address: Address) -> None:
+        """Stop a child and forget it. Nothing happens if it is gone already."""
+        if (cell := self.cells.get(address)) is not None:
+            await cell.stop()
+            self.remove(cell, "shutdown")
+
+    async def stop_all(self) -> None:
+        """Reverse start order; dynamic children together. Whoever exceeds its budget is killed."""
+        with trio.CancelScope(shield=True):
+            if self.strategy is Strategy.DYNAMIC:
+                while self.cells:
+                    async with trio.open_nursery() as nursery:
+                        for address in list(islice(self.cells, TOGETHER)):
+                            nursery.start_soon(self.stop, address)
+            else:
+                for address in reversed(list(self.cells)):
+                    await self.stop(address)
+
+    def remove(self, cell: Cell, reason: str) -> None:
+        if self.cells.pop(cell.address, None) is not None:
+            cell.close(reason)
+
+    # --- ends and restarts --------------------------------------------------------------------
+
+    def author(self, news: ChildEnded) -> Cell | None:
+        """The child `news` is about; None if that was dealt with while the news waited."""
+        cell = self.cells.get(news.address)
+        return cell if cell is not None and cell.news is news else None
+
+    async def ended(self, cell: Cell, news: ChildEnded) -> bool:
+        """Apply the rules to a child that ended. True if the owner should end normally with it.
+
+        Raises `Escalated` when a static supervisor's limit is exceeded.
+        """
+        abnormal = news.reason in ABNORMAL
+        again = cell.spec.restart is Restart.PERMANENT or (cell.spec.restart is Restart.TRANSIENT and abnormal)
+        if again:
+            if self._may_restart(cell, news.error):
+                await self._halt(cell)
+                self._plan(cell)
+        elif cell.perpetual and cell.mailbox.user:
+            cell.begin()
+        else:
+            self.remove(cell, news.reason)
+        return cell.spec.significant and not again and not abnormal
+
+    async def restart(self, address: Address) -> None:
+        """A back-off or quarantine is over: start the child, and those the strategy stopped with it."""
+        cell = self.cells.get(address)
+        if cell is None or cell.state not in (State.BACKOFF, State.QUARANTINED):
+            return
+        error = cell.past.last_crash.fingerprint if cell.past.last_crash else ""
+        if not self._may_restart(cell, error):
+            return
+        cell.past.restarts += 1
+        cell.past.times.append(trio.current_time())
+        for member in self._together(cell):
+            if member is cell or member.state is State.BACKOFF:
+                if self.strategy in (Strategy.ONE_FOR_ONE, Strategy.DYNAMIC):
+                    member.begin()
+                    continue
+                try:
+                    await member.start()
+                except StartFailed:  # its own `ChildEnded` is under way and stops the rest again
+                    return
+
+    def _together(self, cell: Cell) -> list[Cell]:
+        """Who is stopped and started with `cell`, in start order."""
+        match self.strategy:
+            case Strategy.ONE_FOR_ALL:
+                return list(self.cells.values())
+            case Strategy.REST_FOR_ONE:
+                everybody = list(self.cells.values())
+                return everybody[everybody.index(cell) :]
+        return [cell]
+
+    async def _halt(self, cell: Cell) -> None:
+        """Stop whoever must not go on without `cell`. They wait for its restart."""
+        for member in reversed(self._together(cell)):
+            if member.past.due is not None and member.state is State.BACKOFF:
+                member.past.due.cancel()
+            if member.state is State.QUARANTINED:
+                continue
+            if member is not cell:
+                await member.stop()
+                if member.spec.restart is Restart.TEMPORARY:
+                    self.remove(member, "shutdown")
+                    continue
+            member.pause(State.BACKOFF)
+
+    def _plan(self, cell: Cell) -> None:
+        past = cell.history()
+        past.streak += 1
+        delay = 0.0
+        if trio.current_time() - cell.born_at < cell.spec.backoff.reset_after:
+            delay = restart_delay(past.streak, cell.spec.backoff, self.owner.system.rng)
+        past.due = self._due_in(delay, cell)
+
+    def _may_restart(self, cell: Cell, error: str) -> bool:
+        """Whether the limit allows one more. If not, the child is quarantined, or `Escalated` is raised."""
+        alone = self.strategy is Strategy.DYNAMIC
+        limit = (cell.spec.limit if alone else None) or self.limit
+        since = trio.current_time() - limit.within
+        counted = [cell] if alone else list(self.cells.values())
+        for member in counted:
+            if member.past is not UNSCATHED:
+                member.past.times = [at for at in member.past.times if at > since]
+        if sum(len(member.past.times) for member in counted) < limit.restarts:
+            return True
+        if self.on_exhausted is Exhausted.ESCALATE:
+            self.owner.system.happened("actor.escalated", cell, reason=error)
+            raise Escalated(cell.address, error)
+        self._quarantine(cell, error)
+        return False
+
+    def _quarantine(self, cell: Cell, error: str) -> None:
+        past = cell.history()
+        rest = min(LONGEST_QUARANTINE, QUARANTINE * 2.0 ** min(past.quarantines, 64))
+        past.quarantines += 1
+        past.quarantined_until = trio.current_time() + rest
+        past.times.clear()
+        past.due = self._due_in(rest, cell)
+        cell.pause(State.QUARANTINED)
+        cell.mailbox.release()  # senders that wait for room get the refusal
+        system = self.owner.system
+        system.down(cell, "quarantined")
+        system.happened("actor.quarantined", cell, reason=error)
+
+    def _due_in(self, delay: float, cell: Cell) -> Timer:
+        return self.owner.later(delay, RestartDue(address=cell.address))

@@ -1,0 +1,125 @@
+"""The loop of a living actor: one message after the other, control first. Contract: supervision.md §4.3, §5."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from goclaw.runtime.actor import Actor, Context, Handler
+from goclaw.runtime.child import State
+from goclaw.runtime.crash import fingerprint
+from goclaw.runtime.faults import ActorCrashed, ActorStopped, AskTimeout, NoSuchActor, Rejected, cancelled
+from goclaw.runtime.message import ChildEnded, Envelope, Passivate, RestartDue, Resume, Signal, Stop, Suspend
+
+if TYPE_CHECKING:
+    from goclaw.runtime.cell import Cell
+
+BUDGET = 64  # messages handled between two checkpoints; supervision.md §10.1 V1
+PASSIVATE = 5.0  # seconds for `on_passivate`; §7
+ASLEEP = "asleep"  # not an end: the task of a dormant actor goes, its incarnation stays
+OBEYED = frozenset({Stop, Suspend, Resume, Passivate, RestartDue, ChildEnded})
+
+
+async def serve(cell: Cell, actor: Actor) -> str:
+    """Handle messages until there is a reason to end, and return it. Raises what a handler raised."""
+    mailbox, table = cell.mailbox, actor.table()
+    while True:
+        for _ in range(BUDGET):
+            envelope = mailbox.take()
+            if envelope is None:
+                break
+            if type(envelope) is not Envelope and not _still_wanted(cell, envelope):
+                continue
+            kind = type(envelope.message)
+            if kind in OBEYED:
+                if (reason := await _obey(cell, actor, envelope)) is not None:
+                    return reason
+            elif (handler := table.get(kind)) is not None:
+                await _handle(cell, actor, handler, envelope)
+            elif not isinstance(envelope.message, Signal):
+                nobody = NoSuchActor(f"{cell.address} does not handle {kind.TYPE}")
+                cell.undelivered(envelope, "not_handled", nobody)
+            elif envelope.reply is not None:
+                envelope.reply.answer(None)
+        else:
+            await trio.lowlevel.checkpoint()
+            continue
+        if cell.spec.dormant:
+            return ASLEEP
+        await cell.park()
+
+
+def _still_wanted(cell: Cell, envelope: Envelope) -> bool:
+    if envelope.deadline < trio.current_time():
+        cell.mailbox.expired += 1
+        cell.undelivered(envelope, "expired", AskTimeout(f"{cell.address}: expired in the mailbox"))
+        return False
+    return envelope.left()
+
+
+async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
+    """Do what a signal of the runtime says. Returns the reason to end, if it is one."""
+    reason: str | None = None
+    match envelope.message:
+        case Stop() as stop:
+            reason = stop.reason
+        case Suspend():
+            cell.state, cell.mailbox.held = State.SUSPENDED, True
+        case Resume():
+            cell.state, cell.mailbox.held = State.RUNNING, False
+        case Passivate() if not (cell.mailbox.user or cell.children or cell.timers):
+            with trio.move_on_after(PASSIVATE):
+                if await actor.on_passivate(Context(cell)):
+                    reason = "passivated"
+        case RestartDue(address=address):
+            await cell.family.restart(address)
+        case ChildEnded() as news if (child := cell.family.author(news)) is not None:
+            if await cell.family.ended(child, news):
+                reason = "normal"
+            elif (handler := actor.table().get(ChildEnded)) is not None:
+                await _handle(cell, actor, handler, envelope)
+    if envelope.reply is not None:
+        envelope.reply.answer(None)
+    return reason
+
+
+async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope) -> None:
+    method, waits = handler
+    cell.in_hand = envelope
+    try:
+        result = method(actor, Context(cell, envelope), envelope.message)
+        if waits:
+            cell.hand_since = trio.current_time()
+            result = await (_preemptibly(cell, result) if actor.preemptible else result)
+    except Rejected as refusal:
+        if envelope.reply is None:  # nobody hears this refusal, so nobody expected it
+            _failed(cell, envelope, refusal)
+            raise
+        result = refusal.err
+    except Exception as error:
+        _failed(cell, envelope, error)
+        raise
+    except BaseException:  # killed in the middle: the asker must not wait for its deadline
+        cell.undelivered(envelope, "stopped", ActorStopped(cell.address))
+        raise
+    cell.in_hand = None
+    cell.handled += 1
+    if envelope.reply is not None and not envelope.reply.answer(result):
+        cell.system.dead_letters.add(cell.system.clock.now(), cell.address, envelope, "late_reply")
+
+
+async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
+    """What the handler returns, or a refusal if a `Cancel` arrived meanwhile."""
+    with trio.CancelScope() as cell.hand:
+        try:
+            return await handling
+        finally:
+            cell.hand = None
+    return cancelled()
+
+
+def _failed(cell: Cell, envelope: Envelope, error: Exception) -> None:
+    cell.failed += 1
+    cell.undelivered(envelope, "crashed_handler", ActorCrashed(cell.address, fingerprint(error)))

@@ -1,0 +1,198 @@
+"""The mailbox by itself, without actors."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from goclaw.runtime.address import Address
+from goclaw.runtime.faults import ControlOverflow
+from goclaw.runtime.mailbox import CONTROL, Mailbox, Overflow
+from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Stop, Suspend
+from tests.runtime.house import Say
+
+
+def put(mailbox: Mailbox, message: Message[object] | Message[str] | Message[None]) -> Envelope | None:
+    return mailbox.offer(Envelope(message))
+
+
+def texts(mailbox: Mailbox) -> list[str]:
+    found = []
+    while (envelope := mailbox.take()) is not None:
+        message = envelope.message
+        found.append(message.text if isinstance(message, Say) else type(message).__name__)
+    return found
+
+
+def down(path: str) -> Down:
+    return Down(address=Address(path), incarnation=1, reason="normal")
+
+
+def test_ordinary_messages_keep_their_order_and_control_overtakes() -> None:
+    mailbox = Mailbox(10, Overflow.REJECT)
+
+    for message in (Say(text="a"), Say(text="b"), Stop(), Say(text="c")):
+        put(mailbox, message)
+
+    assert texts(mailbox) == ["Stop", "a", "b", "c"]
+
+
+def test_reject_hands_the_newcomer_back() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    put(mailbox, Say(text="a"))
+    late = Envelope(Say(text="b"))
+
+    assert mailbox.offer(late) is late
+    assert texts(mailbox) == ["a"]
+    assert mailbox.dropped == 0
+
+
+def test_drop_old_gives_the_place_of_the_oldest_to_the_newcomer() -> None:
+    mailbox = Mailbox(2, Overflow.DROP_OLD)
+    oldest = Envelope(Say(text="a"))
+    mailbox.offer(oldest)
+    put(mailbox, Say(text="b"))
+
+    assert put(mailbox, Say(text="c")) is oldest
+    assert mailbox.dropped == 1
+    assert texts(mailbox) == ["b", "c"]
+
+
+def test_drop_new_turns_the_newcomer_away() -> None:
+    mailbox = Mailbox(1, Overflow.DROP_NEW)
+    put(mailbox, Say(text="a"))
+    late = Envelope(Say(text="b"))
+
+    assert mailbox.offer(late) is late
+    assert mailbox.dropped == 1
+    assert texts(mailbox) == ["a"]
+
+
+def test_a_full_user_lane_still_takes_control() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    put(mailbox, Say(text="a"))
+
+    assert put(mailbox, Stop()) is None
+    assert texts(mailbox) == ["Stop", "a"]
+
+
+def test_a_notice_comes_after_what_was_said_before_it_and_before_what_was_said_after() -> None:
+    mailbox = Mailbox(3, Overflow.REJECT)
+
+    for message in (Say(text="last words"), Say(text="more"), down("x"), Say(text="later"), down("y")):
+        assert put(mailbox, message) is None  # full for others, never for notices
+
+    assert texts(mailbox) == ["last words", "more", "Down", "later", "Down"]
+
+
+def test_a_notice_is_not_held_up_by_messages_that_were_dropped() -> None:
+    mailbox = Mailbox(1, Overflow.DROP_OLD)
+    put(mailbox, Say(text="a"))
+    put(mailbox, down("x"))
+    put(mailbox, Say(text="b"))
+
+    assert texts(mailbox) == ["Down", "b"]
+
+
+def test_a_held_user_lane_lets_control_pass() -> None:
+    mailbox = Mailbox(2, Overflow.REJECT)
+    put(mailbox, Say(text="a"))
+    mailbox.held = True
+    assert not mailbox.pending
+    put(mailbox, Stop())
+
+    assert mailbox.pending
+    assert texts(mailbox) == ["Stop"]
+    mailbox.held = False
+    assert texts(mailbox) == ["a"]
+
+
+def test_equal_signals_are_merged() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    for reason in ("x", "x", "y"):
+        put(mailbox, Cancel(reason=reason))
+
+    assert len(mailbox.control) == 2
+
+
+def test_more_signals_than_anybody_needs_are_a_bug_and_stay_bounded() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    refused = [put(mailbox, Cancel(reason=str(number))) for number in range(CONTROL * 3)]
+
+    assert len(mailbox.control) == CONTROL + 1
+    assert sum(envelope is not None for envelope in refused) == 2 * CONTROL - 1
+    with pytest.raises(ControlOverflow):
+        mailbox.take()
+
+
+def test_a_crash_forgets_signals_but_not_the_order_to_stop() -> None:
+    mailbox = Mailbox(2, Overflow.REJECT)
+    ended = ChildEnded(address=Address("x"), incarnation=1, reason="crash")
+    for message in (Say(text="a"), Suspend(), Stop(), ended):
+        put(mailbox, message)
+
+    lost = mailbox.forget_signals(Stop)
+
+    assert {type(envelope.message) for envelope in lost} == {Suspend, ChildEnded}
+    assert texts(mailbox) == ["Stop", "a"]
+
+
+def test_smaller_bounds_push_out_what_no_longer_fits() -> None:
+    mailbox = Mailbox(5, Overflow.REJECT)
+    for text in "abcde":
+        put(mailbox, Say(text=text))
+
+    left = mailbox.resize(2, Overflow.DROP_OLD)
+
+    assert [envelope.message.text for envelope in left] == ["a", "b", "c"]  # type: ignore[attr-defined]
+    assert texts(mailbox) == ["d", "e"]
+
+
+async def test_senders_that_wait_for_room_are_let_in_one_by_one() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    put(mailbox, Say(text="0"))
+
+    async def send(text: str) -> None:
+        while put(mailbox, Say(text=text)) is not None:
+            await mailbox.room()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, "1")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(send, "2")
+        await trio.testing.wait_all_tasks_blocked()
+        taken = []
+        for _ in range(3):
+            envelope = mailbox.take()
+            assert envelope is not None
+            taken.append(envelope.message)
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert taken == [Say(text="0"), Say(text="1"), Say(text="2")]
+
+
+async def test_a_sender_that_gives_up_waiting_leaves_no_trace() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    put(mailbox, Say(text="a"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.room)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert texts(mailbox) == ["a"]
+    mailbox.rest()
+    assert mailbox._waiting is None
+
+
+def test_an_idle_mailbox_owns_no_lane() -> None:
+    mailbox = Mailbox(1, Overflow.REJECT)
+    for message in (Say(text="a"), Stop(), down("x")):
+        put(mailbox, message)
+    texts(mailbox)
+
+    mailbox.rest()
+
+    assert (mailbox.user, mailbox.control, mailbox._notices) == (Mailbox(1, Overflow.REJECT).user, mailbox.user, None)
+    assert mailbox.received == 1
