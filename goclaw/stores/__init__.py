@@ -1,0 +1,1 @@
+"""Tables: one file per family, the trio connection and pool, the embedded server."""

@@ -1,0 +1,483 @@
+"""Durable runs: accepted, claimed, ended. Tables `runs`, `session_heads`, `run_events` (migration 0006).
+
+Every change of a run locks its session's head first, in a statement of its own: one statement would read
+its snapshot before it has the lock (durability.md §5.1). Writes of a running run name its owner and fence.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from goclaw.domain.run import Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.stores.sessions import NewMessage, append
+from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
+
+SHARDS = 256  # data-model.md §9, shard_leases
+LEASE = 30  # seconds; durability.md §5.2
+CRASHES = 3  # the third ends the run; durability.md §6.2
+SCAN = 200  # sessions looked at for work; durability.md §5.1
+
+
+class StaleOwner(Exception):
+    """The run is no longer ours: another node took it over, or it ended. Nothing was written."""
+
+
+class Depth(Struct, frozen=True):
+    queued: int
+    running: int
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """A run that is ours as long as the lease holds and the fence is the row's."""
+
+    run_id: str
+    tenant_id: str
+    session_key: str
+    agent_id: str | None
+    agent_key: str
+    user_id: str
+    kind: RunKind
+    lane: Lane
+    attempt: int
+    crash_count: int
+    fence: int
+    lease_owner: str
+    request: RunRequest
+    created_at: datetime
+    age: float  # seconds since it was accepted, by the database's clock
+
+
+class OpenRun(Struct, frozen=True, kw_only=True):
+    run_id: str
+    state: RunState
+    kind: RunKind
+    user_id: str
+    request: RunRequest
+    created_at: datetime
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """A run found by its idempotency key. `result` is there once it has ended."""
+
+    run_id: str
+    request_hash: str | None
+    result: RunResult | None
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    tenant_id: str
+    session_key: str
+    lane: Lane
+
+
+def shard_of(tenant: str, key: str) -> int:
+    return zlib.crc32(f"{tenant}/{key}".encode()) % SHARDS
+
+
+CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
+  fence, lease_owner, request, created_at, extract(epoch FROM now() - created_at)::float8 AS age"""
+
+ACCEPT = """
+WITH head AS (
+  INSERT INTO session_heads (tenant_id, session_key, shard, lane, max_concurrent, queued, head_at, next_seq)
+  VALUES (%(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(lane)s::text, %(max_concurrent)s::int, 1, now(), 2)
+  ON CONFLICT (tenant_id, session_key) DO UPDATE SET queued = session_heads.queued + 1,
+    head_at = least(session_heads.head_at, now()), next_seq = session_heads.next_seq + 1, updated_at = now()
+  RETURNING queued, running, next_seq - 1 AS seq
+), session AS (
+  INSERT INTO sessions (id, tenant_id, session_key, agent_id, agent_key, user_id, kind, channel)
+  SELECT %(session_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(agent_id)s::uuid, %(agent_key)s::text, %(user)s::text,
+    %(session_kind)s::text, %(channel)s::text FROM head
+  ON CONFLICT (tenant_id, session_key) DO UPDATE SET last_active_at = now(), updated_at = now()
+  RETURNING generation
+), run AS (
+  INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
+    generation, request, request_hash, ingress_key, deadline)
+  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid, %(agent_key)s::text, %(user)s::text,
+    %(kind)s::text, %(lane)s::text, %(max_attempts)s::int, session.generation, %(request)s::jsonb,
+    %(request_hash)s::text, %(ingress_key)s::text, now() + make_interval(secs => %(timeout)s::float8) FROM session
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to)
+  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, head.seq, 'task.enqueued', 'QUEUED' FROM head
+)
+SELECT queued, running FROM head
+"""
+
+LOCK_WAITING = """
+SELECT h.tenant_id, h.session_key, h.lane
+FROM session_heads h
+JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS wanted(tenant_id, session_key) USING (tenant_id, session_key)
+WHERE h.lane = %(lane)s AND h.queued > 0 AND h.running < h.max_concurrent AND h.head_at <= now()
+ORDER BY h.tenant_id, h.session_key LIMIT %(limit)s
+FOR UPDATE OF h SKIP LOCKED
+"""
+
+CLAIM = f"""
+WITH picked AS (
+  SELECT DISTINCT ON (r.tenant_id, r.session_key) r.run_id
+  FROM runs r
+  JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
+  WHERE r.state = 'QUEUED' ORDER BY r.tenant_id, r.session_key, r.run_id
+), claimed AS (
+  UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
+    started_at = coalesce(started_at, now()), updated_at = now()
+  WHERE run_id IN (SELECT run_id FROM picked) AND state = 'QUEUED'
+  RETURNING {CLAIMED}
+), head AS (
+  UPDATE session_heads h SET queued = h.queued - 1, running = h.running + 1, next_seq = h.next_seq + 2,
+    head_at = CASE WHEN h.queued > 1 THEN now() END, updated_at = now()
+  FROM claimed c WHERE h.tenant_id = c.tenant_id AND h.session_key = c.session_key
+  RETURNING h.tenant_id, h.session_key, h.next_seq
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
+    node_id)
+  SELECT c.run_id, c.tenant_id, c.session_key, head.next_seq - 2 + step.place, step.type, step.before, step.after,
+    c.attempt, c.fence, %(node)s::uuid
+  FROM claimed c JOIN head USING (tenant_id, session_key),
+    (VALUES (0, 'task.claimed', 'QUEUED', 'CLAIMED'), (1, 'task.running', 'CLAIMED', 'RUNNING'))
+      AS step(place, type, before, after)
+)
+SELECT * FROM claimed ORDER BY run_id
+"""  # CLAIMED and RUNNING in one commit: a slot is held before the claim, so nothing happens in between
+
+LOCK_HEAD = "SELECT 1 FROM session_heads WHERE tenant_id = %(tenant)s AND session_key = %(key)s FOR UPDATE"
+
+LEAVE = """
+WITH done AS (
+  UPDATE runs SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text, last_error = %(error)s::text,
+    attempt = attempt + %(attempts)s, crash_count = crash_count + %(crashes)s, lease_owner = NULL,
+    lease_expires_at = NULL, available_at = now(), updated_at = now(),
+    finished_at = CASE WHEN %(to)s::text <> 'QUEUED' THEN now() END
+  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid AND fence = %(fence)s
+    AND state IN ('CLAIMED', 'RUNNING')
+  RETURNING run_id, tenant_id, session_key, attempt, fence
+), head AS (
+  UPDATE session_heads h SET running = h.running - 1, queued = h.queued + %(requeued)s, next_seq = h.next_seq + 1,
+    head_at = CASE WHEN h.queued + %(requeued)s > 0 THEN now() END, updated_at = now()
+  FROM done d WHERE h.tenant_id = d.tenant_id AND h.session_key = d.session_key
+  RETURNING h.queued, h.running, h.next_seq - 1 AS seq
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
+    node_id, reason_code)
+  SELECT d.run_id, d.tenant_id, d.session_key, head.seq, %(event)s, 'RUNNING', %(to)s::text, d.attempt, d.fence,
+    %(owner)s::uuid, %(reason)s::text FROM done d, head
+)
+SELECT queued, running FROM head
+"""
+
+CANCEL_WAITING = """
+WITH gone AS (
+  UPDATE runs SET state = 'CANCELED', reason_code = %(reason)s::text, finished_at = now(), updated_at = now()
+  WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s::text AND state = 'QUEUED'
+    AND (%(runs)s::uuid[] IS NULL OR run_id = ANY(%(runs)s::uuid[]))
+  RETURNING run_id, attempt, fence
+), head AS (
+  UPDATE session_heads SET queued = queued - (SELECT count(*) FROM gone),
+    next_seq = next_seq + (SELECT count(*) FROM gone),
+    head_at = CASE WHEN queued > (SELECT count(*) FROM gone) THEN now() END, updated_at = now()
+  WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s::text
+  RETURNING next_seq
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
+    reason_code)
+  SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC), 'task.canceled',
+    'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
+)
+SELECT run_id FROM gone ORDER BY run_id
+"""
+
+BURY = """
+WITH dead AS (
+  UPDATE runs SET state = 'DEAD_LETTER', updated_at = now()
+  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'FAILED'
+  RETURNING run_id, tenant_id, session_key, attempt, fence, reason_code
+), head AS (
+  UPDATE session_heads h SET next_seq = h.next_seq + 1
+  FROM dead d WHERE h.tenant_id = d.tenant_id AND h.session_key = d.session_key RETURNING h.next_seq - 1 AS seq
+)
+INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
+  reason_code)
+SELECT d.run_id, d.tenant_id, d.session_key, head.seq, 'task.dead_letter', 'FAILED', 'DEAD_LETTER', d.attempt, d.fence,
+  d.reason_code FROM dead d, head
+"""
+
+OPEN = """
+SELECT run_id, state, kind, user_id, request, created_at FROM runs
+WHERE tenant_id = %(tenant)s AND session_key = %(key)s AND state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')
+ORDER BY run_id LIMIT 1000
+"""
+
+WAITING = """
+SELECT tenant_id, session_key, lane FROM session_heads
+WHERE queued > 0 AND running < max_concurrent AND head_at <= now()
+ORDER BY head_at LIMIT %(limit)s
+"""
+
+RENEW = """
+UPDATE runs SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8)
+WHERE lease_owner = %(node)s AND state IN ('CLAIMED', 'RUNNING') RETURNING run_id
+"""
+
+ORPHANS = f"""
+SELECT {CLAIMED}
+FROM runs
+WHERE state IN ('CLAIMED', 'RUNNING') AND lease_owner <> %(node)s
+  AND (%(alone)s OR lease_expires_at < clock_timestamp())
+ORDER BY run_id LIMIT 50
+"""
+
+OWNED = f"""
+SELECT {CLAIMED}
+FROM runs
+WHERE state IN ('CLAIMED', 'RUNNING') AND lease_owner = %(node)s AND lane = %(lane)s
+ORDER BY run_id LIMIT 10000
+"""
+
+
+@transaction
+async def accept(
+    db: Connection,
+    *,
+    run_id: str,
+    session_id: str,
+    tenant: str,
+    key: str,
+    session_kind: str,
+    channel: str,
+    max_concurrent: int,
+    agent_id: str,
+    agent_key: str,
+    user: str,
+    kind: RunKind,
+    lane: Lane,
+    timeout: float,
+    request: RunRequest,
+    request_hash: str,
+    ingress_key: str | None = None,
+    earlier: Sequence[NewMessage] = (),
+) -> Depth:
+    """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing."""
+    params = {
+        "run_id": run_id,
+        "session_id": session_id,
+        "tenant": tenant,
+        "key": key,
+        "shard": shard_of(tenant, key),
+        "session_kind": session_kind,
+        "channel": channel,
+        "max_concurrent": max_concurrent,
+        "agent_id": agent_id,
+        "agent_key": agent_key,
+        "user": user,
+        "kind": kind,
+        "lane": lane,
+        "max_attempts": 1 if kind == "http" else 3,  # sessions-lanes-cron.md §9.4
+        "timeout": timeout,
+        "request": request,
+        "request_hash": request_hash,
+        "ingress_key": ingress_key,
+    }
+    depth = await one(Depth, db.execute(ACCEPT, params))
+    if earlier:
+        await append(db, tenant=tenant, key=key, messages=earlier)
+    return depth
+
+
+@transaction
+async def claim(
+    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int
+) -> list[Claimed]:
+    """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T4)."""
+    wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
+    locked = await many(Waiting, db.execute(LOCK_WAITING, {**wanted, "lane": lane, "limit": limit}))
+    if not locked:
+        return []
+    heads = {"tenants": [head.tenant_id for head in locked], "keys": [head.session_key for head in locked]}
+    return await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
+
+
+@transaction
+async def succeed(db: Connection, run: Claimed, *, result: RunResult, messages: Sequence[NewMessage]) -> Depth:
+    """The answer, its messages and its counters, in one commit (T5). Raises `StaleOwner`."""
+    depth = await _leave(db, run, "SUCCEEDED", "task.succeeded", result=result)
+    await _keep(db, run, result, messages)
+    return depth
+
+
+@transaction
+async def fail(
+    db: Connection, run: Claimed, *, result: RunResult, reason: str, error: str, messages: Sequence[NewMessage]
+) -> Depth:
+    """The run ends without an answer (T7). What the user said stays in the history. Raises `StaleOwner`."""
+    depth = await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, error=error)
+    await _keep(db, run, result, messages)
+    return depth
+
+
+@transaction
+async def cancel(
+    db: Connection, run: Claimed, *, result: RunResult, reason: str, messages: Sequence[NewMessage]
+) -> Depth:
+    """Somebody stopped it (T13). The partial text is kept. Raises `StaleOwner`."""
+    depth = await _leave(db, run, "CANCELED", "task.canceled", result=result, reason=reason)
+    await _keep(db, run, result, messages)
+    return depth
+
+
+@transaction
+async def put_back(db: Connection, run: Claimed, *, reason: str) -> Depth:
+    """Give the run up so that somebody else takes it, not counted as an attempt (T9). Raises `StaleOwner`."""
+    return await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1)
+
+
+Recovered = Literal["requeued", "cancelled", "dead"]
+
+
+@transaction
+async def recover(db: Connection, run: Claimed) -> Recovered:
+    """What becomes of a run whose owner died (T10, T11): again, unless its asker is gone or it crashed too often.
+
+    Raises `StaleOwner` if somebody else was faster.
+    """
+    if run.crash_count + 1 >= CRASHES:
+        reason = "DEAD_LETTER_CRASH_LOOP"
+        await _leave(db, run, "FAILED", "task.failed", reason=reason, attempts=-1, crashes=1)
+        await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id})  # FAILED and on, in one commit (T7, T8)
+        return "dead"
+    event = "task.lease_expired_requeued"
+    await _leave(db, run, "QUEUED", event, reason="LEASE_EXPIRED", attempts=-1, crashes=1)
+    if run.kind == "http":  # nobody holds the line any more; sessions-lanes-cron.md §9.4
+        await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
+        return "cancelled"
+    return "requeued"
+
+
+@transaction
+async def cancel_waiting(
+    db: Connection, *, tenant: str, key: str, reason: str, runs: Sequence[str] | None = None
+) -> list[str]:
+    """Take waiting runs out of the queue (T12): these, or all. Who was taken, oldest first."""
+    await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
+    return await _cancel_waiting(db, tenant, key, reason, runs)
+
+
+@transaction(readonly=True)
+async def open_runs(db: Connection, *, tenant: str, key: str) -> list[OpenRun]:
+    """Runs of a session that have not ended, oldest first."""
+    return await many(OpenRun, db.execute(OPEN, {"tenant": tenant, "key": key}))
+
+
+@transaction(readonly=True)
+async def known(db: Connection, *, tenant: str, ingress_key: str) -> Known | None:
+    """The run a key was used for."""
+    query = """
+    SELECT run_id, request_hash, result FROM runs WHERE tenant_id = %(tenant)s AND ingress_key = %(key)s
+    """
+    return await maybe(Known, db.execute(query, {"tenant": tenant, "key": ingress_key}))
+
+
+@transaction(readonly=True)
+async def result(db: Connection, *, tenant: str, run_id: str) -> RunResult | None:
+    """How a run ended; None while it has not."""
+    query = "SELECT run_id, request_hash, result FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
+    found = await maybe(Known, db.execute(query, {"tenant": tenant, "run": run_id}))
+    return None if found is None else found.result
+
+
+@transaction(readonly=True)
+async def left(db: Connection, run: Claimed) -> bool:
+    """Whether the run has left our hands: it ended, went back, or belongs to somebody else."""
+    query = """
+    SELECT count(*) = 0 FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s
+      AND fence = %(fence)s AND state IN ('CLAIMED', 'RUNNING')
+    """
+    params = {"run": run.run_id, "tenant": run.tenant_id, "owner": run.lease_owner, "fence": run.fence}
+    return await one(bool, db.execute(query, params))
+
+
+@transaction(readonly=True)
+async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
+    """Which session a run belongs to."""
+    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id::text = %(run)s"
+    return await maybe(str, db.execute(query, {"tenant": tenant, "run": run_id}))
+
+
+@transaction(readonly=True)
+async def waiting(db: Connection) -> list[Waiting]:
+    """Sessions with work that could be claimed now, longest waiting first."""
+    return await many(Waiting, db.execute(WAITING, {"limit": SCAN}))
+
+
+@transaction(readonly=True)
+async def orphans(db: Connection, *, node: str, alone: bool) -> list[Claimed]:
+    """Runs whose owner is dead: its lease is over, or nobody else can be alive (`alone`)."""
+    return await many(Claimed, db.execute(ORPHANS, {"node": node, "alone": alone}))
+
+
+@transaction(readonly=True)
+async def owned(db: Connection, *, node: str, lane: str) -> list[Claimed]:
+    """What this node runs in a lane."""
+    return await many(Claimed, db.execute(OWNED, {"node": node, "lane": lane}))
+
+
+@transaction(retry_safe=True)
+async def renew(db: Connection, *, node: str) -> list[str]:
+    """Prolong the leases of everything this node runs; which runs those are."""
+    return await many(str, db.execute(RENEW, {"node": node, "lease": LEASE}))
+
+
+async def _leave(
+    db: Connection,
+    run: Claimed,
+    to: RunState,
+    event: str,
+    *,
+    result: RunResult | None = None,
+    reason: str | None = None,
+    error: str | None = None,
+    attempts: int = 0,
+    crashes: int = 0,
+) -> Depth:
+    """Move a run of ours out of RUNNING, with its head and its event."""
+    await db.execute(LOCK_HEAD, {"tenant": run.tenant_id, "key": run.session_key})
+    params = {
+        "run": run.run_id,
+        "tenant": run.tenant_id,
+        "owner": run.lease_owner,
+        "fence": run.fence,
+        "to": to,
+        "event": event,
+        "result": None if result is None else Json(result),
+        "reason": reason,
+        "error": None if error is None else error[:2000],
+        "attempts": attempts,
+        "crashes": crashes,
+        "requeued": 1 if to == "QUEUED" else 0,
+    }
+    depth = await maybe(Depth, db.execute(LEAVE, params))
+    if depth is None:
+        raise StaleOwner(run.run_id)
+    return depth
+
+
+async def _keep(db: Connection, run: Claimed, result: RunResult, messages: Sequence[NewMessage]) -> None:
+    await append(
+        db,
+        tenant=run.tenant_id,
+        key=run.session_key,
+        messages=messages,
+        run=run.run_id,
+        input_tokens=result.usage.prompt_tokens,
+        output_tokens=result.usage.completion_tokens,
+    )
+
+
+async def _cancel_waiting(db: Connection, tenant: str, key: str, reason: str, runs: Sequence[str] | None) -> list[str]:
+    params = {"tenant": tenant, "key": key, "reason": reason, "runs": None if runs is None else list(runs)}
+    return await many(str, db.execute(CANCEL_WAITING, params))

@@ -1,0 +1,200 @@
+"""Conversations and their messages. Tables `sessions`, `session_messages` (migration 0005).
+
+History is append-only rows with a gapless `seq` per session; a turn's messages are added together
+(data-model.md §8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
+
+MessageRole = Literal["user", "assistant", "tool", "system"]
+
+
+class SessionRow(Struct, frozen=True, kw_only=True):
+    id: str
+    session_key: str
+    agent_id: str | None
+    agent_key: str
+    user_id: str
+    channel: str | None
+    label: str | None
+    summary: str | None
+    model: str | None
+    provider: str | None
+    message_count: int
+    input_tokens: int
+    output_tokens: int
+    compaction_count: int
+    context_window: int | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ListedSession(SessionRow, frozen=True, kw_only=True):
+    """With what its actor would answer, read from the queue's own counters."""
+
+    agent_name: str | None
+    running: int
+    queued: int
+    total: int  # sessions that match, beyond this page
+
+
+class MessageRow(Struct, frozen=True, kw_only=True):
+    """`payload` by role: data-model.md §8."""
+
+    id: str
+    seq: int
+    role: MessageRole
+    content: str
+    payload: dict[str, Any]
+    run_id: str | None
+    created_at: datetime
+
+
+class NewMessage(Struct, frozen=True, kw_only=True):
+    id: str
+    role: MessageRole
+    content: str
+    payload: dict[str, Any] = {}
+    token_estimate: int = 0
+
+
+COLUMNS = """s.id, s.session_key, s.agent_id, s.agent_key, s.user_id, s.channel, s.label, s.summary, s.model,
+s.provider, s.message_count, s.input_tokens, s.output_tokens, s.compaction_count, s.context_window, s.metadata,
+s.created_at, s.updated_at"""
+
+FIND = f"SELECT {COLUMNS} FROM sessions s WHERE tenant_id = %(tenant)s AND session_key = %(key)s"
+
+PAGE = f"""
+SELECT {COLUMNS}, a.display_name AS agent_name, coalesce(h.running, 0) AS running, coalesce(h.queued, 0) AS queued,
+  count(*) OVER () AS total
+FROM sessions s
+LEFT JOIN session_heads h ON h.tenant_id = s.tenant_id AND h.session_key = s.session_key
+LEFT JOIN agents a ON a.id = s.agent_id
+WHERE s.tenant_id = %(tenant)s AND s.archived_at IS NULL
+  AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
+  AND (%(agent)s::text IS NULL OR s.agent_key = %(agent)s)
+  AND (%(channel)s::text IS NULL OR s.channel = %(channel)s)
+  AND (%(search)s::text IS NULL OR s.label ILIKE %(search)s OR s.session_key ILIKE %(search)s)
+ORDER BY s.updated_at DESC, s.id
+LIMIT %(limit)s OFFSET %(offset)s
+"""
+
+HISTORY = """
+SELECT m.id, m.seq, m.role, m.content, m.payload, m.run_id, m.created_at
+FROM sessions s JOIN session_messages m ON m.session_id = s.id AND m.generation = s.generation
+WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS NULL AND NOT m.hidden
+  AND (%(before)s::text IS NULL OR m.seq < (SELECT seq FROM session_messages WHERE id::text = %(before)s))
+ORDER BY m.seq DESC LIMIT %(limit)s
+"""
+
+APPEND = """
+WITH session AS (
+  UPDATE sessions SET last_seq = last_seq + %(count)s, message_count = message_count + %(count)s,
+    input_tokens = input_tokens + %(input)s, output_tokens = output_tokens + %(output)s,
+    updated_at = now(), last_active_at = now()
+  WHERE tenant_id = %(tenant)s AND session_key = %(key)s
+  RETURNING id, tenant_id, generation, last_seq - %(count)s AS before
+)
+INSERT INTO session_messages
+  (session_id, seq, tenant_id, id, role, content, payload, run_id, generation, token_estimate)
+SELECT session.id, session.before + m.place, session.tenant_id, m.id, m.role, m.content, m.payload,
+  %(run)s::uuid, session.generation, m.token_estimate
+FROM session, jsonb_to_recordset(%(messages)s::jsonb)
+  AS m(place int, id uuid, role text, content text, payload jsonb, token_estimate int)
+"""
+
+
+@transaction(readonly=True)
+async def find(db: Connection, *, tenant: str, key: str) -> SessionRow | None:
+    return await maybe(SessionRow, db.execute(FIND, {"tenant": tenant, "key": key}))
+
+
+@transaction(readonly=True)
+async def page(
+    db: Connection,
+    *,
+    tenant: str,
+    user: str | None,
+    agent: str | None,
+    channel: str | None,
+    search: str | None,
+    limit: int,
+    offset: int,
+) -> list[ListedSession]:
+    """Sessions, last touched first; None as a filter means any."""
+    params = {"tenant": tenant, "user": user, "agent": agent, "channel": channel, "limit": limit, "offset": offset}
+    return await many(
+        ListedSession, db.execute(PAGE, {**params, "search": None if search is None else _contains(search)})
+    )
+
+
+@transaction(readonly=True)
+async def history(db: Connection, *, tenant: str, key: str, limit: int, before: str | None = None) -> list[MessageRow]:
+    """The newest `limit` live messages, oldest of them first; `before` is a message id to page back from."""
+    params = {"tenant": tenant, "key": key, "limit": limit, "before": before}
+    rows = await many(MessageRow, db.execute(HISTORY, params))
+    return rows[::-1]
+
+
+@transaction(readonly=True)
+async def count(db: Connection, *, tenant: str) -> int:
+    query = "SELECT count(*) FROM sessions WHERE tenant_id = %(tenant)s AND archived_at IS NULL"
+    return await one(int, db.execute(query, {"tenant": tenant}))
+
+
+@transaction
+async def inject(db: Connection, *, tenant: str, key: str, message: NewMessage) -> None:
+    """Add one message outside of any run."""
+    await append(db, tenant=tenant, key=key, messages=[message])
+
+
+async def append(
+    db: Connection,
+    *,
+    tenant: str,
+    key: str,
+    messages: Sequence[NewMessage],
+    run: str | None = None,
+    input_tokens: int = 0,
+    output_tokens: int = 0,
+) -> None:
+    """Add the messages of one turn, in order, and count its tokens. Part of the caller's transaction."""
+    rows = [
+        {
+            "place": place,
+            "id": message.id,
+            "role": message.role,
+            "content": message.content,
+            "payload": message.payload,
+            "token_estimate": message.token_estimate,
+        }
+        for place, message in enumerate(messages, 1)
+    ]
+    await db.execute(
+        APPEND,
+        {
+            "tenant": tenant,
+            "key": key,
+            "count": len(rows),
+            "messages": Json(rows),
+            "run": run,
+            "input": input_tokens,
+            "output": output_tokens,
+        },
+    )
+
+
+def _contains(text: str) -> str:
+    """A LIKE pattern that finds `text` literally, anywhere."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"

@@ -1,0 +1,56 @@
+"""What every room's tests may ask for: `dsn`, an empty migrated database, and `database`, the same one opened.
+
+One embedded server for the whole run; each test gets its own copy of a migrated template.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+import trio
+from psycopg.conninfo import make_conninfo
+
+from goclaw.stores.connection import connect
+from goclaw.stores.database import Database, open_database
+from goclaw.stores.embedded import EmbeddedServer
+from goclaw.stores.migrate import migrate_up
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of the server's own database, for tests that administer."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("postgres") / "pg")
+    dsn = trio.run(server.start)
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("SELECT pg_reload_conf()")
+        admin.execute("CREATE DATABASE migrated")
+
+    async def migrate() -> None:
+        db = await connect(make_conninfo(dsn, dbname="migrated"))
+        await migrate_up(db)
+        db.close_now()
+
+    trio.run(migrate)
+    yield dsn
+    trio.run(server.stop)
+
+
+@pytest.fixture
+def dsn(postgres: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE migrated STRATEGY file_copy")
+        yield make_conninfo(postgres, dbname=name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    async with open_database(dsn, pool_min=1) as database:
+        yield database

@@ -1,0 +1,267 @@
+"""Durable runs on the real database: every transition, its counters, its events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.chat import Usage
+from goclaw.domain.ids import new_id
+from goclaw.domain.run import RunRequest, RunResult
+from goclaw.stores import agents, runs, sessions
+from goclaw.stores.database import Database
+from goclaw.stores.runs import Claimed, Depth, StaleOwner
+from goclaw.stores.sessions import NewMessage
+from goclaw.stores.unit import Connection, many, one, transaction
+
+NODE = "0193a5b0-0000-7000-8000-00000000000a"
+OTHER = "0193a5b0-0000-7000-8000-00000000000b"
+KEY = "agent:default:ws:direct:1"
+
+
+async def accept(database: Database, text: str = "hi", key: str = KEY, **more: Any) -> str:
+    await database.run(agents.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
+    agent = await database.run(agents.default, tenant=MASTER_TENANT)
+    assert agent is not None
+    run_id = new_id()
+    given: dict[str, Any] = {
+        "session_kind": "direct",
+        "channel": "ws",
+        "max_concurrent": 1,
+        "user": "lan",
+        "kind": "chat",
+        "lane": "main",
+        "timeout": 600.0,
+        "request": RunRequest(message=text),
+        "request_hash": "0" * 64,
+    }
+    await database.run(
+        runs.accept,
+        run_id=run_id,
+        session_id=new_id(),
+        tenant=MASTER_TENANT,
+        key=key,
+        agent_id=agent.id,
+        agent_key="default",
+        **{**given, **more},
+    )
+    return run_id
+
+
+async def claim(database: Database, *keys: str, node: str = NODE) -> list[Claimed]:
+    wanted = [(MASTER_TENANT, key) for key in keys or (KEY,)]
+    return await database.run(runs.claim, node=node, lane="main", sessions=wanted, limit=8)
+
+
+def said(run: Claimed, *texts: str) -> list[NewMessage]:
+    return [NewMessage(id=new_id(), role="user", content=text) for text in texts]
+
+
+def result(run: Claimed, content: str = "hello") -> RunResult:
+    usage = Usage(prompt_tokens=3, completion_tokens=2)
+    return RunResult(run_id=run.run_id, session_key=run.session_key, content=content, usage=usage)
+
+
+@transaction(readonly=True)
+async def head(db: Connection, key: str = KEY) -> Depth:
+    return await one(Depth, db.execute("SELECT queued, running FROM session_heads WHERE session_key = %s", [key]))
+
+
+@transaction(readonly=True)
+async def trail(db: Connection, key: str = KEY) -> list[tuple[int, str]]:
+    query = "SELECT session_seq || ' ' || type FROM run_events WHERE session_key = %s ORDER BY session_seq"
+    return [(int(row.split()[0]), row.split()[1]) for row in await many(str, db.execute(query, [key]))]
+
+
+async def test_an_accepted_turn_is_claimed_once_and_ends_with_its_answer(database: Database) -> None:
+    run_id = await accept(database)
+
+    (run,) = await claim(database)
+    assert await claim(database) == []
+    depth = await database.run(runs.succeed, run, result=result(run), messages=said(run, "hi", "hello"))
+
+    assert (run.run_id, run.attempt, run.fence, run.request.message) == (run_id, 1, 1, "hi")
+    assert depth == Depth(queued=0, running=0) == await database.run(head)
+    rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
+    assert [(row.seq, row.content, row.run_id) for row in rows] == [(1, "hi", run_id), (2, "hello", run_id)]
+    session = await database.run(sessions.find, tenant=MASTER_TENANT, key=KEY)
+    assert session is not None
+    assert (session.message_count, session.input_tokens, session.output_tokens) == (2, 3, 2)
+    assert await database.run(trail) == [
+        (1, "task.enqueued"),
+        (2, "task.claimed"),
+        (3, "task.running"),
+        (4, "task.succeeded"),
+    ]
+
+
+async def test_a_session_answers_one_turn_at_a_time_in_order(database: Database) -> None:
+    ids = [await accept(database, text) for text in ("one", "two", "three")]
+
+    answered = []
+    for _ in ids:
+        (run,) = await claim(database)
+        answered.append(run.run_id)
+        await database.run(runs.succeed, run, result=result(run), messages=said(run, run.request.message))
+
+    assert answered == ids
+    rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
+    assert [row.content for row in rows] == ["one", "two", "three"]
+
+
+async def test_a_claimed_run_is_claimed_by_nobody_else(database: Database) -> None:
+    keys = [f"agent:default:ws:direct:{n}" for n in range(6)]
+    ids = {await accept(database, key=key) for key in keys for _ in range(2)}
+    claimed: list[Claimed] = []
+
+    async def worker(node: str) -> None:
+        for _ in range(6):
+            claimed.extend(await claim(database, *keys, node=node))
+
+    async with trio.open_nursery() as nursery:
+        for n in range(8):
+            nursery.start_soon(worker, f"0193a5b0-0000-7000-8000-0000000000{n:02}")
+
+    assert len(claimed) == 6, "one run of each session, because each has one slot"
+    assert len({run.run_id for run in claimed}) == 6
+    assert {run.run_id for run in claimed} < ids
+
+
+async def test_a_stale_owner_writes_nothing(database: Database) -> None:
+    await accept(database)
+    (first,) = await claim(database)
+    assert await database.run(runs.recover, first) == "requeued"
+    (second,) = await claim(database, node=OTHER)
+
+    for late in (
+        database.run(runs.succeed, first, result=result(first), messages=said(first, "late")),
+        database.run(runs.fail, first, result=result(first), reason="X", error="x", messages=[]),
+        database.run(runs.cancel, first, result=result(first), reason="X", messages=[]),
+        database.run(runs.put_back, first, reason="X"),
+        database.run(runs.recover, first),
+    ):
+        with pytest.raises(StaleOwner):
+            await late
+
+    assert second.fence == first.fence + 1
+    assert second.crash_count == 1
+    assert await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10) == []
+    assert not await database.run(runs.left, second)
+    assert await database.run(runs.left, first)
+
+
+async def test_a_run_that_crashed_three_times_is_a_dead_letter(database: Database) -> None:
+    await accept(database)
+
+    outcomes = []
+    for _ in range(3):
+        (run,) = await claim(database)
+        outcomes.append(await database.run(runs.recover, run))
+
+    assert outcomes == ["requeued", "requeued", "dead"]
+    assert await claim(database) == []
+    assert await database.run(head) == Depth(queued=0, running=0)
+    types = [type for _, type in await database.run(trail)]
+    assert types[-2:] == ["task.failed", "task.dead_letter"]
+    assert [seq for seq, _ in await database.run(trail)] == list(range(1, len(types) + 1)), "no hole in the order"
+
+
+async def test_a_plain_http_run_is_cancelled_when_its_process_died(database: Database) -> None:
+    await accept(database, kind="http")
+    (run,) = await claim(database)
+
+    assert await database.run(runs.recover, run) == "cancelled"
+    assert await database.run(head) == Depth(queued=0, running=0)
+
+
+async def test_orphans_are_those_of_other_owners(database: Database) -> None:
+    await accept(database)
+    (run,) = await claim(database, node=OTHER)
+
+    assert await database.run(runs.orphans, node=OTHER, alone=True) == []
+    assert await database.run(runs.orphans, node=NODE, alone=False) == [], "its lease still holds"
+    (found,) = await database.run(runs.orphans, node=NODE, alone=True)
+    assert found.run_id == run.run_id
+    assert [row.run_id for row in await database.run(runs.owned, node=OTHER, lane="main")] == [run.run_id]
+    assert await database.run(runs.renew, node=OTHER) == [run.run_id]
+
+
+async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) -> None:
+    run_id = await accept(database)
+    (run,) = await claim(database)
+
+    depth = await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+
+    assert depth == Depth(queued=1, running=0)
+    (waiting,) = await database.run(runs.waiting)
+    assert (waiting.session_key, waiting.lane) == (KEY, "main")
+    (again,) = await claim(database)
+    assert (again.run_id, again.attempt, again.crash_count) == (run_id, 1, 0)
+
+
+async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Database) -> None:
+    first, second, third = [await accept(database, text) for text in ("one", "two", "three")]
+    await claim(database)
+
+    gone = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED", runs=[second])
+    rest = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED")
+
+    assert (gone, rest) == ([second], [third])
+    assert await database.run(head) == Depth(queued=0, running=1)
+    assert [run.run_id for run in await database.run(runs.open_runs, tenant=MASTER_TENANT, key=KEY)] == [first]
+    seqs = [seq for seq, _ in await database.run(trail)]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def test_a_failed_run_keeps_what_the_user_said(database: Database) -> None:
+    await accept(database)
+    (run,) = await claim(database)
+
+    await database.run(
+        runs.fail, run, result=result(run, ""), reason="FAILED_PROVIDER", error="down", messages=said(run, "hi")
+    )
+
+    rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
+    assert [row.content for row in rows] == ["hi"]
+    assert await database.run(runs.result, tenant=MASTER_TENANT, run_id=run.run_id) == result(run, "")
+
+
+async def test_an_idempotency_key_finds_its_run(database: Database) -> None:
+    run_id = await accept(database, ingress_key="ws:1")
+
+    known = await database.run(runs.known, tenant=MASTER_TENANT, ingress_key="ws:1")
+
+    assert known is not None
+    assert (known.run_id, known.result) == (run_id, None)
+    assert await database.run(runs.session_of, tenant=MASTER_TENANT, run_id=run_id) == KEY
+    assert await database.run(runs.session_of, tenant=MASTER_TENANT, run_id="nonsense") is None
+
+
+async def test_earlier_messages_come_with_a_fresh_session(database: Database) -> None:
+    earlier = [
+        NewMessage(id=new_id(), role="user", content="a"),
+        NewMessage(id=new_id(), role="assistant", content="b"),
+    ]
+
+    await accept(database, earlier=earlier)
+
+    rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
+    assert [(row.role, row.content) for row in rows] == [("user", "a"), ("assistant", "b")]
+
+
+async def test_sessions_are_listed_newest_first_and_found_literally(database: Database) -> None:
+    for n in range(3):
+        await accept(database, key=f"agent:default:ws:direct:50%_{n}")
+
+    page = {"tenant": MASTER_TENANT, "user": None, "agent": None, "channel": "ws", "limit": 2, "offset": 0}
+    rows = await database.run(sessions.page, search=None, **page)
+    literal = await database.run(sessions.page, search="50%_1", **page)
+    nothing = await database.run(sessions.page, search="5__%", **page)
+
+    assert [(row.session_key[-1], row.queued, row.total) for row in rows] == [("2", 1, 3), ("1", 1, 3)]
+    assert [row.session_key[-1] for row in literal] == ["1"]
+    assert nothing == []
+    assert await database.run(sessions.count, tenant=MASTER_TENANT) == 3
