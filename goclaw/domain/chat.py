@@ -1,0 +1,102 @@
+"""What passes between an agent and a model, whoever the vendor is. Contract: providers.md §1."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+ChatRole = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "tool_calls", "length"]
+
+
+class ToolCall(Struct, frozen=True, kw_only=True):
+    """A model's wish to run a tool. `parse_error` is set when its arguments were not a JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = {}
+    parse_error: str | None = None
+
+
+class ChatMessage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    role: ChatRole
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""  # role tool: which call this answers
+    tool_name: str = ""
+    is_error: bool = False
+
+
+class ToolSpec(Struct, frozen=True, kw_only=True):
+    """A tool as a model sees it; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ChatOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Any] | None = (
+        None  # OpenAI's shape: {"type": "json_schema", "json_schema": {"schema": …}}
+    )
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    messages: tuple[ChatMessage, ...]
+    model: str
+    tools: tuple[ToolSpec, ...] = ()
+    options: ChatOptions = ChatOptions()
+    metadata: dict[str, Any] = {}  # run_kind, agent, session: seen by the offline model and traces, never sent away
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens of one or several model calls. `estimated` when a vendor did not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    thinking_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            thinking_tokens=self.thinking_tokens + other.thinking_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+class ChatResponse(Struct, frozen=True, kw_only=True):
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    offline: bool = False  # no language model produced this (providers.md §16.1 O2)
+    rule: str = ""  # the offline rule that did
+
+
+class StreamChunk(Struct, frozen=True, kw_only=True):
+    """A piece of an answer. The last chunk of every stream carries the whole answer in `done`."""
+
+    content: str = ""
+    thinking: str = ""
+    done: ChatResponse | None = None

@@ -1,0 +1,259 @@
+"""A vendor that speaks OpenAI chat completions: one HTTP client, one loop. Contract: providers.md §5, §8, §14."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+import httpx
+import msgspec
+import trio
+
+from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.errors import ProviderError
+from goclaw.domain.tokens import estimate, estimate_prompt
+from goclaw.providers.catalogue import Vendor
+from goclaw.providers.openai_answer import BROKEN, PAGE_LIMIT, AnswerReader
+from goclaw.providers.openai_request import request_body
+from goclaw.providers.retry import patient
+from goclaw.providers.trouble import one_line, refusal
+from goclaw.providers.written_calls import written_calls
+
+CONNECT = 10.0  # seconds to reach the vendor
+SILENCE = 120.0  # seconds without a byte once the answer has begun
+LISTING = 15.0  # seconds for the list of models
+LISTING_LIMIT = 8 * 2**20  # bytes of it
+CONNECTIONS = 64  # at once; providers.md §3 P3.8
+IDLE = 30.0  # seconds an unused connection is kept
+LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
+REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …"; providers.md §6
+    r"(?:unsupported|unrecognized|unknown|unexpected|extra|not permitted).{0,80}?\b"
+    r"(stream_options|temperature|top_p|stop|seed|presence_penalty|frequency_penalty|reasoning_effort|tool_choice)\b",
+    re.IGNORECASE,
+)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Shared by all clients: reading the certificates takes 20 ms."""
+    return httpx.create_ssl_context()
+
+
+class OpenAIChat:
+    """One vendor and one key. `timeout` bounds a whole call, retries included, in seconds.
+
+    Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
+    """
+
+    def __init__(self, vendor: Vendor, *, api_key: str, timeout: float) -> None:
+        self.name = vendor.name
+        self.default_model = vendor.default_model
+        self.vendor = vendor
+        self.timeout = timeout
+        self.refused: set[tuple[str, str]] = set()  # model and a parameter it does not take
+        self._key = api_key.strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
+        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._http = httpx.AsyncClient(
+            headers={"User-Agent": "GoClaw", **vendor.headers, **authorization},
+            timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
+            ),
+            verify=_tls(),
+        )
+
+    def stream(self, ask: ChatRequest) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+        deadline = trio.current_time() + self.timeout
+        return patient(lambda: _Answer(self, ask, deadline), deadline)
+
+    async def models(self) -> list[str]:
+        with trio.move_on_after(LISTING):
+            response = await self.send("GET", "/models")
+            try:
+                body = await read(response, LISTING_LIMIT)
+                return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
+            except httpx.HTTPError as error:
+                raise self.blame(weather(error)) from error
+            except BROKEN as error:
+                raise self.blame(ProviderError("bad_answer", f"the list of models is not one: {error}")) from error
+        raise self.blame(ProviderError("timeout", f"no list of models within {LISTING:.0f} s"))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def send(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        """The vendor's answer once its head has come, if it is a 200. Every refusal is a ProviderError."""
+        headers = {"Content-Type": "application/json"} if content else {}
+        url = self.vendor.base_url.rstrip("/") + path
+        try:
+            request = self._http.build_request(method, url, content=content, headers=headers)
+            response = await self._http.send(request, stream=True)
+            if response.status_code == 200:
+                return response
+            body = await read(response, PAGE_LIMIT)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self.blame(weather(error)) from error
+        raise self.blame(refusal(response.status_code, response.headers, body))
+
+    def blame(self, error: ProviderError) -> ProviderError:
+        """`error` with the vendor's name, and without the key, should the vendor have repeated it."""
+        said = error.message.replace(self._key, "***") if self._key else error.message
+        return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_Model]
+
+
+class _Answer:
+    """One attempt: sends the request, feeds the reader, hands out its chunks."""
+
+    def __init__(self, provider: OpenAIChat, ask: ChatRequest, deadline: float) -> None:
+        self._provider = provider
+        self._ask = ask
+        self._deadline = deadline
+        self._response: httpx.Response | None = None
+        self._body: AsyncIterator[bytes]
+        self._reader: AnswerReader
+        self._ready: deque[StreamChunk] = deque()
+        self._end: ChatResponse | ProviderError | None = None
+
+    async def start(self) -> None:
+        with trio.move_on_at(self._deadline):
+            self._response = await self._send()
+        if self._response is None:
+            raise self._late()
+        self._reader = AnswerReader(self._response.headers.get("content-type", ""))
+        encoded = "content-encoding" in self._response.headers
+        self._body = self._response.aiter_bytes() if encoded else self._response.aiter_raw()
+        await self._fill(math.inf)
+
+    def __aiter__(self) -> AsyncIterator[StreamChunk]:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        if not self._ready:
+            if isinstance(self._end, ChatResponse):
+                raise StopAsyncIteration
+            await self._fill(SILENCE)
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        if self._response is not None:
+            await close(self._response, self._body, LINGER if self._reader.done else 0)
+
+    async def _send(self) -> httpx.Response:
+        """Ask, and ask again without each parameter the vendor says it does not know."""
+        model, refused = self._ask.model, self._provider.refused
+        while True:
+            content = request_body(self._ask, self._provider.vendor, {name for m, name in refused if m == model})
+            try:
+                return await self._provider.send("POST", "/chat/completions", content)
+            except ProviderError as error:
+                found = REFUSED.search(error.message) if error.status == 400 else None
+                if found is None or (model, found[1]) in refused:
+                    raise
+                refused.add((model, found[1]))
+
+    async def _fill(self, patience: float) -> None:
+        """Read until there is something to hand out. `patience` is in seconds without a byte."""
+        while not self._ready:
+            if isinstance(self._end, ProviderError):
+                raise self._provider.blame(self._end)
+            data = await self._receive(patience)
+            self._ready.extend(self._reader.feed(data))
+            if not data or self._reader.done or self._reader.error:
+                chunks, self._end = self._reader.finish()
+                self._ready.extend(chunks)
+                if isinstance(self._end, ChatResponse):
+                    self._end = self._counted(self._with_written_calls(self._end))
+                    self._ready.append(StreamChunk(done=self._end))
+
+    async def _receive(self, patience: float) -> bytes:
+        with trio.move_on_at(min(self._deadline, trio.current_time() + patience)):
+            try:
+                return await anext(self._body, b"")
+            except httpx.HTTPError as error:
+                raise self._provider.blame(weather(error)) from error
+        raise self._late()
+
+    def _late(self) -> ProviderError:
+        if trio.current_time() >= self._deadline:
+            return self._provider.blame(ProviderError("timeout", f"no answer within {self._provider.timeout:g} s"))
+        return self._provider.blame(ProviderError("timeout", f"silent for {SILENCE:g} s in mid-answer"))
+
+    def _with_written_calls(self, answer: ChatResponse) -> ChatResponse:
+        """`answer` with the calls its text contains, if it was offered tools and used none the proper way."""
+        if not self._ask.tools or answer.tool_calls:
+            return answer
+        content, calls = written_calls(answer.content, {tool.name for tool in self._ask.tools})
+        if not calls:
+            return answer
+        return msgspec.structs.replace(answer, content=content, tool_calls=calls, finish_reason="tool_calls")
+
+    def _counted(self, answer: ChatResponse) -> ChatResponse:
+        """`answer` with its usage estimated if the vendor did not count; providers.md §13."""
+        if self._reader.usage is not None:
+            return answer
+        said = estimate(answer.content) + estimate(answer.thinking)
+        said += sum(estimate(call.name) + estimate(str(call.arguments)) for call in answer.tool_calls)
+        prompt = estimate_prompt(self._ask.messages, self._ask.tools)
+        return msgspec.structs.replace(
+            answer, usage=Usage(prompt_tokens=prompt, completion_tokens=said, estimated=True)
+        )
+
+
+async def read(response: httpx.Response, limit_bytes: int) -> bytes:
+    """The start of a body, and the end of the response."""
+    body, read = response.aiter_bytes(), bytearray()
+    try:
+        async for piece in body:
+            read += piece
+            if len(read) >= limit_bytes:
+                break
+    finally:
+        await close(response, body, linger=0)
+    return bytes(read[:limit_bytes])
+
+
+async def close(response: httpx.Response, body: AsyncIterator[bytes], linger: float) -> None:
+    """End a response. What the vendor still sends within `linger` seconds is thrown away.
+
+    Leaving the body's generators where they are would leave those inside httpx to the garbage collector, under a
+    ResourceWarning each; a cancelled read ends them all.
+    """
+    try:
+        with trio.move_on_after(linger):
+            async for _ in body:
+                pass
+    except httpx.HTTPError:
+        pass  # nobody reads it any more
+    finally:
+        await response.aclose()
+
+
+def weather(error: httpx.HTTPError | httpx.InvalidURL) -> ProviderError:
+    """What httpx met on the way, as an error."""
+    said = one_line(str(error)) or type(error).__name__
+    match error:
+        case httpx.ConnectTimeout():
+            return ProviderError("timeout", f"cannot connect within {CONNECT:g} s")
+        case httpx.ConnectError() | httpx.ProxyError():
+            return ProviderError("network", f"cannot connect: {said}")
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
+            return ProviderError("bad_request", f"cannot be asked like this: {said}")
+        case httpx.DecodingError():
+            return ProviderError("bad_answer", f"unreadable encoding: {said}")
+        case _:
+            return ProviderError("network", f"stream_interrupted: {said}")

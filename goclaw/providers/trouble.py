@@ -1,0 +1,121 @@
+"""What a vendor's refusal means, and how long to wait before asking again. Contract: providers.md §8, §9.1, §14."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from goclaw.domain.errors import ProviderError, ProviderTrouble
+
+PREVIEW = 200  # characters of a foreign page; providers.md §14
+LINE = 300  # characters of a message
+SECRETS = re.compile(r"\b(?:sk|pk|gsk|xai)[-_][\w*.-]{4,}|\bBearer\s+\S+", re.IGNORECASE)
+
+# First match wins, in the order of providers.md §9.1; a refusal that no text explains goes by its status.
+TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
+    (
+        "bad_request",  # context overflow
+        re.compile(
+            r"context.{0,3}length|maximum context|token limit|too many tokens|prompt is too long|request_too_large"
+            r"|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
+        ),
+    ),
+    ("quota", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),
+    (
+        "auth",
+        re.compile(r"invalid.{0,3}(?:api.{0,3}key|token)|incorrect api key|unauthori[sz]ed|key (?:revoked|disabled)"),
+    ),
+    (
+        "bad_request",
+        re.compile(r"model.{0,60}(?:not found|does not exist)|model_not_found|content_policy|content_filter"),
+    ),
+    ("rate", re.compile(r"rate.?limit|too many requests|quota per minute")),
+    ("overload", re.compile(r"overloaded|at capacity|temporarily unavailable")),
+)
+
+
+def one_line(text: str, limit: int = LINE) -> str:
+    """`text` in one line of at most `limit` characters, without anything that looks like a key."""
+    flat = " ".join(SECRETS.sub("***", text[: limit * 8]).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def kind_of(status: int, text: str) -> ProviderTrouble:
+    """The family of a refusal. `status` 0 means the refusal came inside an answer."""
+    if status not in (401, 403):
+        lowered = text[:4096].lower()
+        for kind, pattern in TEXTS:
+            if pattern.search(lowered):
+                return kind
+    match status:
+        case 401 | 403:
+            return "auth"
+        case 402:
+            return "quota"
+        case 429:
+            return "rate"
+        case 408 | 504:
+            return "timeout"
+        case 0:
+            return "bad_answer"
+        case _ if status >= 500:
+            return "overload"
+    return "bad_request"
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """An HTTP answer that is not 200, as an error. `headers` are read by lower-case name."""
+    if 300 <= status < 400:
+        host = re.sub(r"^\w+://([^/?#]*).*", r"\1", headers.get("location", "")).rpartition("@")[2]
+        return ProviderError("bad_request", one_line(f"API error ({status}): redirected to {host}"), status=status)
+    wait = retry_after(headers.get("retry-after", ""))
+    try:
+        said = explanation(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        page = body.decode("utf-8", "replace")
+        message = foreign_page(status, headers.get("content-type", ""), page)
+        return ProviderError(kind_of(status, ""), message, status=status, retry_after=wait)
+    kind = kind_of(status, said)
+    return ProviderError(kind, one_line(f"API error ({status}): {said}"), status=status, retry_after=wait)
+
+
+def inner_refusal(error: Any) -> ProviderError:
+    """The `error` member of an answer that came with HTTP 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    status = int(code) if isinstance(code, int | str) and str(code).isdecimal() and 400 <= int(code) < 600 else 0
+    said = explanation({"error": error})
+    return ProviderError(kind_of(status, said), one_line(f"API error: {said}"), status=status or None)
+
+
+def foreign_page(status: int, content_type: str, page: str) -> str:
+    """The message for a body that is not JSON: a proxy's page, usually."""
+    text = re.sub(r"<[^<>]*>", " ", page[: PREVIEW * 20])
+    kind = content_type.partition(";")[0].strip() or "no content type"
+    return f"API error ({status}, {one_line(kind, 60)}): non-JSON response: {one_line(text, PREVIEW)}"
+
+
+def explanation(body: Any) -> str:
+    """The vendor's own words, in whichever of the usual places they are; message first, then type and code."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        words = (error.get(name) for name in ("message", "detail", "type", "code"))
+        if said := " · ".join(word for word in words if isinstance(word, str) and word):
+            return said
+    return error if isinstance(error, str) else msgspec.json.encode(error)[:LINE].decode("utf-8", "replace")
+
+
+def retry_after(header: str) -> float | None:
+    """Seconds until the vendor wants to be asked again, from seconds or an HTTP date; None if it did not say."""
+    try:
+        return max(0.0, float(header)) if float(header) < 1e6 else None
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
