@@ -1,0 +1,89 @@
+"""`goclaw agent …`: talk to an agent of the running gateway. Contract: config-cli.md §7.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from goclaw.edge.cli.operations import WithOperations
+from goclaw.edge.cli.options import Exit, Failure, Json, Options, options, print_json
+
+if TYPE_CHECKING:
+    from goclaw.edge.cli.client import Event
+
+app = typer.Typer(name="agent", cls=WithOperations, help="Talk to agents.", no_args_is_help=True)
+
+
+@app.callback()
+def agent() -> None:
+    """Talk to agents."""
+
+
+@app.command()
+def chat(
+    ctx: typer.Context,
+    text: Annotated[str, typer.Argument(help="What to say.")] = "",
+    message: Annotated[str, typer.Option("--message", "-m", help="The same as TEXT.")] = "",
+    agent: Annotated[str, typer.Option(help="Key of the agent; empty = the default one.")] = "",
+    session: Annotated[str, typer.Option("--session", "-s", help="Session to go on with; empty = a new one.")] = "",
+    json: Json = False,
+) -> None:
+    """Say one thing to an agent and print the answer as it comes."""
+    import trio
+
+    said = text or message
+    if not said.strip() or (text and message):
+        raise Failure("say what to send, once: goclaw agent chat TEXT", Exit.USAGE)
+    chosen = options(ctx)
+    trio.run(_chat, chosen, said, agent, session, json or chosen.json)
+
+
+async def _chat(options: Options, said: str, agent: str, session: str, as_json: bool) -> None:
+    from goclaw.edge.cli.address import target
+    from goclaw.edge.cli.client import connect
+
+    named = {"agentId": agent, "sessionKey": session}
+    params: dict[str, Any] = {"message": said, "stream": True} | {key: value for key, value in named.items() if value}
+    answer = Answer(silent=as_json)
+    async with connect(target(options)) as socket:
+        final = await socket.call("chat.send", params, options.timeout, answer.heard)
+    if as_json:
+        print_json(final)
+    else:
+        answer.end(str(final.get("content", "")))
+
+
+class Answer:
+    """Prints an answer while it is made. What a client has seen in pieces is not printed again at the end."""
+
+    def __init__(self, silent: bool = False) -> None:
+        self._silent = silent
+        self._run = ""  # ours: the first to be queued after we asked
+        self._segment = ""  # text since the last tool or restart (edge-websocket.md §8.3)
+
+    def heard(self, event: Event) -> None:
+        about = event.get("payload")
+        if self._silent or event.get("event") != "agent" or not isinstance(about, dict):
+            return
+        detail = about.get("payload") or {}
+        match about.get("type"):
+            case "run.queued" if not self._run:
+                self._run = str(about.get("runId"))
+            case "chunk" if about.get("runId") == self._run:
+                self._print(str(detail.get("content", "")))
+            case "tool.result" | "run.retrying" if about.get("runId") == self._run and self._segment:
+                self._print("\n")
+                self._segment = ""
+
+    def end(self, content: str) -> None:
+        """Print what is missing of the final text, and end the line."""
+        if content.startswith(self._segment):
+            self._print(content[len(self._segment) :])
+        elif content.strip() != self._segment.strip():
+            self._print("\n" + content)
+        typer.echo()
+
+    def _print(self, text: str) -> None:
+        typer.echo(text, nl=False)
+        self._segment += text

@@ -1,0 +1,1 @@
+"""Configuration: one section per file, loading, masking."""

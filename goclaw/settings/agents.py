@@ -1,0 +1,32 @@
+"""How agents think unless their own record says otherwise. Contract: config-cli.md §4.3, agent-loop.md §4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from goclaw.settings.section import Section
+
+
+class AgentDefaults(Section, frozen=True):
+    """Defaults of every agent."""
+
+    workspace: Annotated[Path, Meta(description="where agents keep their files")] = Path("${GOCLAW_HOME}/workspace")
+    provider: Annotated[str, Meta(description="empty = the first with a key, else offline")] = ""
+    model: Annotated[str, Meta(description="empty = the provider's default")] = ""
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="per model call")] = 8192
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
+    max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
+    context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000
+    run_timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="a chat run, from acceptance")] = 600.0
+    llm_timeout_sec: Annotated[float, Meta(ge=5, le=86_400, description="one whole model call")] = 300.0
+    timezone: Annotated[str, Meta(max_length=64, description="IANA name; empty = the machine's")] = ""
+
+
+class Agents(Section, frozen=True):
+    """Agents and their defaults."""
+
+    defaults: AgentDefaults = AgentDefaults()

@@ -1,0 +1,163 @@
+"""From flags, variables, `.env.local`, the file and defaults to one checked snapshot. Contract: config-cli.md §1."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from goclaw.settings import file
+from goclaw.settings.build import Builder
+from goclaw.settings.convert import Given, Unfit, expand
+from goclaw.settings.environment import read_env_file, settings_in
+from goclaw.settings.keys import entries, fields
+from goclaw.settings.problems import ConfigInvalid, Problem
+from goclaw.settings.providers import KEYED, Providers
+from goclaw.settings.section import Secret
+from goclaw.settings.settings import Settings
+
+REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
+SECRET = re.compile(r"(^|[._])(api_key|token)$")  # keys of the file; config-cli.md S3.1
+TOKEN_FILE = "auth.token"  # noqa: S105 - a name in GOCLAW_HOME
+
+
+class Loaded(Struct, frozen=True):
+    """A configuration that passed every check. The file at `path` need not exist."""
+
+    settings: Settings
+    path: Path
+    home: Path
+    origins: dict[str, str]  # dotted key → where its value came from
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex of the SHA-256 over all values; a changed secret is a changed configuration."""
+        values = msgspec.json.encode(list(entries(self.settings)), enc_hook=_plain)
+        return hashlib.sha256(values).hexdigest()[:12]
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
+    """Read the configuration; `flags` are texts by dotted key and win over everything.
+
+    Without `path`: GOCLAW_CONFIG, then config.json here, then config.json in GOCLAW_HOME.
+    Raises ConfigInvalid with all problems at once.
+    """
+    try:
+        home = expand(environ.get("GOCLAW_HOME") or "~/.goclaw", environ)
+        named = expand(str(path or environ["GOCLAW_CONFIG"]), environ) if path or environ.get("GOCLAW_CONFIG") else None
+    except Unfit as unfit:
+        raise ConfigInvalid(path or Path("config.json"), [Problem("", str(unfit))]) from None
+    here = Path("config.json").absolute()
+    config = named or (here if here.exists() else home / "config.json")
+    warnings = [f"{named} does not exist, using defaults"] if named and not named.exists() else []
+
+    secrets, problems, more = read_env_file(config.parent / ".env.local")
+    warnings += more
+    variables = {**secrets, **environ}
+    from_file, found = file.read(config)
+    problems += found
+    from_file, more = _resolved(from_file, variables)
+    warnings += more
+    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline"}
+    from_variables, found, more = settings_in(variables, secrets.keys() - environ.keys(), rows)
+    problems += found
+    warnings += more
+    from_flags = {key: Given(text, "--" + key.split(".")[-1], "flag", text=True) for key, text in flags.items()}
+    given = made_token(home) | from_file | from_variables | from_flags
+
+    builder = Builder(given, {**variables, "GOCLAW_HOME": str(home)})
+    data_dir = builder.value("data_dir", fields(Settings)["data_dir"])  # first: other paths lie below it
+    builder.variables["GOCLAW_DATA_DIR"] = str(data_dir)
+    settings = builder.section(Settings)
+    problems += builder.problems or _contradictions(settings, given)
+    if problems:
+        raise ConfigInvalid(config, list(dict.fromkeys(problems)))
+    origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
+    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings))
+
+
+def made_token(home: Path) -> dict[str, Given]:
+    """The token of an earlier start (`onboard`), which counts until somebody sets one."""
+    try:
+        text = (home / TOKEN_FILE).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {"gateway.token": Given(text, TOKEN_FILE, TOKEN_FILE)} if text else {}
+
+
+def _resolved(given: dict[str, Given], variables: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
+    """Replace `env:NAME` and `$NAME` by the variable; an unset one leaves the default, with a warning.
+
+    Literal secrets get a warning too (config-cli.md S3.3).
+    """
+    resolved = dict(given)
+    warnings = []
+    for key, one in given.items():
+        reference = REFERENCE.fullmatch(one.value) if isinstance(one.value, str) else None
+        if reference is None:
+            if SECRET.search(key) and one.value:
+                warnings.append(
+                    f'{one.where} is a secret written in the file: move it to .env.local and use "env:NAME"'
+                )
+            continue
+        name = reference[1] or reference[2]
+        if variables.get(name):
+            where = f"{one.where} ({name})"
+            resolved[key] = Given(variables[name], where, f"{one.origin} {name}", one.line, text=True, hidden=True)
+        else:
+            del resolved[key]
+            warnings.append(f"{one.where}: variable {name} is not set, so the key is empty")
+    return resolved, warnings
+
+
+def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Fill in what follows from the rest: storage, provider and model (config-cli.md §9.3)."""
+    database, defaults = settings.database, settings.agents.defaults
+    if database.mode == "auto":
+        database = replace(database, mode="external" if database.dsn else "embedded")
+        origins["database.mode"] = "computed"
+    if not defaults.provider:
+        defaults = replace(defaults, provider=_first_usable(settings.providers))
+        origins["agents.defaults.provider"] = "computed"
+    vendor = settings.providers.named.get(defaults.provider)
+    if not defaults.model and vendor and vendor.models:
+        defaults = replace(defaults, model=vendor.models[0])
+        origins["agents.defaults.model"] = "computed"
+    return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
+
+
+def _first_usable(providers: Providers) -> str:
+    """The first vendor with a key, then one of the file's own with an address, else the offline model."""
+    enabled = {name: provider for name, provider in providers.named.items() if provider.enabled}
+    keyed = [name for name in KEYED if name in enabled and enabled[name].api_key]
+    own = [name for name, provider in enabled.items() if name not in KEYED and provider.api_base]
+    return (keyed + own + ["offline"])[0]
+
+
+def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:
+    """What is wrong although each value is right."""
+    problems = []
+
+    def wrong(key: str, message: str) -> None:
+        one = given.get(key)
+        problems.append(Problem(key, f"{one.where if one else key}: {message}", one.line if one else None))
+
+    database, gateway = settings.database, settings.gateway
+    if database.mode == "external" and not database.dsn:
+        wrong("database.mode", "asks for a database of yours, but GOCLAW_POSTGRES_DSN is not set")
+    if database.mode == "embedded" and database.dsn:
+        wrong("database.mode", "asks for the embedded database, but GOCLAW_POSTGRES_DSN is set: unset one of them")
+    if gateway.require_token and gateway.dev_mode and "gateway.token" in given:
+        wrong("gateway.require_token", "is true, but the token is empty: set GOCLAW_GATEWAY_TOKEN")
+    return problems
+
+
+def _plain(value: Any) -> str:
+    return value.reveal() if isinstance(value, Secret) else str(value)

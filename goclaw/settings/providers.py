@@ -1,0 +1,67 @@
+"""Vendors of models and the built-in offline model. Contract: config-cli.md §4.4, providers.md §2, §16.6."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from goclaw.settings.section import Secret, Section
+
+# Who is the default when several have a key, first wins (config-cli.md §9.3). Each name N is also the variable
+# GOCLAW_<N>_API_KEY.
+KEYED = (
+    "openrouter",
+    "anthropic",
+    "openai",
+    "groq",
+    "deepseek",
+    "gemini",
+    "mistral",
+    "xai",
+    "minimax",
+    "cohere",
+    "perplexity",
+    "dashscope",
+    "bailian",
+    "zai",
+    "zai_coding",
+    "novita",
+    "byteplus",
+    "ollama_cloud",
+)
+
+
+class Provider(Section, frozen=True):
+    """One vendor: its key, address and limits."""
+
+    api_key: Annotated[Secret, Meta(description="prefer a variable: env:NAME")] = Secret()
+    api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
+    models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
+    timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
+    enabled: bool = True
+
+
+class OfflineLoad(Section, frozen=True):
+    """Answers of the model `offline-load`."""
+
+    tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+    tools: Annotated[int, Meta(ge=0, le=200, description="tool calls before the answer")] = 0
+    thinking_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
+class Offline(Section, frozen=True):
+    """The model that needs no key and no network."""
+
+    chunk_chars: Annotated[int, Meta(ge=1, le=100_000, description="text per streamed piece")] = 24
+    tokens_per_second: Annotated[float, Meta(ge=0, le=1_000_000, description="0 = no delay")] = 0.0
+    first_token_ms: Annotated[float, Meta(ge=0, le=600_000)] = 0.0
+    load: OfflineLoad = OfflineLoad()
+    banner: Annotated[bool, Meta(description="say once per session that no model is connected")] = True
+
+
+class Providers(Section, frozen=True):
+    """Vendors by name; any other name is an OpenAI-compatible vendor with its own `api_base`."""
+
+    offline: Offline = Offline()
+    named: dict[str, Provider] = field(default_factory=dict)

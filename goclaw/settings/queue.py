@@ -1,0 +1,36 @@
+"""How turns wait and runs are claimed. Contract: sessions-lanes-cron.md §3, §4; durability.md §5, §6."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from goclaw.settings.section import Section
+
+Slots = Annotated[int, Meta(ge=1, le=10_000, description="runs at once")]
+Milliseconds = Annotated[float, Meta(ge=1, le=3_600_000)]
+Seconds = Annotated[float, Meta(ge=1, le=86_400)]
+BelowLease = Annotated[float, Meta(ge=1, le=15)]
+
+
+class Lanes(Section, frozen=True):
+    """How many runs of a kind work at once."""
+
+    main: Slots = 30
+    subagent: Slots = 50
+    team: Slots = 100
+    cron: Slots = 30
+
+
+class Queue(Section, frozen=True):
+    """How turns wait and what happens when a run does not end well."""
+
+    cap: Annotated[int, Meta(ge=1, le=1000, description="waiting turns per session")] = 10
+    drop: Annotated[Literal["old", "new"], Meta(description="who gives way at the cap")] = "old"
+    max_concurrent_dm: Annotated[int, Meta(ge=1, le=100, description="runs at once in a direct chat")] = 1
+    max_concurrent_group: Annotated[int, Meta(ge=1, le=100, description="runs at once in a group")] = 3
+    heartbeat_sec: Annotated[BelowLease, Meta(description="leases of 30 s are prolonged this often")] = 10.0
+    poll_ms: Annotated[Milliseconds, Meta(description="look for work even without a bell")] = 100.0
+    chat_resume_max_age_sec: Annotated[Seconds, Meta(description="older chat runs are not resumed")] = 900.0
+    lanes: Lanes = Lanes()

@@ -1,0 +1,44 @@
+"""What a section of the configuration is made of: the base struct and the value types its fields may have."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Section(Struct, frozen=True):
+    """A group of settings: one field per key, every field with a default.
+
+    The type is the schema, the check and the documentation: ranges and descriptions live in `Meta`.
+    Keys that end in `_sec` or `_ms` also take text such as "5m". A field typed `dict[str, SomeSection]`
+    holds rows: it takes every key of the section that is not a field (`providers.<name>`).
+    """
+
+
+class Secret:
+    """Text that never prints. Only `reveal()` gives it away."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "***" if self._text else ""
+
+
+class Id(str):
+    """An id in a list: numbers in the file are turned to text (config-cli.md §2)."""
+
+    __slots__ = ()

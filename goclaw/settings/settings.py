@@ -1,0 +1,28 @@
+"""The whole configuration as one value. Code receives a section of it, never the whole, never `os.environ`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from goclaw.settings.agents import Agents
+from goclaw.settings.database import Database
+from goclaw.settings.gateway import Gateway
+from goclaw.settings.logging import Logging
+from goclaw.settings.providers import Providers
+from goclaw.settings.queue import Queue
+from goclaw.settings.section import Section
+
+
+class Settings(Section, frozen=True):
+    """Configuration of a GoClaw gateway."""
+
+    data_dir: Annotated[Path, Meta(description="everything that must survive")] = Path("${GOCLAW_HOME}/data")
+    gateway: Gateway = Gateway()
+    agents: Agents = Agents()
+    providers: Providers = Providers()
+    queue: Queue = Queue()
+    database: Database = Database()
+    logging: Logging = Logging()

@@ -1,0 +1,70 @@
+"""The configuration as others may see it: masked values and its JSON Schema. Contract: config-cli.md §3, §7.4."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+from msgspec.structs import FieldInfo
+
+from goclaw.settings.convert import DURATION
+from goclaw.settings.keys import ROW_NAME, entries, fields, rows_of, subsection
+from goclaw.settings.load import REFERENCE
+from goclaw.settings.section import Id, Secret, Section
+from goclaw.settings.settings import Settings
+
+MASK = "***"
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """Every value by dotted key, as JSON: `***` for a secret that is set, empty for one that is not."""
+    return {key: msgspec.to_builtins(value, enc_hook=_plain) for key, value in entries(settings)}
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as objects in objects, the shape of the file."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        inner = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return tree
+
+
+def json_schema(section: type[Section] = Settings) -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file, made from the sections. Lists canonical spellings only."""
+    properties: dict[str, Any] = {} if section is not Settings else {"$schema": {"type": "string"}}
+    others: dict[str, Any] | bool = False
+    for name, field in fields(section).items():
+        if inner := subsection(field.type):
+            properties[name] = json_schema(inner)
+        elif row := rows_of(field.type):
+            others = {**json_schema(row), "propertyNames": {"pattern": f"^{ROW_NAME.pattern}$"}}
+        else:
+            properties[name] = _leaf(name, field)
+    about = {"description": inspect.getdoc(section), "type": "object"}
+    return about | {"properties": properties, "additionalProperties": others}
+
+
+def _leaf(name: str, field: FieldInfo) -> dict[str, Any]:
+    """A key, with text where text may stand for it: a reference, and for times a duration."""
+    schema = msgspec.json.schema(field.type, schema_hook=_text_schema)
+    about = {
+        "description": schema.pop("description", ""),
+        "default": msgspec.to_builtins(field.default, enc_hook=_plain),
+    }
+    if schema.get("type") != "string":
+        pattern = REFERENCE.pattern + (f"|{DURATION.pattern}" if name.endswith(("_sec", "_ms")) else "")
+        schema = {"anyOf": [schema, {"type": "string", "pattern": f"^({pattern})$"}]}
+    return about | schema
+
+
+def _text_schema(kind: type) -> dict[str, Any]:
+    return {"type": ["string", "integer"]} if kind is Id else {"type": "string"}
+
+
+def _plain(value: Any) -> str:
+    return repr(value) if isinstance(value, Secret) else str(value)
