@@ -1,0 +1,1 @@
+"""What is alive: one file or sub-room per branch of the tree."""

@@ -1,0 +1,1 @@
+"""The engine branch: providers, the queue, lanes and the runs in them."""

@@ -1,0 +1,39 @@
+"""What a run needs besides its row: tools, defaults, places. Fixed for the life of the process."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goclaw.domain.access import SYSTEM_USER
+from goclaw.domain.agent import AgentProfile
+from goclaw.security.paths import Workspace
+from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.queue import Queue
+from goclaw.tools.tool import Tool
+
+
+@dataclass(frozen=True)
+class Engine:
+    node_id: str
+    tools: Mapping[str, Tool]
+    defaults: AgentDefaults
+    queue: Queue
+
+    def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
+        """The directory of an agent for one user, made on first use (tools.md §9.1).
+
+        The installation's own user works in the base directory, everybody else below it.
+        """
+        base = self.defaults.workspace / agent.workspace  # an absolute one replaces the default
+        place = base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Workspace(place.resolve())
+
+
+def file_name(id: str) -> str:
+    """A name no two ids share: odd characters replaced, and 8 hex of the id's SHA-256 (tools.md §9.1)."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:200]
+    return f"{plain}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"

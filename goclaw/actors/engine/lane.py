@@ -1,0 +1,177 @@
+"""A lane: so many runs at once, claimed in batches, each a child.
+
+Address   /engine/lanes/{name}
+Contract  durability.md §5; sessions-lanes-cron.md §4; supervision.md §14 (hand back)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import islice
+
+from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.run import RELEASE, Run, failure
+from goclaw.actors.engine.voice import Voice
+from goclaw.domain import address as at
+from goclaw.domain.errors import StoreError, unavailable
+from goclaw.domain.run import GetLoad, HandBack, Lane, LaneLoad, RunQueued, RunResult
+from goclaw.domain.session import RunEnded
+from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.address import Address
+from goclaw.runtime.child import ABNORMAL, Child, Restart
+from goclaw.runtime.message import Cancel, ChildEnded, Message
+from goclaw.runtime.reply import Reply
+from goclaw.stores import runs
+from goclaw.stores.runs import Claimed, StaleOwner
+
+BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
+AGAIN = 0.5  # seconds before another try when the database is away
+READY = 10_000  # sessions remembered as waiting; the queue's own look finds the others again
+
+
+class Fill(Message[None]):
+    """Claim as many runs as there are slots."""
+
+
+class Orphaned(Message[None]):
+    """A run of ours crashed and its row still says that it runs."""
+
+    run: Claimed
+
+
+class CutOff(Message[None]):
+    """The time to end is over for whoever still runs."""
+
+
+class LaneActor(Actor):
+    capacity = 4096
+
+    def __init__(self, name: Lane, limit: int, engine: Engine) -> None:
+        self.name = name
+        self.limit = limit
+        self.engine = engine
+        self.ready: dict[tuple[str, str], None] = {}  # sessions with waiting runs, longest known first
+        self.running: dict[Address, Claimed] = {}
+        self.filling = False
+        self.closing = False
+        self.handed_back = 0
+        self.waits_for_end: Reply | None = None
+
+    async def on_start(self, ctx: Context) -> None:
+        """Runs of a former incarnation died with it: give them back."""
+        for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
+            await self._recover(ctx, run)
+
+    @handles
+    async def queued(self, ctx: Context, news: RunQueued) -> None:
+        if len(self.ready) < READY:
+            self.ready[news.tenant_id, news.session_key] = None
+        self._fill_soon(ctx)
+
+    @handles
+    async def fill(self, ctx: Context, _tick: Fill) -> None:
+        self.filling = False
+        free = self.limit - len(self.running)
+        if self.closing or free <= 0 or not self.ready:
+            return
+        batch = list(islice(self.ready, min(free, BATCH)))
+        for session in batch:
+            del self.ready[session]
+        try:
+            claimed = await ctx.db(
+                runs.claim, node=self.engine.node_id, lane=self.name, sessions=batch, limit=len(batch)
+            )
+        except StoreError as trouble:
+            ctx.log.warning("lane.claim_failed", error=str(trouble))
+            self.ready.update(dict.fromkeys(batch))
+            ctx.after(AGAIN, Fill())
+            return
+        for run in claimed:
+            child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
+            self.running[ctx.child(child)] = run
+        self._fill_soon(ctx)
+
+    @handles
+    async def child_ended(self, ctx: Context, news: ChildEnded) -> None:
+        run = self.running.pop(news.address, None)
+        if run is not None and news.reason in ABNORMAL:
+            await self._recover(ctx, run)
+        self._fill_soon(ctx)
+        self._ended_all()
+
+    @handles
+    async def orphaned(self, ctx: Context, news: Orphaned) -> None:
+        await self._recover(ctx, news.run)
+
+    @handles
+    async def load(self, ctx: Context, _ask: GetLoad) -> LaneLoad:
+        counts = Counter(f"{run.tenant_id}/{run.agent_key}" for run in self.running.values())
+        return LaneLoad(
+            name=self.name,
+            limit=self.limit,
+            active=len(self.running),
+            queued=len(self.ready),
+            by_agent=tuple(counts.items()),
+        )
+
+    @handles
+    async def hand_back(self, ctx: Context, ask: HandBack) -> int:
+        self.closing = True
+        self.waits_for_end = ctx.defer()
+        ctx.after(ask.within, CutOff())
+        self._ended_all()
+        return 0
+
+    @handles
+    async def cut_off(self, ctx: Context, _tick: CutOff) -> None:
+        self.handed_back += len(self.running)
+        for address in self.running:
+            ctx.tell(address, Cancel(reason=RELEASE))
+
+    def _ended_all(self) -> None:
+        if self.waits_for_end is not None and not self.running:
+            self.waits_for_end.answer(self.handed_back)
+            self.waits_for_end = None
+
+    def _fill_soon(self, ctx: Context) -> None:
+        """Once for all the news that wait in the mailbox: that is what makes batches."""
+        if not self.filling and self.ready and len(self.running) < self.limit:
+            self.filling = True
+            ctx.tell(ctx.address, Fill())
+
+    async def _recover(self, ctx: Context, run: Claimed) -> None:
+        try:
+            outcome = await ctx.db(runs.recover, run)
+        except StaleOwner:
+            return
+        except StoreError:
+            ctx.after(AGAIN, Orphaned(run=run))
+            return
+        ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
+        session = at.session(run.tenant_id, run.session_key)
+        ctx.tell(session, RunEnded(run_id=run.run_id, requeued=outcome == "requeued"))
+        if outcome == "requeued":
+            ctx.tell(ctx.address, RunQueued(tenant_id=run.tenant_id, session_key=run.session_key))
+        else:
+            announce_loss(ctx, run)
+
+    def snapshot(self) -> dict[str, object]:
+        return {"limit": self.limit, "active": len(self.running), "ready": len(self.ready), "closing": self.closing}
+
+
+def announce_loss(ctx: Context, run: Claimed) -> None:
+    """Tell whoever listens that a run ended without its actor."""
+    voice = Voice(
+        ctx,
+        run_id=run.run_id,
+        tenant_id=run.tenant_id,
+        user_id=run.user_id,
+        agent_key=run.agent_key,
+        session_key=run.session_key,
+        kind=run.kind,
+        seq=2**31,  # above all it may have said
+    )
+    err = unavailable("crashed", retry_after=math.ceil(AGAIN))
+    result = RunResult(run_id=run.run_id, session_key=run.session_key, error=err)
+    voice.say("run.failed", failure(err, ""), result=result)

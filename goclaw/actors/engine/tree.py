@@ -1,0 +1,76 @@
+"""The engine branch: where turns become answers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.provider import ProviderActor
+from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.providers.choose import OFFLINE, usable
+from goclaw.providers.offline.provider import Load, Offline
+from goclaw.providers.offline.reply import Pace
+from goclaw.providers.provider import Provider, open_provider
+from goclaw.runtime.child import Child, Limit, Strategy, child
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.settings.providers import Providers
+
+
+def engine(engine: Engine, settings: Providers, *, alone: bool) -> Supervisor:
+    return Supervisor(
+        strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
+        limit=Limit(restarts=3, within=30.0),
+        children=[
+            child("providers", providers, settings),
+            child("queue", queue, engine, alone),
+            child("lanes", lanes, engine),
+        ],
+    )
+
+
+def providers(settings: Providers) -> Supervisor:
+    vendors = [provider(OFFLINE, partial(offline, settings))]
+    for vendor, row in usable(settings):
+        opener = partial(
+            open_provider,
+            vendor,
+            api_key=row.api_key.reveal(),
+            base_url=row.api_base or None,
+            timeout=row.timeout_sec,
+        )
+        vendors.append(provider(vendor.name, opener))
+    return Supervisor(vendors, strategy=Strategy.DYNAMIC)
+
+
+def provider(name: str, opener: partial[Provider]) -> Child:
+    return child(name, ProviderActor, opener)
+
+
+def offline(settings: Providers) -> Provider:
+    row = settings.offline
+    return Offline(
+        pace=Pace(
+            chunk_chars=row.chunk_chars,
+            first_delay=row.first_token_ms / 1000,
+            tokens_per_second=row.tokens_per_second,
+        ),
+        load=Load(tokens=row.load.tokens, tools=row.load.tools, thinking_tokens=row.load.thinking_tokens),
+        banner=row.banner,
+    )
+
+
+def queue(engine: Engine, alone: bool) -> Supervisor:
+    return Supervisor([child("keeper", partial(QueueKeeper, alone=alone), engine)])
+
+
+def lanes(engine: Engine) -> Supervisor:
+    limits = engine.queue.lanes
+    return Supervisor(
+        [
+            child("main", LaneActor, "main", limits.main, engine),
+            child("subagent", LaneActor, "subagent", limits.subagent, engine),
+            child("team", LaneActor, "team", limits.team, engine),
+            child("cron", LaneActor, "cron", limits.cron, engine),
+        ]
+    )

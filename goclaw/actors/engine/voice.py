@@ -1,0 +1,116 @@
+"""How a run is heard: every step as an event, numbered, to the run's readers, its user and the admins.
+
+Contract: edge-websocket.md §8.1–8.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from goclaw.domain.chat import ToolCall
+from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
+from goclaw.domain.run import RunKind, RunResult
+from goclaw.runtime.actor import Context
+from goclaw.tools.pipeline import ToolResult
+
+ARGUMENTS = 8192  # bytes shown of a call's arguments
+PREVIEW = 1000  # characters shown of a result
+
+
+class Voice:
+    """Publishes the events of one run in order. Never waits for a reader."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        run_id: str,
+        tenant_id: str,
+        user_id: str,
+        agent_key: str,
+        session_key: str,
+        kind: RunKind,
+        stream: bool = True,
+        seq: int = 0,
+    ) -> None:
+        self._ctx = ctx
+        self._stream = stream
+        self._held = ""  # text of the current segment while not streaming
+        self.seq = seq
+        self._groups = (of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
+        self._facts: dict[str, Any] = {
+            "run_id": run_id,
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "agent_key": agent_key,
+            "session_key": session_key,
+            "kind": kind,
+        }
+
+    def say(
+        self, type: str, payload: msgspec.Raw | None = None, text: str = "", result: RunResult | None = None
+    ) -> None:
+        self.seq += 1
+        event = RunEvent(
+            type=type,
+            run_seq=self.seq,
+            ts=int(self._ctx.clock.now().timestamp() * 1000),
+            text=text,
+            body=payload if payload is not None else body(),
+            result=result,
+            **self._facts,
+        )
+        for group in self._groups:
+            self._ctx.publish(group, event)
+
+    def flush(self) -> None:
+        """Without streaming: the whole text of the segment as one chunk."""
+        if self._held:
+            self.say("chunk", text=self._held)
+            self._held = ""
+
+    # --- what the loop tells ------------------------------------------------------------------
+
+    def activity(self, phase: str, iteration: int, tools: Sequence[str] = ()) -> None:
+        if tools:
+            self.flush()
+            self.say("activity", body(phase=phase, iteration=iteration, tool=tools[0], tools=tools))
+        else:
+            self.say("activity", body(phase=phase, iteration=iteration))
+
+    def chunk(self, text: str) -> None:
+        if self._stream:
+            self.say("chunk", text=text)
+        else:
+            self._held += text
+
+    def thinking(self, text: str) -> None:
+        if self._stream:
+            self.say("thinking", text=text)
+
+    def tool_call(self, call: ToolCall, iteration: int) -> None:
+        arguments: dict[str, Any] = call.arguments
+        if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:
+            arguments = {"preview": msgspec.json.encode(arguments)[:ARGUMENTS].decode("utf-8", "ignore")}
+        self.say(
+            "tool.call",
+            body(id=call.id, name=call.name, arguments=arguments, iteration=iteration, truncated=truncated),
+        )
+
+    def tool_result(self, call: ToolCall, result: ToolResult) -> None:
+        preview = result.text[:PREVIEW]
+        members: dict[str, Any] = {
+            "id": call.id,
+            "name": call.name,
+            "is_error": result.is_error,
+            "isError": result.is_error,
+            "result": preview,
+            "preview": preview,
+            "durationMs": result.duration_ms,
+        }
+        if result.is_error:
+            members["content"] = result.text
+        self.say("tool.result", body(**members))

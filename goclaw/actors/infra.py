@@ -1,0 +1,94 @@
+"""What everything rests on: the embedded database and the connections to it.
+
+Address   /infra/stores/…
+Contract  supervision.md §12, §13; data-model.md §20
+"""
+
+from __future__ import annotations
+
+from goclaw.domain.errors import StoreError
+from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.child import Backoff, Limit, Strategy, child
+from goclaw.runtime.message import Message
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.stores.database import Database
+from goclaw.stores.embedded import EmbeddedServer
+from goclaw.stores.health import probe
+
+PROBE = 5.0  # seconds between two questions to the database
+
+
+class Watch(Message[None]):
+    """Wait for the server's end."""
+
+
+class Check(Message[None]):
+    """Ask the database."""
+
+
+class DatabaseGone(Exception):
+    """The embedded server's process ended."""
+
+
+class EmbeddedDatabase(Actor):
+    """Crashes with its server, and starts it again with the next incarnation."""
+
+    start_within = 60.0
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server = server
+
+    async def on_start(self, ctx: Context) -> None:
+        if ctx.incarnation > 1:  # the first server was started before the tree, so that a bad start shows early
+            await self.server.start()
+            ctx.log.info("db.restarted")
+        ctx.tell(ctx.address, Watch())
+
+    @handles
+    async def watch(self, ctx: Context, _go: Watch) -> None:
+        await self.server.exited()
+        raise DatabaseGone("the embedded PostgreSQL ended")
+
+
+class PoolWatch(Actor):
+    """Asks the database now and then, so that health and operators know without asking."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.ok = True
+
+    async def on_start(self, ctx: Context) -> None:
+        ctx.every(PROBE, Check())
+
+    @handles
+    async def check(self, ctx: Context, _tick: Check) -> None:
+        before = self.ok
+        try:
+            await ctx.db(probe)
+            self.ok = True
+        except StoreError as trouble:
+            self.ok = False
+            if before:
+                ctx.log.warning("db.lost", error=str(trouble))
+        if self.ok and not before:
+            ctx.log.info("db.connected")
+
+    def snapshot(self) -> dict[str, object]:
+        pool = self.database
+        return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
+
+
+def infra(database: Database, server: EmbeddedServer | None) -> Supervisor:
+    return Supervisor(
+        [child("stores", stores, database, server)],
+        strategy=Strategy.REST_FOR_ONE,
+        limit=Limit(restarts=3, within=30.0),
+    )
+
+
+def stores(database: Database, server: EmbeddedServer | None) -> Supervisor:
+    children = [child("pg.pool", PoolWatch, database)]
+    if server is not None:
+        backoff = Backoff(first=0.1, longest=5.0)
+        children.insert(0, child("pg.embedded", EmbeddedDatabase, server, backoff=backoff, shutdown=0.0, critical=True))
+    return Supervisor(children, limit=Limit(restarts=5, within=60.0))

@@ -1,0 +1,253 @@
+"""One conversation: takes turns in, stops them, knows what runs and what waits.
+
+Address   /sessions/{tenant}/{session key}
+Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
+"""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import unquote
+
+import msgspec
+
+from goclaw.actors.engine.voice import Voice
+from goclaw.domain.address import lane, run
+from goclaw.domain.errors import exhausted, failed_precondition, not_found
+from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
+from goclaw.domain.ids import new_id
+from goclaw.domain.run import LANE_OF, RunKind, RunQueued, RunRequest, RunResult
+from goclaw.domain.session import (
+    Abort,
+    Aborted,
+    Accepted,
+    Activity,
+    Earlier,
+    GetActivity,
+    Inject,
+    Injected,
+    RunEnded,
+    Send,
+    parse_key,
+)
+from goclaw.domain.tokens import estimate
+from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.address import Address
+from goclaw.runtime.child import Limit
+from goclaw.runtime.faults import Err
+from goclaw.runtime.message import Cancel, Message, Told
+from goclaw.runtime.virtual import Virtual
+from goclaw.settings.queue import Queue
+from goclaw.stores import runs
+from goclaw.stores import sessions as stored
+from goclaw.stores.sessions import NewMessage
+
+IDLE = 600.0  # seconds until it sleeps; supervision.md §10
+ACTIVE = 20_000  # at once on a node
+LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
+
+
+class Open(Message[None]):
+    """A run that has not ended, as far as this session knows."""
+
+    run_id: str
+    user_id: str
+    kind: RunKind
+    request: RunRequest
+
+
+class Session(Actor):
+    def __init__(self, address: Address, queue: Queue, run_timeout: float) -> None:
+        _, _, tenant, key = address.split("/")
+        self.tenant = unquote(tenant)
+        self.text_key = unquote(key)
+        self.key = parse_key(self.text_key)
+        self.queue = queue
+        self.run_timeout = run_timeout
+        self.owner: str | None = None  # None: nobody has spoken yet
+        self.open: dict[str, Open] = {}  # oldest first
+
+    async def on_start(self, ctx: Context) -> None:
+        """A crash may lose memory, never turns: they are rows."""
+        row = await ctx.db(stored.find, tenant=self.tenant, key=self.text_key)
+        if row is None:
+            return
+        self.owner = row.user_id
+        for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
+            self.open[known.run_id] = Open(
+                run_id=known.run_id, user_id=known.user_id, kind=known.kind, request=known.request
+            )
+
+    @handles
+    async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
+        if not self._may(ask.user_id, ask.as_admin):
+            return not_found("session", self.text_key)
+        digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
+        ingress = None
+        if ask.idempotency_key:
+            ingress = ingress_key(ask.user_id, self.text_key, ask.idempotency_key)
+            first = await ctx.db(runs.known, tenant=self.tenant, ingress_key=ingress)
+            if first is not None and first.request_hash != digest:
+                return failed_precondition("idempotency_conflict")
+            if first is not None:
+                return Accepted(run_id=first.run_id, session_key=self.text_key, position=0)
+        waiting = self._waiting(ctx)
+        if len(waiting) >= self.queue.cap:
+            if self.queue.drop == "new":
+                return exhausted("queue_full")
+            await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
+        owner = self.owner or ask.user_id
+        group = self.key.kind == "group"
+        depth = await ctx.db(
+            runs.accept,
+            run_id=ask.run_id,
+            session_id=new_id(),
+            tenant=self.tenant,
+            key=self.text_key,
+            session_kind=self.key.kind,
+            channel=self.key.channel,
+            max_concurrent=self.queue.max_concurrent_group if group else self.queue.max_concurrent_dm,
+            agent_id=ask.agent_id,
+            agent_key=ask.agent_key,
+            user=owner,
+            kind=ask.kind,
+            lane=LANE_OF[ask.kind],
+            timeout=self.run_timeout,
+            request=ask.request,
+            request_hash=digest,
+            ingress_key=ingress,
+            earlier=[_history(message) for message in ask.earlier],
+        )
+        self.owner = owner
+        accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind, request=ask.request)
+        self.open[ask.run_id] = accepted
+        position = depth.queued + depth.running - 1
+        self._voice(ctx, accepted).say("run.queued", body(position=position, requestId=ask.request.request_id))
+        ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
+        return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
+
+    @handles
+    async def abort(self, ctx: Context, ask: Abort) -> Aborted | Err:
+        if not self._may(ask.user_id, ask.as_admin):
+            return not_found("session", self.text_key)
+        wanted = [ask.run_id] if ask.run_id else list(self.open)
+        stopped: list[str] = []
+        for run_id in wanted:
+            if run_id in self.open and self._stop(ctx, run_id, ask):
+                stopped.append(run_id)
+                if ask.oldest:
+                    break
+        drained: list[str] = []
+        if ask.drain or (ask.run_id and not stopped):
+            drained = await ctx.db(
+                runs.cancel_waiting,
+                tenant=self.tenant,
+                key=self.text_key,
+                reason="CANCELED",
+                runs=[ask.run_id] if ask.run_id else None,
+            )
+            for run_id in drained:
+                self._dropped(ctx, run_id, ask.reason, None)
+        if ask.run_id:
+            return Aborted(run_ids=tuple(stopped or drained), drained=0)
+        return Aborted(run_ids=tuple(stopped), drained=len(drained))
+
+    @handles
+    async def inject(self, ctx: Context, ask: Inject) -> Injected | Err:
+        if self.owner is None or not self._may(ask.user_id, ask.as_admin):
+            return not_found("session", self.text_key)
+        label = ask.label[:LABEL]
+        text = f"[{label}]\n\n{ask.text}" if label else ask.text
+        message = NewMessage(
+            id=new_id(),
+            role=ask.role,
+            content=text,
+            payload={"label": label} if label else {},
+            token_estimate=estimate(text),
+        )
+        await ctx.db(stored.inject, tenant=self.tenant, key=self.text_key, message=message)
+        self._updated(ctx)
+        return Injected(message_id=message.id)
+
+    @handles
+    async def activity(self, ctx: Context, _ask: GetActivity) -> Activity:
+        running = [run_id for run_id in self.open if self._runs(ctx, run_id)]
+        return Activity(running=tuple(running), waiting=tuple(r for r in self.open if r not in running))
+
+    @handles
+    async def ended(self, ctx: Context, news: RunEnded) -> None:
+        if not news.requeued and self.open.pop(news.run_id, None) is not None:
+            self._updated(ctx)
+
+    # --- parts --------------------------------------------------------------------------------
+
+    def _may(self, user_id: str, as_admin: bool) -> bool:
+        return as_admin or self.owner is None or self.owner == user_id
+
+    def _runs(self, ctx: Context, run_id: str) -> bool:
+        return run(LANE_OF[self.open[run_id].kind], run_id) in ctx.system.members
+
+    def _waiting(self, ctx: Context) -> list[str]:
+        return [run_id for run_id in self.open if not self._runs(ctx, run_id)]
+
+    def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
+        if not self._runs(ctx, run_id):
+            return False
+        address = run(LANE_OF[self.open[run_id].kind], run_id)
+        return ctx.tell(address, Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
+
+    async def _drop(self, ctx: Context, oldest: list[str]) -> None:
+        gone = await ctx.db(
+            runs.cancel_waiting, tenant=self.tenant, key=self.text_key, reason="QUEUE_DROPPED", runs=oldest
+        )
+        for run_id in gone:
+            self._dropped(ctx, run_id, "dropped", exhausted("queue_dropped"))
+
+    def _dropped(self, ctx: Context, run_id: str, reason: str, err: Err | None) -> None:
+        """A waiting run ended without ever having started: its listeners hear one terminal event."""
+        dropped = self.open.pop(run_id, None)
+        if dropped is not None:
+            result = RunResult(
+                run_id=run_id, session_key=self.text_key, cancelled=True, finish_reason="cancelled", error=err
+            )
+            self._voice(ctx, dropped, seq=1).say("run.cancelled", body(reason=reason), result=result)
+
+    def _voice(self, ctx: Context, of: Open, seq: int = 0) -> Voice:
+        return Voice(
+            ctx,
+            run_id=of.run_id,
+            tenant_id=self.tenant,
+            user_id=of.user_id,
+            agent_key=self.key.agent_key,
+            session_key=self.text_key,
+            kind=of.kind,
+            seq=seq,
+        )
+
+    def _updated(self, ctx: Context) -> None:
+        owner = self.owner or ""
+        news = SessionUpdated(tenant_id=self.tenant, user_id=owner, session_key=self.text_key)
+        for group in (of_user(self.tenant, owner), of_admins(self.tenant)):
+            ctx.publish(group, news)
+
+    def snapshot(self) -> dict[str, object]:
+        return {"open_runs": len(self.open)}
+
+
+def ingress_key(user_id: str, session_key: str, key: str) -> str:
+    """Keys are scoped by user and session (edge-websocket.md §7.2.1), hashed because their parts are long."""
+    parts = msgspec.json.encode([user_id, session_key, key])
+    return f"ws:{hashlib.sha256(parts).hexdigest()}"
+
+
+def _history(message: Earlier) -> NewMessage:
+    return NewMessage(id=new_id(), role=message.role, content=message.content, token_estimate=estimate(message.content))
+
+
+def sessions(queue: Queue, run_timeout: float) -> Virtual:
+    return Virtual(
+        lambda address: Session(address, queue, run_timeout),
+        idle=IDLE,
+        most=ACTIVE,
+        limit=Limit(restarts=3, within=5.0),
+    )

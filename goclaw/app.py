@@ -1,0 +1,211 @@
+"""Opens the house in order and closes it in reverse. The only file that knows everyone.
+
+Start sequence: config-cli.md §10. Shutdown: config-cli.md §11, supervision.md §14.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from goclaw import __version__
+from goclaw.actors.agents import agents
+from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.tree import engine
+from goclaw.actors.infra import infra
+from goclaw.actors.sessions import sessions
+from goclaw.actors.system import system as services
+from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
+from goclaw.domain.address import DRAIN
+from goclaw.domain.agent import DEFAULT_KEY
+from goclaw.domain.errors import StartupFatal
+from goclaw.domain.ids import new_id
+from goclaw.domain.shutdown import BeginDrain
+from goclaw.edge.door import reserve
+from goclaw.edge.tree import Doorway, edge
+from goclaw.operations.context import House
+from goclaw.runtime.child import Limit, Strategy, child
+from goclaw.runtime.faults import RuntimeFault
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.system import open_system
+from goclaw.settings import logs
+from goclaw.settings.instance import InstanceLock, instance_lock
+from goclaw.settings.load import Loaded
+from goclaw.settings.onboard import onboard
+from goclaw.settings.settings import Settings
+from goclaw.stores import agents as agent_rows
+from goclaw.stores.connection import connect
+from goclaw.stores.database import Database, open_database
+from goclaw.stores.embedded import EmbeddedServer
+from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.tool import Tool
+from goclaw.tools.tool import collect as collect_tools
+
+ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
+GENERATIONS = (50_000, 50, 1000)  # garbage collector thresholds; supervision.md §10.1 V7
+CLOSE = 5.0  # seconds open HTTP connections have at the end; config-cli.md §11
+
+log = structlog.get_logger()
+
+
+def run(loaded: Loaded, json_logs: bool) -> int:
+    """Run the gateway until a signal or the root's end, and return the exit code. Raises StartupFatal."""
+    logs.configure(loaded.settings.logging, json=json_logs)
+    with instance_lock(loaded.settings.data_dir) as lock:
+        loaded = onboard(loaded)
+        for warning in loaded.warnings:
+            log.warning("config.warning", text=warning)
+        try:
+            return trio.run(_live, loaded, lock)
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+
+
+async def _live(loaded: Loaded, lock: InstanceLock) -> int:
+    settings = loaded.settings
+    began = trio.current_time()
+    sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
+    _make_workspace(settings)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with _stores(settings) as (database, server), open_system(database) as system:
+            tools = collect_tools("goclaw.tools")
+            house = House(settings, system, __version__, new_id(), len(tools))
+            doorway = Doorway(house, sockets)
+            await system.start(child("", tree, house, tools, database, server, doorway))
+            gc.set_threshold(*GENERATIONS)
+            gc.freeze()
+            lock.announce(doorway.address.removeprefix("http://"))
+            log.info("gateway.ready", address=doorway.address, seconds=round(trio.current_time() - began, 3))
+            _greet(loaded, doorway.address)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_drain_on_signal, signals, house, doorway)
+                await system.ended.wait()
+                nursery.cancel_scope.cancel()
+            return 0 if house.draining else ESCALATED
+
+
+def tree(
+    house: House, tools: dict[str, Tool], database: Database, server: EmbeddedServer | None, doorway: Doorway
+) -> Supervisor:
+    """The whole house, in start order (supervision.md §13)."""
+    settings = house.settings
+    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue)
+    return Supervisor(
+        strategy=Strategy.ONE_FOR_ALL,
+        limit=Limit(restarts=5, within=60.0),
+        children=[
+            child("system", services),
+            child("infra", infra, database, server),
+            child("engine", partial(engine, alone=house.embedded), work, settings.providers),
+            child("agents", agents, settings.agents.defaults, settings.providers),
+            child("sessions", sessions, settings.queue, settings.agents.defaults.run_timeout_sec),
+            child("edge", edge, doorway),
+        ],
+    )
+
+
+@asynccontextmanager
+async def _stores(settings: Settings) -> AsyncIterator[tuple[Database, EmbeddedServer | None]]:
+    """The database, ours or somebody else's, with its schema and its first rows. Raises StartupFatal."""
+    wanted = settings.database
+    server: EmbeddedServer | None = None
+    dsn = wanted.dsn.reveal()
+    if wanted.mode == "embedded":
+        server = EmbeddedServer(
+            wanted.embedded.dir,
+            shared_buffers_mb=wanted.embedded.shared_buffers_mb,
+            max_connections=wanted.embedded.max_connections,
+            max_wal_size_mb=wanted.embedded.max_wal_size_mb,
+        )
+        dsn = await server.start()
+    try:
+        pool = open_database(
+            dsn,
+            pool_min=wanted.pool_min,
+            pool_max=wanted.pool_max,
+            statement_timeout_ms=int(wanted.statement_timeout_ms),
+        )
+        async with pool as database:
+            await _prepare(dsn, database)
+            yield database, server
+    finally:
+        if server is not None:
+            await server.stop()
+
+
+async def _prepare(dsn: str, database: Database) -> None:
+    connection = await connect(dsn)
+    try:
+        for step in await ensure_schema(connection, upgrade=False):
+            log.info("schema.applied", step=step.name)
+    finally:
+        await connection.close()
+    seed = agent_rows.seed
+    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+
+
+async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
+    """The first signal lets work end, the second cuts it short; either way the tree is stopped in order."""
+    first = signal.Signals(await anext(signals)).name
+    log.info("gateway.draining", signal=first)
+    house.draining = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cut_short, signals, nursery.cancel_scope)
+        await _drain(house, doorway, first)
+        nursery.cancel_scope.cancel()
+    await house.system.stop()
+    log.info("gateway.stopped")
+
+
+async def _drain(house: House, doorway: Doorway, reason: str) -> None:
+    budget = house.settings.gateway.drain_sec
+    if doorway.door is not None:
+        doorway.door.refuse_sockets()
+    try:
+        handed_back = await house.system.ask(
+            DRAIN, BeginDrain(reason=reason.lower(), within=budget), within=budget + 10
+        )
+        log.info("gateway.drained", handed_back=handed_back)
+    except RuntimeFault as fault:
+        log.warning("gateway.drain_failed", error=str(fault))
+    if doorway.door is not None:
+        await doorway.door.close(CLOSE)
+
+
+async def _cut_short(signals: AsyncIterator[int], drain: trio.CancelScope) -> None:
+    await anext(signals)
+    log.warning("gateway.cut_short")
+    drain.cancel()
+
+
+def _only(group: BaseExceptionGroup) -> BaseException:
+    """The one exception in nested groups; nurseries wrap even a lone one."""
+    inside: BaseException = group
+    while isinstance(inside, BaseExceptionGroup) and len(inside.exceptions) == 1:
+        inside = inside.exceptions[0]
+    return inside
+
+
+def _make_workspace(settings: Settings) -> None:
+    place = settings.agents.defaults.workspace
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "free some space" if error.errno == errno.ENOSPC else "set agents.defaults.workspace"
+        raise StartupFatal("E_DATA_DIR", f"workspace {place} cannot be made: {error.strerror}", hint) from error
+
+
+def _greet(loaded: Loaded, address: str) -> None:
+    """What somebody at a terminal needs: where it is and how to get in. On stdout; logs are on stderr."""
+    gateway = loaded.settings.gateway
+    token = gateway.token.reveal() or "none: everybody on this machine is admin"
+    sys.stdout.write(f"GoClaw {__version__}\n  open   {address}/ui/\n  token  {token}\n")
+    sys.stdout.flush()

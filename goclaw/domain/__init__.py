@@ -1,0 +1,1 @@
+"""Nouns, messages, addresses, events, errors. Values only, no I/O."""

@@ -1,0 +1,133 @@
+"""Every named refusal and failure of the product, and the family each belongs to.
+
+`Err` values travel to clients; the edges map codes to statuses and keys to texts (`texts.py`).
+Codes: edge-websocket.md §3. Reasons in `details` are machine data and stay in English.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from goclaw.runtime.faults import Err, Rejected
+
+__all__ = ["Err", "ProviderError", "Rejected", "StartupFatal", "StoreError"]
+
+ProviderTrouble = Literal["auth", "quota", "rate", "overload", "timeout", "network", "bad_answer", "bad_request"]
+StoreTrouble = Literal["unavailable", "conflict", "commit_unknown"]
+
+
+class ProviderError(Exception):
+    """A vendor failed. `message` is safe to show: no key, no body of more than a line."""
+
+    def __init__(
+        self, kind: ProviderTrouble, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after  # seconds
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind in ("rate", "overload", "timeout", "network", "bad_answer")
+
+
+class StoreError(Exception):
+    """Database weather. `commit_unknown` means the transaction may or may not have happened: read again."""
+
+    def __init__(self, kind: StoreTrouble, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class StartupFatal(Exception):
+    """The gateway cannot start. One sentence, one hint, one exit code (config-cli.md §10).
+
+    `reason` is the contract's code, such as E_BIND; exit codes are 1, 71 (schema) and 72 (database).
+    """
+
+    def __init__(self, reason: str, detail: str, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+def invalid(field: str, reason: str, **more: Any) -> Err:
+    return Err("INVALID_REQUEST", "invalid", {"field": field, "reason": reason, **more})
+
+
+def wrong_type(field: str, expected: str) -> Err:
+    return Err("INVALID_REQUEST", "wrong_type", {"reason": "type", "field": field, "expected": expected})
+
+
+def required(field: str) -> Err:
+    return Err("INVALID_REQUEST", "required", {"reason": "required", "field": field})
+
+
+def ambiguous(field: str) -> Err:
+    return Err("INVALID_REQUEST", "ambiguous_param", {"reason": "ambiguous_param", "field": field})
+
+
+def malformed(what: str) -> Err:
+    return Err("INVALID_REQUEST", "malformed", {"reason": "malformed", "what": what})
+
+
+def unknown_method(method: str) -> Err:
+    return Err("INVALID_REQUEST", "unknown_method", {"reason": "unknown_method", "method": method})
+
+
+def unauthorized(reason: str) -> Err:
+    """`reason` is unauthenticated, bad_credential, expired or revoked and nothing else (edge-websocket.md §3)."""
+    return Err("UNAUTHORIZED", "unauthorized", {"reason": reason})
+
+
+def connect_first() -> Err:
+    return Err("UNAUTHORIZED", "connect_first", {"reason": "unauthenticated"})
+
+
+def role_too_low(action: str, role: str) -> Err:
+    return Err("FORBIDDEN", "role_too_low", {"reason": "role", "required": role, "action": action})
+
+
+def forbidden(reason: str) -> Err:
+    return Err("FORBIDDEN", "permission_denied", {"reason": reason})
+
+
+def not_found(kind: str, id: str) -> Err:
+    return Err("NOT_FOUND", "not_found", {"kind": kind, "id": id})
+
+
+def already_exists(kind: str, id: str) -> Err:
+    return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
+
+
+def failed_precondition(reason: str, **more: Any) -> Err:
+    return Err("FAILED_PRECONDITION", "failed_precondition", {"reason": reason, **more})
+
+
+def exhausted(reason: str, retry_after: float | None = None) -> Err:
+    return Err("RESOURCE_EXHAUSTED", "resource_exhausted", {"reason": reason}, True, retry_after)
+
+
+def too_large(limit_bytes: int) -> Err:
+    return Err("PAYLOAD_TOO_LARGE", "payload_too_large", {"reason": "too_large", "limit_bytes": limit_bytes})
+
+
+def unavailable(reason: str, retry_after: float = 1.0, **more: Any) -> Err:
+    return Err("UNAVAILABLE", "unavailable", {"reason": reason, **more}, True, retry_after)
+
+
+def provider_failed(error: ProviderError) -> Err:
+    details = {"reason": "provider_error", "kind": error.kind, "message": error.message}
+    return Err("UNAVAILABLE", "provider_failed", details, error.retryable, error.retry_after)
+
+
+def agent_timeout(seconds: float) -> Err:
+    return Err("AGENT_TIMEOUT", "agent_timeout", {"reason": "timeout", "seconds": seconds}, True)
+
+
+def internal(error_id: str) -> Err:
+    return Err("INTERNAL", "internal", {"errorId": error_id}, True)

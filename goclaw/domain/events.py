@@ -1,0 +1,81 @@
+"""What happens, for whoever listens: runs, sessions, the gateway itself.
+
+Names and payloads: edge-websocket.md §8. Every event of a run goes to the run's group, to the groups of its
+user and to the tenant's admins; the edges render it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from goclaw.domain.run import RunKind, RunResult
+from goclaw.runtime.message import Message
+
+TERMINAL = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+class RunEvent(Message[None]):
+    """One step in the life of a run, in the order of edge-websocket.md §8.3.
+
+    `text` is the delta of chunk and thinking; `body` holds the other members, encoded once for all readers.
+    `result` comes with the terminal event only.
+    """
+
+    type: str
+    run_id: str
+    run_seq: int
+    ts: int  # epoch milliseconds
+    tenant_id: str
+    user_id: str
+    agent_key: str
+    session_key: str
+    kind: RunKind
+    text: str = ""
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+    result: RunResult | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.result is not None
+
+
+class SessionUpdated(Message[None]):
+    tenant_id: str
+    user_id: str
+    session_key: str
+
+
+class ShuttingDown(Message[None]):
+    """The gateway drains. Sent to every socket before it is closed."""
+
+    reason: str
+    in_ms: int
+    reconnect_after_ms: int
+
+
+class Farewell(Message[None]):
+    """Sockets close now, with 1001."""
+
+
+def body(**members: Any) -> msgspec.Raw:
+    """An event's payload, encoded."""
+    return msgspec.Raw(msgspec.json.encode(members))
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+EVERYBODY = "sockets"  # every authenticated connection
+
+
+def of_run(run_id: str) -> str:
+    return f"run.{run_id}"
+
+
+def of_user(tenant_id: str, user_id: str) -> str:
+    return f"user.{tenant_id}.{user_id}"
+
+
+def of_admins(tenant_id: str) -> str:
+    return f"admins.{tenant_id}"

@@ -1,0 +1,147 @@
+"""Human texts of refusals, in three languages. Codes and details never change with the language.
+
+Placeholders are members of `Err.details`. Contract: edge-http.md §0.6.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from goclaw.runtime.faults import Err
+
+Locale = Literal["en", "vi", "zh"]
+WISH = re.compile(
+    r"(?P<language>[A-Za-z]{1,8})(-[A-Za-z0-9]{1,8})*\s*(;\s*[qQ]=(?P<quality>0(\.\d{0,3})?|1(\.0{0,3})?))?"
+)
+LOCALES: tuple[Locale, ...] = ("en", "vi", "zh")
+
+TEXTS: dict[str, dict[Locale, str]] = {
+    "invalid": {
+        "en": "{field} is not valid: {reason}",
+        "vi": "{field} không hợp lệ: {reason}",
+        "zh": "{field} 无效：{reason}",
+    },
+    "wrong_type": {
+        "en": "{field} must be {expected}",
+        "vi": "{field} phải là {expected}",
+        "zh": "{field} 必须是 {expected}",
+    },
+    "required": {"en": "{field} is required", "vi": "thiếu {field}", "zh": "缺少 {field}"},
+    "user_id_required": {"en": "a user id is required", "vi": "thiếu user id", "zh": "缺少用户 ID"},
+    "ambiguous_param": {
+        "en": "{field} is given twice with different values",
+        "vi": "{field} được gửi hai lần với giá trị khác nhau",
+        "zh": "{field} 重复且取值不同",
+    },
+    "malformed": {"en": "malformed {what}", "vi": "{what} không đúng định dạng", "zh": "{what} 格式错误"},
+    "unknown_method": {
+        "en": "unknown method: {method}",
+        "vi": "phương thức không tồn tại: {method}",
+        "zh": "未知方法：{method}",
+    },
+    "unknown_route": {"en": "no such route: {path}", "vi": "không có đường dẫn: {path}", "zh": "路径不存在：{path}"},
+    "wrong_verb": {
+        "en": "{path} does not take {verb}",
+        "vi": "{path} không nhận {verb}",
+        "zh": "{path} 不支持 {verb}",
+    },
+    "unsupported_media_type": {
+        "en": "send the body as application/json",
+        "vi": "hãy gửi nội dung dạng application/json",
+        "zh": "请以 application/json 发送请求体",
+    },
+    "connect_first": {
+        "en": "first request must be 'connect'",
+        "vi": "yêu cầu đầu tiên phải là 'connect'",
+        "zh": "首个请求必须是 'connect'",
+    },
+    "unauthorized": {"en": "unauthorized", "vi": "không có quyền truy cập", "zh": "未授权"},
+    "not_paired": {
+        "en": "the pairing code is not valid any more",
+        "vi": "mã ghép nối không còn hiệu lực",
+        "zh": "配对码已失效",
+    },
+    "auth_blocked": {
+        "en": "too many failed sign-ins; wait a minute",
+        "vi": "đăng nhập sai quá nhiều; hãy chờ một phút",
+        "zh": "登录失败次数过多，请稍候一分钟",
+    },
+    "role_too_low": {
+        "en": "{action} requires {required} role",
+        "vi": "{action} cần vai trò {required}",
+        "zh": "{action} 需要 {required} 角色",
+    },
+    "permission_denied": {
+        "en": "permission denied: {reason}",
+        "vi": "từ chối quyền: {reason}",
+        "zh": "权限不足：{reason}",
+    },
+    "not_found": {"en": "{kind} not found: {id}", "vi": "không tìm thấy {kind}: {id}", "zh": "未找到 {kind}：{id}"},
+    "already_exists": {
+        "en": "{kind} already exists: {id}",
+        "vi": "{kind} đã tồn tại: {id}",
+        "zh": "{kind} 已存在：{id}",
+    },
+    "failed_precondition": {
+        "en": "not possible now: {reason}",
+        "vi": "hiện không thể: {reason}",
+        "zh": "当前无法执行：{reason}",
+    },
+    "resource_exhausted": {
+        "en": "limit reached: {reason}; try again later",
+        "vi": "đã đạt giới hạn: {reason}; hãy thử lại sau",
+        "zh": "已达上限：{reason}，请稍后再试",
+    },
+    "payload_too_large": {
+        "en": "larger than {limit_bytes} bytes",
+        "vi": "lớn hơn {limit_bytes} byte",
+        "zh": "超过 {limit_bytes} 字节",
+    },
+    "unavailable": {
+        "en": "temporarily unavailable: {reason}",
+        "vi": "tạm thời không sẵn sàng: {reason}",
+        "zh": "暂时不可用：{reason}",
+    },
+    "quarantined": {
+        "en": "{path} rests after repeated crashes; try again later",
+        "vi": "{path} tạm nghỉ sau nhiều lần lỗi; hãy thử lại sau",
+        "zh": "{path} 多次崩溃后暂停，请稍后再试",
+    },
+    "cancelled": {"en": "cancelled", "vi": "đã hủy", "zh": "已取消"},
+    "provider_failed": {
+        "en": "the model provider failed: {message}",
+        "vi": "nhà cung cấp mô hình gặp lỗi: {message}",
+        "zh": "模型服务出错：{message}",
+    },
+    "agent_timeout": {
+        "en": "no answer within {seconds} s",
+        "vi": "không có câu trả lời trong {seconds} giây",
+        "zh": "{seconds} 秒内没有回答",
+    },
+    "internal": {"en": "internal error", "vi": "lỗi nội bộ", "zh": "内部错误"},
+}
+
+
+class _Blank(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def text_of(err: Err, locale: str) -> str:
+    """The sentence for `err` in `locale`; English for a language we do not speak."""
+    texts = TEXTS[err.key]
+    template = texts.get(locale, texts["en"])  # type: ignore[call-overload]  # any text is a fair question
+    return str(template).format_map(_Blank(err.details))
+
+
+def locale_of(accept_language: str) -> Locale:
+    """The best of our languages for an `Accept-Language` header; garbage means English."""
+    best, weight = LOCALES[0], 0.0
+    for part in accept_language.split(",", 20)[:20]:
+        if wish := WISH.fullmatch(part.strip()):
+            quality = float(wish["quality"] or 1)
+            for locale in LOCALES:
+                if locale == wish["language"].lower() and quality > weight:
+                    best, weight = locale, quality
+    return best

@@ -1,0 +1,303 @@
+"""POST /v1/chat/completions, as OpenAI's clients speak it. Contract: edge-http.md §2."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Struct
+from quart import Response
+
+from goclaw.domain.access import SYSTEM_USER, Caller, Role, valid_user_id
+from goclaw.domain.address import session
+from goclaw.domain.chat import ChatOptions
+from goclaw.domain.errors import Err, Rejected, invalid
+from goclaw.domain.events import RunEvent
+from goclaw.domain.ids import new_id
+from goclaw.domain.run import FinishReason, RunRequest, RunResult
+from goclaw.domain.session import Abort, Earlier, SessionKey
+from goclaw.domain.texts import text_of
+from goclaw.domain.usage import in_openai_shape
+from goclaw.edge.http.answers import json_response, openai_error
+from goclaw.edge.http.request import Call, Raw
+from goclaw.edge.http.sse import KEEP_ALIVE_FRAME, Stream, frame, or_keep_alive
+from goclaw.operations.context import Context
+from goclaw.operations.feed import RunFeed, listening
+from goclaw.operations.models import ANY_AGENT, model_not_found
+from goclaw.operations.params import decode
+from goclaw.operations.sessions import session_seen
+from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.stores.agents import AgentRow
+
+DONE = b"data: [DONE]\n\n"
+FINISH: dict[FinishReason, str] = {"stop": "stop", "length": "length", "max_iterations": "length", "cancelled": "stop"}
+PREFIXES = ("goclaw:", "agent:")
+UNSUPPORTED = ("logprobs", "top_logprobs", "modalities", "audio", "prediction")
+
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Said(Struct, kw_only=True):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] | None = None
+
+
+class StreamOptions(Struct, kw_only=True):
+    include_usage: bool = False
+
+
+class Completion(Struct, kw_only=True):
+    messages: Annotated[list[Said], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Unit | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: int | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    response_format: dict[str, Any] | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    tool_choice: Any = None
+    n: int = 1
+
+
+async def complete(call: Call, caller: Caller) -> Response:
+    """Run the agent the model name stands for, and answer as a chat completion, whole or streamed."""
+    given = await call.body()
+    ask = decode(Completion, given)
+    _check(ask, given)
+    caller = msgspec.structs.replace(caller, user_id=_user(caller, ask))
+    ctx = call.context(caller)
+    agent = await _agent(ctx, call, ask.model)
+    key, stored = await _session(ctx, call, ask, agent)
+    text, truncated = cut(ctx, _text(ask.messages[-1]))
+    request = RunRequest(
+        message=text,
+        truncated=truncated,
+        instructions="\n\n".join(_text(said) for said in ask.messages if said.role in ("system", "developer")),
+        options=_options(ask),
+        use_tools=ask.tool_choice != "none",
+    )
+    earlier = () if stored else _earlier(ask.messages)
+    run_id = new_id()
+    headers = {"X-GoClaw-Run-Id": run_id, "X-GoClaw-Session-Key": str(key), "X-GoClaw-Agent-Id": agent.agent_key}
+    answer = Answering(call, ctx, key, run_id, ask)
+    try:
+        await send(ctx, run_id=run_id, agent=agent, key=key, kind="http", request=request, earlier=earlier)
+    except BaseException:
+        answer.close()
+        raise
+    if ask.stream:
+        return Stream(answer.frames(), answer.close).response(headers)
+    try:
+        return answer.whole(await answer.feed.result(), headers)
+    finally:
+        answer.close()
+
+
+class Answering:
+    """One answer under way. Closing it before the run has ended means that the client left."""
+
+    def __init__(self, call: Call, ctx: Context, key: SessionKey, run_id: str, ask: Completion) -> None:
+        self.call = call
+        self.ctx = ctx
+        self.key = key
+        self.run_id = run_id
+        self.ask = ask
+        self.id = f"chatcmpl-{run_id.replace('-', '')[-16:]}"
+        self.created = int(ctx.now().timestamp())
+        self.model = ask.model or ANY_AGENT
+        self.ended = False
+        self._stack = ExitStack()
+        only_result = not ask.stream
+        self.feed: RunFeed = self._stack.enter_context(listening(ctx.system, run_id, only_result=only_result))
+
+    def close(self) -> None:
+        self._stack.close()
+        if not self.ended:
+            self.ended = True
+            stop = Abort(user_id=self.ctx.user_id, as_admin=True, run_id=self.run_id, reason="client_gone")
+            self.ctx.system.tell(session(self.ctx.caller.tenant_id, str(self.key)), stop)
+
+    # --- whole --------------------------------------------------------------------------------
+
+    def whole(self, result: RunResult, headers: dict[str, str]) -> Response:
+        self.ended = True
+        if result.error is not None:
+            raise Rejected(result.error)
+        message = {"role": "assistant", "content": result.content, "refusal": None}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": FINISH[result.finish_reason],
+        }
+        body = {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [choice],
+            "usage": in_openai_shape(result.usage),
+            "system_fingerprint": f"goclaw-{self.ctx.house.version}",
+        }
+        return json_response(body, 200, headers)
+
+    # --- streamed -----------------------------------------------------------------------------
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        yield self._chunk({"role": "assistant", "content": ""})
+        calls = 0
+        show_tools = self.call.request.headers.get("X-GoClaw-Tool-Deltas", "").lower() != "off"
+        while True:
+            event = await or_keep_alive(self.feed.next)
+            if event is None:
+                break
+            if event is KEEP_ALIVE_FRAME:
+                yield KEEP_ALIVE_FRAME
+            elif event.type == "chunk":
+                yield self._chunk({"content": event.text})
+            elif event.type == "tool.call" and show_tools:
+                yield self._chunk({"tool_calls": [_tool_delta(event, calls)]})
+                calls += 1
+        result = await self.feed.result()
+        self.ended = True
+        yield self._end(result)
+
+    def _end(self, result: RunResult) -> bytes:
+        if result.error is not None:
+            return frame(openai_error(result.error, text_of(result.error, self.call.locale))) + DONE
+        usage = in_openai_shape(result.usage)
+        finish = FINISH[result.finish_reason]
+        if self.ask.stream_options is not None and self.ask.stream_options.include_usage:
+            return self._chunk({}, finish) + frame({**self._base(), "choices": [], "usage": usage}) + DONE
+        choice = {"index": 0, "delta": {}, "finish_reason": finish}
+        return frame({**self._base(), "choices": [choice], "usage": usage}) + DONE
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        chunk = {**self._base(), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        if self.ask.stream_options is not None and self.ask.stream_options.include_usage:
+            chunk["usage"] = None
+        return frame(chunk)
+
+    def _base(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+        }
+
+
+def _tool_delta(event: RunEvent, index: int) -> dict[str, Any]:
+    wanted = msgspec.json.decode(event.body)
+    arguments = msgspec.json.encode(wanted["arguments"]).decode()
+    function = {"name": wanted["name"], "arguments": arguments}
+    return {"index": index, "id": wanted["id"], "type": "function", "function": function}
+
+
+# --- reading the request --------------------------------------------------------------------------
+
+
+def _check(ask: Completion, given: dict[str, Any]) -> None:
+    """What the type cannot say (edge-http.md §2.1)."""
+    if ask.n != 1:
+        raise Rejected(invalid("n", "unsupported_value"))
+    for name in UNSUPPORTED:
+        if given.get(name):
+            raise Rejected(invalid(name, "unsupported_parameter"))
+    if ask.response_format and ask.response_format.get("type") != "text":
+        raise Rejected(invalid("response_format", "unsupported_value"))
+    if ask.stream_options is not None and not ask.stream:
+        raise Rejected(invalid("stream_options", "only with stream"))
+    if ask.messages[-1].role not in ("user", "tool"):
+        raise Rejected(invalid("messages", "the last one must be of the user"))
+    if not any(said.role == "user" for said in ask.messages):
+        raise Rejected(invalid("messages", "at least one must be of the user"))
+    for said in ask.messages:
+        if said.content is None and said.role != "assistant":
+            raise Rejected(invalid("messages", "content is required"))
+
+
+def _text(said: Said) -> str:
+    """The text of a message. Parts other than text are refused: this gateway has no eyes yet."""
+    if isinstance(said.content, str) or said.content is None:
+        return said.content or ""
+    texts = []
+    for part in said.content:
+        if part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise Rejected(invalid("messages", f"content part {part.get('type')!r} is not supported"))
+        texts.append(part["text"])
+    return "\n".join(texts)
+
+
+def _earlier(messages: list[Said]) -> tuple[Earlier, ...]:
+    """What was said before, without tools: their calls have no partner here (edge-http.md §2.3)."""
+    return tuple(
+        Earlier(role=said.role, content=_text(said))
+        for said in messages[:-1]
+        if said.role in ("user", "assistant") and _text(said)
+    )
+
+
+def _options(ask: Completion) -> ChatOptions | None:
+    stop = (ask.stop,) if isinstance(ask.stop, str) else tuple(ask.stop or ())
+    options = ChatOptions(
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        max_tokens=ask.max_completion_tokens or ask.max_tokens,
+        stop=stop,
+        seed=ask.seed,
+        presence_penalty=ask.presence_penalty,
+        frequency_penalty=ask.frequency_penalty,
+    )
+    return None if options == ChatOptions() else options
+
+
+def _user(caller: Caller, ask: Completion) -> str:
+    """Who the run is for: the header, else `user` of the body, else the installation's own user."""
+    user = caller.user_id or (ask.user or "").strip() or SYSTEM_USER
+    if not valid_user_id(user):
+        raise Rejected(invalid("user", "user_id_invalid"))
+    return user
+
+
+async def _agent(ctx: Context, call: Call, model: str | None) -> AgentRow:
+    """The agent a model name, else a header, stands for; any other name means the default agent (§2.2)."""
+    for prefix in PREFIXES:
+        if model is not None and model.startswith(prefix):
+            try:
+                return await resolve_agent(ctx, model.removeprefix(prefix))
+            except Rejected:
+                raise Rejected(model_not_found(model)) from None
+    headers = call.request.headers
+    return await resolve_agent(ctx, headers.get("X-GoClaw-Agent-Id") or headers.get("X-GoClaw-Agent"))
+
+
+async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentRow) -> tuple[SessionKey, bool]:
+    """A fresh session for this request, or the stored one it names; and whether it is stored."""
+    named = call.request.headers.get("X-GoClaw-Session-Key") or (ask.metadata or {}).get("session_key")
+    if named is None:
+        run8 = new_id().replace("-", "")[-8:]
+        user = quote(ctx.user_id, safe="@~")[:200]
+        return SessionKey(agent.agent_key, f"http:direct:{user}-{run8}"), False
+    if not isinstance(named, str):
+        raise Rejected(Err("INVALID_REQUEST", "wrong_type", {"field": "metadata.session_key", "expected": "str"}))
+    key = checked_key(named)
+    if key.agent_key != agent.agent_key:
+        raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
+    await session_seen(ctx, named)
+    return key, True
+
+
+ROUTE = Raw("POST /v1/chat/completions", Role.OPERATOR, complete)

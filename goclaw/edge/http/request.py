@@ -1,0 +1,97 @@
+"""One HTTP request on its way through the house."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from quart import Request, Response
+
+from goclaw.domain.access import SYSTEM_USER, Caller, Role
+from goclaw.domain.errors import Err, Rejected, malformed
+from goclaw.domain.texts import locale_of
+from goclaw.edge.gatekeeper import Gatekeeper
+from goclaw.operations.context import Context, House
+
+REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+DIALECT = "Go-http-client/"  # the published remote CLI, which never sends a user id (wire-compat.md D1)
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Call:
+    """The request, who sends it, and what its path captured."""
+
+    def __init__(self, request: Request, house: House, gatekeeper: Gatekeeper) -> None:
+        self.request = request
+        self.house = house
+        self._gatekeeper = gatekeeper
+        self.path: str = request.scope["raw_path"].decode("ascii", "replace")
+        self.locale = locale_of(request.headers.get("Accept-Language", ""))
+        asked = request.headers.get("X-Request-Id", "")
+        self.id = asked if REQUEST_ID.match(asked) else secrets.token_hex(8)
+        self.captured: dict[str, str] = {}
+
+    @property
+    def peer(self) -> str:
+        client = self.request.scope.get("client")
+        return client[0] if client else ""
+
+    def caller(self, least: Role) -> Caller:
+        """Who asks. Raises `Rejected` when it must be known and is not; anonymous routes take anybody."""
+        try:
+            caller = self._gatekeeper.caller(self._credential(), self._user_id(), self.peer, self.locale)
+        except Rejected:
+            if least is Role.ANYONE:
+                return Caller(locale=self.locale)
+            raise
+        if caller.role < least:
+            details = {"reason": "role", "required": least.label, "action": self.path}
+            raise Rejected(Err("FORBIDDEN", "role_too_low", details))
+        return caller
+
+    def context(self, caller: Caller) -> Context:
+        return Context(self.house, caller)
+
+    async def body(self) -> Any:
+        """The JSON body; nothing counts as `{}`. Raises `Rejected`."""
+        kind = self.request.headers.get("Content-Type", "")
+        data = await self.request.get_data()
+        if not data:
+            return {}
+        if kind and kind.partition(";")[0].strip().lower() != "application/json":
+            raise Rejected(Err("UNSUPPORTED_MEDIA_TYPE", "unsupported_media_type", {"reason": "content_type"}))
+        try:
+            return _decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            raise Rejected(malformed("JSON body")) from None
+
+    def _credential(self) -> str | None:
+        headers = self.request.headers
+        given = headers.getlist("Authorization")
+        if len(given) > 1:
+            raise Rejected(malformed("Authorization header"))
+        if given:
+            scheme, _, credential = given[0].partition(" ")
+            return credential.strip() if scheme.lower() == "bearer" else ""
+        return headers.get("X-API-Key")
+
+    def _user_id(self) -> str | None:
+        named = self.request.headers.get("X-GoClaw-User-Id")
+        if named or self.house.settings.gateway.require_user_id:
+            cli = not named and self.request.headers.get("User-Agent", "").startswith(DIALECT)
+            return SYSTEM_USER if cli else named
+        return SYSTEM_USER
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A route whose body is not ours, handled by hand."""
+
+    route: str
+    role: Role
+    handle: Callable[[Call, Caller], Awaitable[Response]]

@@ -1,0 +1,92 @@
+"""The edge branch: the door as an actor, and a place for everybody who came through it.
+
+Address   /edge/…
+Contract  supervision.md §13, §14
+"""
+
+from __future__ import annotations
+
+from socket import socket
+
+from goclaw.edge.door import Door, DoorLimits, reserve
+from goclaw.edge.gatekeeper import Gatekeeper
+from goclaw.edge.http.server import HttpServer
+from goclaw.edge.ws.server import SocketServer
+from goclaw.operations.context import House
+from goclaw.operations.operation import collect
+from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.child import Limit, Strategy, child
+from goclaw.runtime.message import Message
+from goclaw.runtime.supervisor import Supervisor
+
+
+class Doorway:
+    """Makes the door, again after a crash, and knows the one that is open."""
+
+    def __init__(self, house: House, sockets: list[socket]) -> None:
+        """`sockets` are bound already, so that a taken port shows before any work is done."""
+        gateway = house.settings.gateway
+        self._reserved = sockets
+        self._host, self._port = gateway.bind_host, sockets[0].getsockname()[1]
+        self._limits = DoorLimits(sockets=gateway.max_ws_connections)
+        operations = collect("goclaw.operations")
+        gatekeeper = Gatekeeper(gateway, {self._host, sockets[0].getsockname()[0]})
+        self._app = HttpServer(house, operations, gatekeeper).app
+        self._on_socket = SocketServer(house, operations, gatekeeper)
+        self.door: Door | None = None
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds us."""
+        host = "127.0.0.1" if self._host in ("0.0.0.0", "::", "") else self._host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    def open(self) -> Door:
+        sockets, self._reserved = self._reserved or reserve(self._host, self._port), []
+        self.door = Door(sockets, self._app, self._on_socket, self._limits)
+        return self.door
+
+
+class Serve(Message[None]):
+    """Open the door."""
+
+
+class Listener(Actor):
+    """Serves until it is stopped; a crash of the server is a crash of the actor, which opens a new door."""
+
+    preemptible = True
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._doorway = doorway
+
+    async def on_start(self, ctx: Context) -> None:
+        self.door = self._doorway.open()
+        ctx.tell(ctx.address, Serve())
+
+    @handles
+    async def serve(self, ctx: Context, _go: Serve) -> None:
+        await self.door.serve()
+
+    def snapshot(self) -> dict[str, object]:
+        return {
+            "addresses": [f"{host}:{port}" for host, port in self.door.addresses],
+            "connections": self.door.connections,
+            "sockets": self.door.links,
+        }
+
+
+def edge(doorway: Doorway) -> Supervisor:
+    return Supervisor(
+        strategy=Strategy.REST_FOR_ONE,
+        limit=Limit(restarts=3, within=30.0),
+        children=[
+            child("conns", guests),
+            child("http", guests),
+            child("listener", Listener, doorway, critical=True, shutdown=0.0),
+        ],
+    )
+
+
+def guests() -> Supervisor:
+    """Nothing to supervise: connections and requests stand here as long as their own task lives."""
+    return Supervisor(strategy=Strategy.DYNAMIC)

@@ -1,0 +1,1 @@
+"""WebSocket RPC, protocol v3."""

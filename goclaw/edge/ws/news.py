@@ -1,0 +1,57 @@
+"""Events of the house as frames of a socket: who may see them, under which name, with which members.
+
+Contract: edge-websocket.md §6.1, §8. The groups a connection joins already decide most of who sees what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from goclaw.domain.events import RunEvent, SessionUpdated, ShuttingDown
+from goclaw.edge.ws.outbox import Entry
+from goclaw.runtime.message import Message
+
+DELTAS = frozenset({"chunk", "thinking"})
+INTERNAL = frozenset({"run.released"})  # never sent: the run goes on after the restart
+
+
+def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
+    """The frame for an event, None if sockets are not told of it."""
+    match message:
+        case RunEvent(type=type) if type in INTERNAL:
+            return None
+        case RunEvent(type=type) if type in DELTAS:
+            return Entry("merge", "agent", run_event(message), key=(message.run_id, type), text=message.text)
+        case RunEvent(type=type):
+            payload = {**run_event(message), "payload": message.body}
+            return Entry("newest" if type == "activity" else "keep", "agent", payload)
+        case SessionUpdated():
+            return Entry("keep", "session.updated", {"sessionKey": message.session_key, "userId": message.user_id})
+        case ShuttingDown():
+            return Entry(
+                "keep",
+                "shutdown",
+                {
+                    "reason": message.reason,
+                    "in_ms": message.in_ms,
+                    "reconnectAfterMs": message.reconnect_after_ms,
+                },
+            )
+        case _:
+            return None
+
+
+def run_event(event: RunEvent) -> dict[str, Any]:
+    """The envelope of edge-websocket.md §8.1, without its payload."""
+    envelope: dict[str, Any] = {
+        "type": event.type,
+        "runId": event.run_id,
+        "agentId": event.agent_key,
+        "sessionKey": event.session_key,
+        "runSeq": event.run_seq,
+        "userId": event.user_id,
+        "ts": event.ts,
+    }
+    if event.kind != "chat":
+        envelope["runKind"] = event.kind
+    return envelope

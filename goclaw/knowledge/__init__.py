@@ -1,0 +1,1 @@
+"""What an agent remembers: memory, graph, skills, context files."""

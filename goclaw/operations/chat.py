@@ -1,0 +1,229 @@
+"""Talking to an agent: send, history, abort, inject. Contract: edge-websocket.md §7.2."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from msgspec import Meta, Struct, field
+
+from goclaw.domain.access import Role
+from goclaw.domain.address import session
+from goclaw.domain.errors import Rejected, required
+from goclaw.domain.run import RunRequest, RunResult
+from goclaw.domain.session import Abort, GetActivity, Inject, SessionKey
+from goclaw.domain.usage import on_socket
+from goclaw.operations.context import Context
+from goclaw.operations.feed import listening
+from goclaw.operations.operation import Rpc, operation
+from goclaw.operations.sessions import Message, page_of_history, session_seen
+from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.runtime.message import Message as RuntimeMessage
+from goclaw.stores import runs
+
+R = TypeVar("R")
+ASK = 10.0  # seconds a session has for an answer
+STOP = "/stop"  # the oldest run; never shown to a model (edge-websocket.md §7.2.1)
+STOP_ALL = "/stopall"
+
+
+class SendChat(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_id": "session_key"}
+
+    message: Annotated[str, Meta(min_length=1)]
+    agent_id: str | None = None
+    session_key: str | None = None
+    stream: bool = False
+    queue_mode: Literal["queue"] = "queue"
+    run_async: bool = field(default=False, name="async")
+    idempotency_key: Annotated[str, Meta(max_length=200)] = ""
+
+
+class SentChat(Struct, rename="camel", omit_defaults=True, kw_only=True):
+    run_id: str
+    session_key: str
+    content: str | None = None
+    usage: dict[str, Any] | None = None
+    media: list[Any] | None = None
+    finish_reason: str | None = None
+    cancelled: bool = False
+    offline: bool = False
+    status: str | None = None
+    queued: int | None = None
+
+
+class AbortedChat(Struct, rename="camel", kw_only=True):
+    ok: bool = True
+    aborted: bool
+    count: int
+    run_ids: list[str]
+    drained: int
+    cancelled: bool
+
+
+@operation(Rpc("chat.send", Role.OPERATOR))
+async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat:
+    """Say something to an agent. Answers when the run has ended, or at once with `async`."""
+    word = ask.message.strip().lower()
+    if word in (STOP, STOP_ALL) and ask.session_key:
+        return await _abort(ctx, ask.session_key, oldest=word == STOP, drain=word == STOP_ALL)
+    key = checked_key(ask.session_key) if ask.session_key else None
+    agent = await resolve_agent(ctx, ask.agent_id or (key.agent_key if key else None))
+    key = key or SessionKey(agent.agent_key, f"ws:direct:{uuid.uuid4()}")
+    text, truncated = cut(ctx, ask.message)
+    request = RunRequest(message=text, stream=ask.stream, truncated=truncated, request_id=ctx.request_id)
+    run_id = ctx.new_id()
+    with listening(ctx.system, run_id, only_result=True) as feed:
+        accepted = await send(
+            ctx,
+            run_id=run_id,
+            agent=agent,
+            key=key,
+            kind="chat",
+            request=request,
+            idempotency_key=ask.idempotency_key,
+        )
+        if ask.run_async:
+            return SentChat(run_id=accepted.run_id, session_key=str(key), status="accepted", queued=accepted.position)
+        if accepted.run_id != run_id:
+            return answer(await _first_time(ctx, accepted.run_id))
+        return answer(await feed.result())
+
+
+async def _first_time(ctx: Context, run_id: str) -> RunResult:
+    """The outcome of a turn that was sent before, waiting for it if it has none yet."""
+    with listening(ctx.system, run_id, only_result=True) as feed:
+        ended = await ctx.db(runs.result, tenant=ctx.caller.tenant_id, run_id=run_id)
+        return ended if ended is not None else await feed.result()
+
+
+def answer(result: RunResult) -> SentChat:
+    """The reply to chat.send. Raises `Rejected` when the run failed."""
+    if result.error is not None:
+        raise Rejected(result.error)
+    return SentChat(
+        run_id=result.run_id,
+        session_key=result.session_key,
+        content=result.content,
+        usage=on_socket(result.usage, offline=result.offline),
+        media=[],
+        finish_reason=result.finish_reason,
+        cancelled=result.cancelled,
+        offline=result.offline,
+    )
+
+
+class AbortChat(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_id": "session_key"}
+
+    session_key: str | None = None
+    run_id: str | None = None
+    oldest: bool = False
+    drain: bool = False
+
+
+@operation(Rpc("chat.abort", Role.OPERATOR))
+async def abort(ctx: Context, ask: AbortChat) -> AbortedChat:
+    """Stop runs of a session. Nothing to stop is fine, and so is stopping twice."""
+    key = ask.session_key
+    if ask.run_id is not None:
+        found = await ctx.db(runs.session_of, tenant=ctx.caller.tenant_id, run_id=ask.run_id)
+        if found is None or key not in (None, found):
+            return _aborted((), 0)
+        key = found
+    if key is None:
+        raise Rejected(required("session_key"))
+    return await _abort(ctx, key, run_id=ask.run_id or "", oldest=ask.oldest, drain=ask.drain)
+
+
+async def _abort(ctx: Context, key: str, *, run_id: str = "", oldest: bool = False, drain: bool = False) -> AbortedChat:
+    user, admin = ctx.user_id, ctx.caller.is_admin
+    message = Abort(user_id=user, as_admin=admin, run_id=run_id, oldest=oldest, drain=drain)
+    stopped = await _ask_session(ctx, key, message)
+    return _aborted(stopped.run_ids, stopped.drained)
+
+
+def _aborted(run_ids: tuple[str, ...], drained: int) -> AbortedChat:
+    count = len(run_ids)
+    return AbortedChat(aborted=count > 0, count=count, run_ids=list(run_ids), drained=drained, cancelled=count > 0)
+
+
+class InjectChat(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_id": "session_key", "content": "message", "text": "message"}
+
+    session_key: str
+    message: Annotated[str, Meta(min_length=1)]
+    label: str = ""
+    role: Literal["assistant", "system"] = "assistant"
+
+
+class InjectedChat(Struct, rename="camel", kw_only=True):
+    ok: bool = True
+    message_id: str
+
+
+@operation(Rpc("chat.inject", Role.OPERATOR))
+async def inject(ctx: Context, ask: InjectChat) -> InjectedChat:
+    """Put a text into a conversation without a run."""
+    text, _ = cut(ctx, ask.message)
+    message = Inject(user_id=ctx.user_id, as_admin=ctx.caller.is_admin, role=ask.role, text=text, label=ask.label)
+    return InjectedChat(message_id=(await _ask_session(ctx, ask.session_key, message)).message_id)
+
+
+class GetHistory(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_id": "session_key"}
+
+    session_key: str
+    limit: Annotated[int, Meta(ge=1)] = 200
+    before_id: str | None = None
+    include_tools: bool = True
+
+
+class History(Struct, rename="camel", kw_only=True):
+    session_key: str
+    messages: list[Message]
+    summary: str
+    has_more: bool
+
+
+@operation(Rpc("chat.history", Role.VIEWER))
+async def history(ctx: Context, ask: GetHistory) -> History:
+    """What was said in a session, oldest first. A session nobody has spoken in is empty, not an error."""
+    await session_seen(ctx, ask.session_key)
+    messages, has_more = await page_of_history(
+        ctx, ask.session_key, limit=min(ask.limit, 200), before=ask.before_id, tools=ask.include_tools
+    )
+    return History(session_key=ask.session_key, messages=messages, summary="", has_more=has_more)
+
+
+class GetStatus(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_id": "session_key"}
+
+    session_key: str
+
+
+class ChatStatus(Struct, rename="camel", omit_defaults=True, kw_only=True):
+    is_running: bool
+    running: bool
+    run_id: str | None = None
+    run_ids: list[str]
+    queued: int
+
+
+@operation(Rpc("chat.session.status", Role.VIEWER))
+async def status(ctx: Context, ask: GetStatus) -> ChatStatus:
+    """What runs and waits in a session."""
+    await session_seen(ctx, ask.session_key)
+    activity = await _ask_session(ctx, ask.session_key, GetActivity())
+    ids = [*activity.running, *activity.waiting]
+    return ChatStatus(
+        is_running=bool(ids),
+        running=bool(ids),
+        run_id=ids[0] if ids else None,
+        run_ids=ids,
+        queued=len(activity.waiting),
+    )
+
+
+async def _ask_session(ctx: Context, key: str, message: RuntimeMessage[R]) -> R:
+    return await ctx.ask(session(ctx.caller.tenant_id, str(checked_key(key))), message, within=ASK)

@@ -1,0 +1,88 @@
+"""What an operation may touch: who asks, the actors, the store, the facts of this gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from goclaw.domain.access import Caller
+from goclaw.domain.errors import Err, Rejected
+from goclaw.domain.ids import new_id
+from goclaw.runtime.address import Address
+from goclaw.runtime.message import Message
+from goclaw.runtime.system import System
+from goclaw.settings.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Guest(Protocol):
+    """An open socket, as health shows it."""
+
+    def facts(self) -> dict[str, Any]: ...
+    def is_of(self, caller: Caller) -> bool: ...
+
+
+@dataclass
+class House:
+    """What every request of this gateway shares. Only `draining` and `connections` change."""
+
+    settings: Settings
+    system: System
+    version: str
+    node_id: str
+    tools: int  # how many tools agents have
+    draining: bool = False
+    connections: dict[str, Guest] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.started_at = self.system.clock.monotonic()
+
+    @property
+    def uptime_ms(self) -> int:
+        return int((self.system.clock.monotonic() - self.started_at) * 1000)
+
+    @property
+    def embedded(self) -> bool:
+        return self.settings.database.mode == "embedded"
+
+
+class Context:
+    """One request. Identity comes from `caller`, never from the input."""
+
+    def __init__(
+        self, house: House, caller: Caller, *, request_id: str | int | None = None, connection_id: str = ""
+    ) -> None:
+        self.house = house
+        self.caller = caller
+        self.request_id = request_id  # of the socket frame, if it was one
+        self.connection_id = connection_id
+
+    @property
+    def system(self) -> System:
+        return self.house.system
+
+    @property
+    def user_id(self) -> str:
+        """Who the caller is. Refuses a caller that did not say."""
+        if not self.caller.user_id:
+            raise Rejected(Err("INVALID_REQUEST", "user_id_required", {"reason": "user_id_required"}))
+        return self.caller.user_id
+
+    async def ask(self, to: Address, message: Message[T], within: float) -> T:
+        """Ask an actor; its refusal is raised as `Rejected`."""
+        return await self.system.ask(to, message, within, principal=self.caller)
+
+    async def db(self, work: Callable[Concatenate[Any, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a store function in one transaction."""
+        result: T = await self.system.database.run(work, *args, **kwargs)
+        return result
+
+    def new_id(self) -> str:
+        return new_id()
+
+    def now(self) -> datetime:
+        return self.system.clock.now()

@@ -1,0 +1,97 @@
+"""What a client sent becomes an input struct, or one named error. The one place for all surfaces.
+
+Rules: edge-websocket.md §2 (6, 7), edge-http.md §0.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from goclaw.domain.errors import Err, Rejected, ambiguous, invalid, malformed, required, wrong_type
+
+S = TypeVar("S", bound=msgspec.Struct)
+ALIASES = {"agent_key": "agent_id"}  # understood everywhere; an input may add its own as a class attribute
+NAME = 100  # characters; no parameter has a longer name
+REASON = 200  # characters of a reason, which may quote the client
+PLACE = re.compile(r" - at `(?:key in )?\$\.?(?P<field>[^`]*)`$")
+MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]+)`$")
+EXPECTED = re.compile(r"^Expected `(?P<expected>[^`]+)`, got `[^`]+`$")
+
+
+def decode(input: type[S], given: object, *, strict: bool = True) -> S:
+    """Make `input` from a JSON object. Raises `Rejected` naming the field.
+
+    Both spellings of a name are taken (`sessionKey`, `session_key`); unknown names are ignored; null counts
+    as absent, and so does "" where the field is optional. With `strict=False` numbers and booleans may come
+    as text, as in a query string.
+    """
+    if not isinstance(given, Mapping):
+        raise Rejected(malformed("parameters"))
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        name = _field(input, key)
+        if name is None or value is None or (value == "" and (name in values or not _fields(input)[name])):
+            continue
+        if values.get(name, "") not in ("", value):
+            raise Rejected(ambiguous(name))
+        if _holds_nul(value):
+            raise Rejected(invalid(name, "a NUL character"))
+        values[name] = value
+    try:
+        return msgspec.convert(values, input, strict=strict)
+    except msgspec.ValidationError as error:
+        raise Rejected(explain(str(error))) from None
+
+
+def explain(message: str) -> Err:
+    """A validation message as a named error with the field and what was expected."""
+    place = PLACE.search(message)
+    field = place["field"] if place else ""
+    what = message[: place.start()] if place else message
+    if missing := MISSING.match(what):
+        return required(f"{field}.{missing['field']}" if field else missing["field"])
+    field = field or "parameters"
+    if expected := EXPECTED.match(what):
+        return wrong_type(field, expected["expected"].removesuffix(" | null"))
+    return invalid(field, what.replace("`", "").lower()[:REASON])
+
+
+@lru_cache(maxsize=512)
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def _field(input: type[msgspec.Struct], key: str) -> str | None:
+    """The field a client means by `key`, None if there is none."""
+    if len(key) > NAME:
+        return None
+    name = snake(key)
+    if name not in _fields(input):
+        name = {**ALIASES, **getattr(input, "ALIASES", {})}.get(name, "")
+    return name if name in _fields(input) else None
+
+
+@lru_cache(maxsize=512)
+def _fields(input: type[msgspec.Struct]) -> dict[str, bool]:
+    """Field name → whether it is required."""
+    return {field.encode_name: field.required for field in msgspec.structs.fields(input)}
+
+
+def _holds_nul(value: object) -> bool:
+    """Whether a text in `value` holds what no text in the database may hold (edge-auth.md §13)."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str(text) if "\0" in text:
+                return True
+            case dict(members):
+                waiting += members
+                waiting += members.values()
+            case list(items):
+                waiting += items
+    return False

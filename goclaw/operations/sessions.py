@@ -1,0 +1,220 @@
+"""Conversations: list them, look into one. Contract: edge-websocket.md §7.4, edge-http.md §8, wire-compat.md E2, E3."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct
+
+from goclaw.domain.access import Role
+from goclaw.domain.errors import Rejected, not_found
+from goclaw.operations.context import Context
+from goclaw.operations.operation import Cli, Http, Rpc, operation
+from goclaw.operations.turns import checked_key
+from goclaw.stores import runs, sessions
+from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow
+
+WHOLE = 1_000  # rows of a list nobody pages; edge-websocket.md §7.4
+MOST = 200  # rows of a page
+
+
+class Message(Struct, omit_defaults=True, kw_only=True):
+    """E-Message (wire-compat.md E3): `content` is always text."""
+
+    id: str
+    role: str
+    content: str
+    created_at: datetime
+    thinking: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    is_error: bool | None = None
+    cancelled: bool | None = None
+    run_id: str | None = None
+    pending: bool | None = None  # said, and not answered yet
+
+
+class Session(Struct, kw_only=True):
+    """E-Session of the HTTP surface."""
+
+    key: str
+    session_key: str
+    agent_id: str | None
+    agent_key: str
+    user_id: str
+    channel: str | None
+    label: str | None
+    model: str | None
+    provider: str | None
+    message_count: int
+    input_tokens: int
+    output_tokens: int
+    compaction_count: int
+    is_running: bool
+    queued: int
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class SessionPage(Struct, kw_only=True):
+    sessions: list[Session]
+    total: int
+    limit: int
+    offset: int
+
+
+class ListSessions(Struct, kw_only=True):
+    agent_id: str | None = None
+    channel: str | None = None
+    user_id: str | None = None
+    search: Annotated[str, Meta(max_length=200)] | None = None
+    limit: Annotated[int, Meta(ge=1)] | None = None
+    offset: Annotated[int, Meta(ge=0)] | None = None
+
+
+def rows_for_socket(page: SessionPage) -> dict[str, Any]:
+    """SessionRow of the socket is camelCase, with `userID` as deployed clients read it."""
+    rows = [
+        {
+            "key": row.key,
+            "messageCount": row.message_count,
+            "created": row.created_at,
+            "updated": row.updated_at,
+            "label": row.label,
+            "model": row.model,
+            "provider": row.provider,
+            "channel": row.channel,
+            "userID": row.user_id,
+            "userId": row.user_id,
+            "metadata": row.metadata,
+            "inputTokens": row.input_tokens,
+            "outputTokens": row.output_tokens,
+            "compactionCount": row.compaction_count,
+            "agentName": row.agent_key,
+            "isRunning": row.is_running,
+            "queued": row.queued,
+        }
+        for row in page.sessions
+    ]
+    return {"sessions": rows, "total": page.total, "limit": page.limit, "offset": page.offset}
+
+
+@operation(
+    Rpc("sessions.list", Role.VIEWER, reply=rows_for_socket),
+    Http("GET /v1/sessions", Role.VIEWER),
+    Cli("sessions list"),
+)
+async def list_sessions(ctx: Context, ask: ListSessions) -> SessionPage:
+    """List conversations, last touched first. Without limit and offset up to 1,000 of them."""
+    paged = ask.limit is not None or ask.offset is not None
+    limit = min(ask.limit or 20, MOST) if paged else WHOLE
+    rows = await ctx.db(
+        sessions.page,
+        tenant=ctx.caller.tenant_id,
+        user=ask.user_id if ctx.caller.is_admin else ctx.user_id,
+        agent=ask.agent_id,
+        channel=ask.channel,
+        search=ask.search,
+        limit=limit,
+        offset=ask.offset or 0,
+    )
+    total = rows[0].total if rows else 0
+    return SessionPage(sessions=[_session(row) for row in rows], total=total, limit=limit, offset=ask.offset or 0)
+
+
+class GetSession(Struct, kw_only=True):
+    ALIASES: ClassVar = {"session_key": "key"}
+
+    key: str
+    limit: Annotated[int, Meta(ge=1)] = 200
+
+
+class Preview(Struct, kw_only=True):
+    key: str
+    messages: list[Message]
+    summary: str
+
+
+@operation(Rpc("sessions.preview", Role.VIEWER), Http("GET /v1/sessions/{key}", Role.VIEWER))
+async def preview(ctx: Context, ask: GetSession) -> Preview:
+    """Look into a conversation: its newest messages."""
+    row = await session_seen(ctx, ask.key)
+    if row is None:
+        raise Rejected(not_found("session", ask.key))
+    messages, _ = await page_of_history(ctx, ask.key, limit=min(ask.limit, MOST), before=None, tools=True)
+    return Preview(key=ask.key, messages=messages, summary=row.summary or "")
+
+
+async def session_seen(ctx: Context, key: str) -> SessionRow | None:
+    """The session, None if nobody has spoken in it. Somebody else's is refused as not found (README R15)."""
+    checked_key(key)
+    row = await ctx.db(sessions.find, tenant=ctx.caller.tenant_id, key=key)
+    if row is not None and not ctx.caller.is_admin and row.user_id != ctx.user_id:
+        raise Rejected(not_found("session", key))
+    return row
+
+
+async def page_of_history(
+    ctx: Context, key: str, *, limit: int, before: str | None, tools: bool
+) -> tuple[list[Message], bool]:
+    """The newest messages, oldest of them first, then what was said and waits for an answer; and if there is more."""
+    tenant = ctx.caller.tenant_id
+    rows = await ctx.db(sessions.history, tenant=tenant, key=key, limit=limit + 1, before=before)
+    has_more = len(rows) > limit
+    messages = [_message(row) for row in rows[-limit:] if tools or row.role != "tool"]
+    if before is None:
+        for run in await ctx.db(runs.open_runs, tenant=tenant, key=key):
+            messages.append(
+                Message(
+                    id=run.run_id,
+                    role="user",
+                    content=run.request.message,
+                    created_at=run.created_at,
+                    run_id=run.run_id,
+                    pending=True,
+                )
+            )
+    return messages, has_more
+
+
+def _message(row: MessageRow) -> Message:
+    payload = row.payload
+    return Message(
+        id=row.id,
+        role=row.role,
+        content=row.content,
+        created_at=row.created_at,
+        thinking=payload.get("thinking"),
+        tool_calls=payload.get("tool_calls"),
+        tool_call_id=payload.get("tool_call_id"),
+        tool_name=payload.get("name"),
+        is_error=payload.get("is_error"),
+        cancelled=payload.get("cancelled"),
+        run_id=row.run_id,
+    )
+
+
+def _session(row: ListedSession) -> Session:
+    return Session(
+        key=row.session_key,
+        session_key=row.session_key,
+        agent_id=row.agent_id,
+        agent_key=row.agent_key,
+        user_id=row.user_id,
+        channel=row.channel,
+        label=row.label,
+        model=row.model,
+        provider=row.provider,
+        message_count=row.message_count,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        compaction_count=row.compaction_count,
+        is_running=row.running > 0,
+        queued=row.queued,
+        metadata=row.metadata,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,61 @@
+"""Read a text file of the workspace. Contract: tools.md §10."""
+
+from __future__ import annotations
+
+import os
+from io import BufferedReader
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from goclaw.security.paths import PathRefused
+from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
+
+WHOLE = 10 * 1024 * 1024  # bytes of one answer, before the pipeline cuts it
+SNIFF = 8192  # bytes looked at for NULs
+LINES = 20_000
+
+
+class ReadFile(Struct):
+    path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")]
+    offset: Annotated[int, Meta(ge=1, description="first line, from 1")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=LINES, description="number of lines")] | None = None
+
+
+@tool(group="fs", effect=Effect.SAFE)
+async def read_file(ctx: ToolContext, ask: ReadFile) -> str:
+    """Read a text file of the workspace, whole or some of its lines."""
+    try:
+        return await ctx.thread(_read, ctx, ask)
+    except PathRefused as refusal:
+        raise ToolFailed("denied_path", str(refusal)) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ToolFailed("not_found", f"there is no file {ask.path}; list_files shows what there is") from None
+    except OSError as error:
+        raise ToolFailed("unsupported", f"{ask.path} cannot be read: {error.strerror}") from None
+
+
+def _read(ctx: ToolContext, ask: ReadFile) -> str:
+    with ctx.workspace.open(ask.path) as descriptor, open(descriptor, "rb", closefd=False) as file:
+        if b"\0" in file.peek(SNIFF)[:SNIFF]:
+            raise ToolFailed("unsupported", f"{ask.path} is a binary file")
+        if ask.offset is not None or ask.limit is not None:
+            return _lines(file, ask.path, ask.offset or 1, ask.limit or LINES)
+        if os.fstat(descriptor).st_size > WHOLE:
+            raise ToolFailed("too_large", f"{ask.path} is larger than 10 MiB; ask for lines with offset and limit")
+        return file.read(WHOLE).decode("utf-8", "replace")
+
+
+def _lines(file: BufferedReader, path: str, first: int, count: int) -> str:
+    """Lines `first` and following, each after its number and a tab."""
+    found: list[str] = []
+    room = WHOLE
+    number = 0
+    while number < first + count - 1 and (line := file.readline(WHOLE + 1)):
+        number += 1
+        room -= len(line) if number >= first else 0
+        if room < 0 or len(line) > WHOLE:
+            raise ToolFailed("too_large", f"{path} has more than 10 MiB up to line {number}; ask for fewer lines")
+        if number >= first:
+            found.append(f"{number}\t{line.decode('utf-8', 'replace')}")
+    return "".join(found)

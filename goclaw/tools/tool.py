@@ -1,0 +1,115 @@
+"""A tool: one function a model may call, declared by `@tool` and found by being there.
+
+The input struct is the JSON Schema the model sees and the check of what it sends. Contract: tools.md §1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+import trio
+
+from goclaw.domain.chat import ToolSpec
+from goclaw.security.paths import Workspace
+
+Fn = TypeVar("Fn", bound=Callable[..., Awaitable[str]])
+T = TypeVar("T")
+TIMEOUT = 120.0  # seconds for a whole call; tools.md §1.1
+
+
+class Effect(Enum):
+    """What repeating a call may do (durability.md §7)."""
+
+    SAFE = "safe"  # nothing: it only reads
+    UNSAFE = "unsafe"  # it may act twice
+
+
+class ToolFailed(Exception):
+    """An expected failure. The text is for the model: what was wrong, and what would be right."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code  # of tools.md §1.3
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """Everything a tool may touch. What is not here is out of reach."""
+
+    workspace: Workspace
+    now: Callable[[], datetime]
+    timezone: str  # IANA; empty means the machine's
+
+    async def thread(self, work: Callable[..., T], *args: object) -> T:
+        """Run blocking work in a thread; cancelling leaves it behind."""
+        return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
+
+
+@dataclass(frozen=True)
+class Tool:
+    name: str
+    group: str
+    effect: Effect
+    spec: ToolSpec
+    input: type[msgspec.Struct]
+    fn: Callable[..., Awaitable[str]]
+
+
+def tool(*, group: str, effect: Effect, name: str = "") -> Callable[[Fn], Fn]:
+    """Declare a coroutine `(ctx, ask) -> text` as a tool; its docstring's first line is what models read."""
+
+    def declare(fn: Fn) -> Fn:
+        ask = get_type_hints(fn)["ask"]
+        called = name or fn.__name__
+        summary = (inspect.getdoc(fn) or "").partition("\n\n")[0].replace("\n", " ")
+        spec = ToolSpec(name=called, description=summary, parameters=_schema(ask))
+        fn.__tool__ = Tool(called, group, effect, spec, ask, fn)  # type: ignore[attr-defined]  # read by `collect`
+        return fn
+
+    return declare
+
+
+def collect(package: str) -> dict[str, Tool]:
+    """Every tool declared below `package`, by name. A module that does not import stops the start.
+
+    Raises ValueError when two tools claim one name.
+    """
+    root = importlib.import_module(package)
+    found: dict[str, Tool] = {}
+    for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+        for _, member in inspect.getmembers(importlib.import_module(info.name)):
+            declared = getattr(member, "__tool__", None)
+            if not isinstance(declared, Tool):
+                continue
+            if found.setdefault(declared.name, declared) is not declared:
+                raise ValueError(f"declared twice: {declared.name}")
+    return dict(sorted(found.items()))
+
+
+def _schema(ask: type[msgspec.Struct]) -> dict[str, Any]:
+    """The struct's JSON Schema, without what models have no use for: titles, and null for what may be left out."""
+    (root,), components = msgspec.json.schema_components([ask])
+    schema = components.pop(root["$ref"].rpartition("/")[2])
+    return {
+        "type": "object",
+        "properties": {name: _without_null(shape) for name, shape in schema["properties"].items()},
+        "required": schema["required"],
+        "additionalProperties": False,
+        **({"$defs": components} if components else {}),
+    }
+
+
+def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
+    match shape:
+        case {"anyOf": [dict(only), {"type": "null"}], "default": None}:
+            return only
+        case _:
+            return shape
