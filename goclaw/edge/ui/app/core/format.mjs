@@ -1,0 +1,33 @@
+// Numbers and times as people read them (dashboard.md §5.4).
+import { language } from './i18n.mjs'
+
+const UNITS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]]
+
+// "5 minutes ago" for a time in ms or as ISO text.
+export function ago(when, now = Date.now()) {
+  const seconds = (now - new Date(when).getTime()) / 1000
+  const format = new Intl.RelativeTimeFormat(language.value, { numeric: 'auto', style: 'narrow' })
+  const unit = UNITS.find(([, size]) => Math.abs(seconds) >= size)
+  return unit ? format.format(-Math.floor(seconds / unit[1]), unit[0]) : format.format(0, 'second')
+}
+
+export const fullTime = (when) =>
+  new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(when))
+
+export const clock = (when) =>
+  new Intl.DateTimeFormat(language.value, { hour: '2-digit', minute: '2-digit' }).format(new Date(when))
+
+// 840 ms · 1.2 s · 3m 20s · 4h 05m · 12d 3h
+export function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
+  const minutes = Math.floor(ms / 60_000)
+  if (minutes < 60) return `${minutes}m ${pad(Math.floor(ms / 1000) % 60)}s`
+  const hours = Math.floor(minutes / 60)
+  return hours < 24 ? `${hours}h ${pad(minutes % 60)}m` : `${Math.floor(hours / 24)}d ${hours % 24}h`
+}
+
+const pad = (n) => String(n).padStart(2, '0')
+
+export const compact = (n) =>
+  new Intl.NumberFormat(language.value, { notation: 'compact', maximumFractionDigits: 1 }).format(n)

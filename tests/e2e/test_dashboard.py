@@ -1,0 +1,459 @@
+"""The dashboard in a real browser. Contract: dashboard.md §4, §7, §8, §17; ids such as DB-05 are those of its §21.
+
+Every test ends by asserting that the page logged no error, broke no policy and lost no request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TOKEN = "a-token-for-tests"
+
+if not Path(CHROMIUM).exists() and not os.environ.get("GOCLAW_REQUIRE_BROWSER"):
+    pytest.skip(f"no Chromium at {CHROMIUM}; set CHROMIUM_PATH", allow_module_level=True)
+
+
+@contextmanager
+def running(token: str = "", actors: int = 60, port: int = 0) -> Iterator[str]:
+    """The scripted gateway in a process of its own; killed at the end. Gives its address."""
+    command = [sys.executable, str(Path(__file__).with_name("stand_in.py")), "--token", token]
+    command += ["--actors", str(actors), "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        try:
+            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def gateway_url() -> Iterator[str]:
+    """A gateway without a token."""
+    with running(actors=2000) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def locked_url() -> Iterator[str]:
+    """A gateway that wants TOKEN."""
+    with running(token=TOKEN) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+
+
+@dataclass
+class Desk:
+    """A browser context whose pages are watched. `forgiven`: patterns of complaints a test provokes on purpose."""
+
+    context: BrowserContext
+    complaints: list[str] = field(default_factory=list)
+    forgiven: list[str] = field(default_factory=list)
+
+    def page(self) -> Page:
+        page = self.context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("requestfailed", self._failed)
+        page.on("response", lambda r: self.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        return page
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page itself gave up: it was left or the filter changed
+            self.complaints.append(f"{request.failure}: {request.url}")
+
+    def verdict(self) -> list[str]:
+        return [c for c in self.complaints if not any(re.search(pattern, c) for pattern in self.forgiven)]
+
+
+@pytest.fixture
+def desk(browser: Browser) -> Iterator[Callable[..., Desk]]:
+    with ExitStack() as stack:
+        desks = []
+
+        def make(**options: Any) -> Desk:
+            context = stack.enter_context(browser.new_context(viewport={"width": 1280, "height": 800}, **options))
+            desks.append(Desk(context))
+            return desks[-1]
+
+        yield make
+        assert [complaint for one in desks for complaint in one.verdict()] == []
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser) -> Iterator[Desk]:
+    """One context for all tests that need no other: its cache keeps the assets."""
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        yield Desk(context)
+
+
+@pytest.fixture
+def page(shared: Desk, gateway_url: str) -> Iterator[Page]:
+    """The chat page of a gateway without a token, and nothing remembered from another test."""
+    page = shared.page()
+    page.goto(f"{gateway_url}/ui/")
+    yield page
+    page.evaluate("localStorage.clear()")
+    page.close()
+    assert shared.verdict() == []
+
+
+def ask(page: Page, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.keyboard.press("Enter")
+
+
+def control(url: str, what: str) -> None:
+    urllib.request.urlopen(f"{url}/test/{what}", data=b"").close()
+
+
+def test_a_gateway_without_a_token_lets_straight_in(page: Page) -> None:
+    """DB-01"""
+    expect(page.get_by_role("heading", name="Assistant")).to_be_visible()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    expect(page.get_by_role("navigation", name="Pages").get_by_role("link")).to_have_text(
+        ["Chat", "Sessions", "Actors"]
+    )
+
+    page.go_back()
+
+    expect(page).to_have_url("about:blank")  # a fresh conversation is no step in the history
+    page.go_forward()
+
+
+def test_a_wrong_token_is_explained_and_the_right_one_stays_out_of_the_address(
+    desk: Callable[..., Desk], locked_url: str
+) -> None:
+    """DB-02"""
+    page = desk().page()
+    page.goto(f"{locked_url}/ui/actors")
+    page.get_by_label("User id").fill("lan")
+    page.get_by_label("Gateway token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not know this token")
+
+    page.get_by_label("Gateway token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    expect(page.locator(".who")).to_contain_text("lan")
+    assert TOKEN not in page.url
+    assert TOKEN not in page.evaluate("JSON.stringify(localStorage)")
+
+
+def test_keeping_the_credential_survives_a_new_tab_and_log_out_reaches_all(
+    desk: Callable[..., Desk], locked_url: str
+) -> None:
+    """DB-28"""
+    room = desk()
+    first = room.page()
+    first.goto(f"{locked_url}/ui/")
+    first.get_by_label("User id").fill("lan")
+    first.get_by_label("Gateway token").fill(TOKEN)
+    first.get_by_label("Keep me signed in").check()
+    first.get_by_role("button", name="Sign in").click()
+    expect(first.get_by_text("Connected", exact=True)).to_be_visible()
+    second = room.page()
+    second.goto(f"{locked_url}/ui/sessions")
+    expect(second.get_by_role("table")).to_be_visible()
+
+    second.get_by_role("button", name="Log out").click()
+
+    for page in (first, second):
+        expect(page.get_by_label("Gateway token")).to_be_visible()
+        expect(page.get_by_label("User id")).to_have_value("lan")
+    assert TOKEN not in first.evaluate("JSON.stringify([localStorage, sessionStorage])")
+
+
+def test_an_answer_streams_with_its_tools_in_order(page: Page) -> None:
+    """DB-05"""
+    ask(page, "use a tool and be rich")
+
+    expect(page.locator(".usage")).to_have_text("1.2K in · 86 out · 1.8 s")
+    kinds = page.locator(".entry").evaluate_all("rows => rows.map(row => row.classList[1])")
+    assert kinds == ["user", "assistant", "tool", "tool", "assistant"]
+    expect(page.locator(".tool").nth(0)).to_contain_text("glob")
+    expect(page.locator(".tool").nth(1)).to_have_attribute("data-state", "failed")
+    page.locator(".tool summary").nth(1).click()
+    expect(page.get_by_text("no such file: missing.txt")).to_be_visible()
+    expect(page.locator(".md table td").first).to_have_text("one_for_one")
+    expect(page.locator(".session-list [aria-current]")).to_contain_text("use a tool")
+
+
+def test_stop_keeps_what_was_said(page: Page) -> None:
+    ask(page, "wait for me")
+    expect(page.locator(".assistant .md")).to_have_text("one two three")
+
+    page.get_by_role("button", name="Stop").click()
+
+    expect(page.locator(".assistant .mark")).to_have_text("[stopped]")
+    expect(page.locator(".assistant .md")).to_have_text("one two three")
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+
+
+def test_a_failed_run_shows_why_and_retry_asks_again(page: Page) -> None:
+    ask(page, "please fail")
+    card = page.locator(".failure").first
+    expect(card).to_contain_text("The model did not answer in time.")
+    expect(page.locator(".assistant .md")).to_have_text("I had begun to")
+
+    card.get_by_role("button", name="Retry").click()
+
+    expect(page.locator(".entry.user .said")).to_have_text(["please fail", "please fail"])
+    expect(page.locator(".failure")).to_have_count(2)
+
+
+@pytest.mark.parametrize("how", ["drop", "reload"])
+def test_a_broken_link_resumes_the_stream_without_gap_or_double(desk: Callable[..., Desk], how: str) -> None:
+    """DB-06"""
+    with running() as url:
+        page = desk().page()
+        page.goto(f"{url}/ui/")
+        ask(page, "wait for me")
+        expect(page.locator(".assistant .md")).to_have_text("one two three")
+
+        if how == "drop":
+            control(url, "drop")
+            expect(page.get_by_text("Reconnecting")).to_be_visible()
+        else:
+            page.reload()
+        control(url, "release")
+
+        expect(page.locator(".assistant .md")).to_have_text("one two three four five six")
+        expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+        expect(page.locator(".entry.user")).to_have_count(1)
+        page.goto("about:blank")  # leave before the gateway does
+
+
+def test_a_killed_gateway_is_announced_and_the_draft_is_kept(desk: Callable[..., Desk]) -> None:
+    """DB-04"""
+    room = desk()
+    room.forgiven.append("ERR_CONNECTION_REFUSED")
+    page = room.page()
+    with running() as url:
+        page.goto(f"{url}/ui/")
+        expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+        page.get_by_label("Message", exact=True).fill("half a thou")
+    expect(page.get_by_role("alert")).to_contain_text("The gateway is away")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+
+    with running(port=int(url.rsplit(":", 1)[1])):
+        expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.get_by_label("Message", exact=True)).to_have_value("half a thou")
+        page.goto("about:blank")
+
+
+def test_hostile_markdown_is_text_and_a_link_asks_before_it_leaves(page: Page) -> None:
+    """DB-20"""
+    ask(page, "be hostile")
+
+    expect(page.locator(".usage")).to_be_visible()
+    answer = page.locator(".assistant .md")
+    expect(answer).to_contain_text("<script>window.hacked=2</script>")
+    assert page.evaluate("window.hacked") is None
+    assert answer.locator("img, script, [style], [onclick], [onerror]").count() == 0
+    links = answer.locator("a[href]").evaluate_all(
+        "links => links.map(link => [link.textContent, link.href, link.rel])"
+    )
+    rel = "noopener noreferrer nofollow"
+    assert links == [
+        ["beacon", "https://tracker.invalid/p.gif", rel],
+        ["far", "https://far.invalid/x", rel],
+    ]
+    answer.get_by_role("link", name="far").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("https://far.invalid/x")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_enter_in_the_middle_of_an_input_method_does_not_send(page: Page) -> None:
+    """DB-24"""
+    box = page.get_by_label("Message", exact=True)
+    box.fill("ni hao")
+
+    box.evaluate(
+        "box => box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true}))"
+    )
+
+    expect(box).to_have_value("ni hao")
+    box.press("Shift+Enter")
+    expect(box).to_have_value("ni hao\n")
+    box.press("Enter")
+    expect(page.locator(".entry.user .said")).to_have_text("ni hao")
+
+
+def test_sessions_are_searched_paged_and_opened(page: Page, gateway_url: str) -> None:
+    page.goto(f"{gateway_url}/ui/sessions")
+    expect(page.get_by_role("row")).to_have_count(21)
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text(re.compile(r"^21–40 of"))).to_be_visible()
+
+    page.get_by_role("searchbox").fill("number 13 about")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="Question number 13").click()
+
+    expect(page.get_by_text("Answer number 13.")).to_be_visible()
+    expect(page.get_by_text("belongs to another channel")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("number 13 about")
+
+
+def test_two_thousand_actors_are_walked_by_keyboard(page: Page, gateway_url: str) -> None:
+    page.goto(f"{gateway_url}/ui/actors")
+    grid = page.get_by_role("treegrid")
+    expect(grid.get_by_role("row").nth(9)).to_be_visible()
+    grid.focus()
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("*")
+    expect(grid).to_have_attribute("aria-rowcount", "1618")  # a head, a root, 8 branches with 200 rows and "48 more"
+    page.keyboard.press("ArrowRight")
+    active = grid.locator("[aria-selected=true]")
+    expect(active).to_contain_text("syste-000")
+    for name, value in {"aria-level": "3", "aria-posinset": "1", "aria-setsize": "248"}.items():
+        expect(active).to_have_attribute(name, value)
+    assert grid.get_by_role("row").count() < 80
+
+    page.keyboard.press("End")
+    expect(grid.get_by_text("edg-199")).to_be_visible()
+    expect(grid.get_by_text("48 more, not shown").last).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(active).to_contain_text("edge")
+    page.keyboard.press("ArrowLeft")
+    expect(grid).to_have_attribute("aria-rowcount", "1417")
+    page.keyboard.press("Enter")
+    details = page.get_by_role("complementary", name="Actor details")
+    expect(details).to_contain_text("EdgeSupervisor")
+    page.keyboard.press("Escape")
+    expect(details).to_have_count(0)
+
+
+def test_only_actors_with_problems_and_their_ancestors_remain(page: Page, gateway_url: str) -> None:
+    page.goto(f"{gateway_url}/ui/actors")
+    page.get_by_role("treegrid").focus()
+
+    page.keyboard.press(".")
+    page.keyboard.press("/")
+    page.keyboard.type("cron")
+
+    states = page.locator(".grid-rows .col-state")
+    expect(states).to_have_text(
+        ["running", "running", "running", "running", "backoff", "quarantined", "suspended", "stopped"]
+    )
+    expect(page.locator(".grid-rows [data-dim=true] .actor-name")).to_have_text(["/", "cron"])
+    expect(page).to_have_url(re.compile(r"problems=1&q=cron|q=cron&problems=1"))
+    page.reload()
+    expect(states).to_have_count(8)
+
+
+def test_the_tree_is_read_again_while_somebody_looks(page: Page, gateway_url: str) -> None:
+    page.goto(f"{gateway_url}/ui/actors")
+    page.get_by_role("treegrid").press("Enter")
+    handled = page.locator(".details dl div").filter(has_text="Handled").locator("dd")
+    before = handled.inner_text()
+
+    with page.expect_request(re.compile("fields=live")):
+        expect(handled).not_to_have_text(before)
+
+
+def test_language_and_theme_are_changed_in_place_and_remembered(page: Page) -> None:
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    page.get_by_label("Language").select_option("zh")
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["聊天", "会话", "Actor"])
+    page.get_by_role("button", name="主题").click()
+    page.get_by_role("button", name="主题").click()
+
+    page.reload()
+
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator("html")).to_have_attribute("lang", "zh")
+    expect(page.get_by_text("已连接")).to_be_visible()
+
+
+@pytest.mark.parametrize("where", ["chat", "sessions", "actors"])
+def test_nothing_scrolls_sideways_on_a_phone(desk: Callable[..., Desk], gateway_url: str, where: str) -> None:
+    page = desk(color_scheme="dark", locale="vi-VN").page()
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{gateway_url}/ui/{where}")
+    expect(page.locator("main h1")).to_be_visible()
+    expect(page.locator(".skeleton")).to_have_count(0)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("link", name="Trò chuyện")).to_be_visible()
+
+
+RUN_EVENTS = """async ([events, skip]) => {
+  const here = document.querySelector('script[type=module]').src
+  const { Transcript } = await import(new URL('chat/transcript.mjs', here))
+  const transcript = new Transcript()
+  const answers = events.map(([runSeq, type, payload]) => transcript.apply({ runId: 'r', runSeq, type, payload }))
+  if (skip) {
+    transcript.skipTo('r', 9, 'so far')
+    answers.push(transcript.apply({ runId: 'r', runSeq: 10, type: 'chunk', payload: { content: ' on' } }))
+  }
+  transcript.apply({ runId: 'r', runSeq: transcript.seq('r') + 1, type: 'activity', payload: {} })
+  const texts = transcript.entries.value.filter((e) => e.kind === 'assistant').map((e) => e.text.value)
+  return { answers, texts, active: transcript.active.value.length }
+}"""
+
+
+STARTED = [1, "run.started", {}]
+
+
+def chunk(seq: int, text: str) -> list[Any]:
+    return [seq, "chunk", {"content": text}]
+
+
+@pytest.mark.parametrize(
+    ("events", "skip", "answers", "texts", "active"),
+    [
+        pytest.param([chunk(1, "a"), chunk(1, "a")], False, [True, True], ["a"], 0, id="seen twice, shown once"),
+        pytest.param([STARTED, chunk(3, "lost")], False, [True, False], [], 1, id="a hole is refused"),
+        pytest.param([STARTED, chunk(3, "x")], True, [True, False, True], ["so far on"], 1, id="the buffer is gone"),
+        pytest.param(
+            [STARTED, chunk(2, "void"), [3, "run.retrying", {"reset": True}], chunk(4, "good")],
+            *(False, [True] * 4, ["good"], 1),
+            id="a retry voids its text",
+        ),
+        pytest.param(
+            [STARTED, chunk(2, "drft"), [3, "run.completed", {"content": "draft"}]],
+            *(False, [True] * 3, ["draft"], 0),
+            id="the final text wins",
+        ),
+    ],
+)
+def test_run_events_become_text_once_and_in_order(
+    page: Page, events: list[Any], skip: bool, answers: list[bool], texts: list[str], active: int
+) -> None:
+    assert page.evaluate(RUN_EVENTS, [events, skip]) == {"answers": answers, "texts": texts, "active": active}
