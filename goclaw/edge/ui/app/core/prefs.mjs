@@ -35,7 +35,7 @@ export function forgetCredential() {
   localStorage.removeItem(CREDENTIAL)
 }
 
-export const lastUser = () => localStorage.getItem('goclaw.user') ?? ''
+export const lastUser = () => localStorage.getItem('goclaw.user') ?? 'system' // the installation's own user
 
 export const tellTabs = (news) => tabs.postMessage(news)
 export const onTabs = (hear) => (tabs.onmessage = ({ data }) => hear(data))

@@ -16,9 +16,9 @@ export const Empty = ({ title, hint, children }) =>
   html`<div class="empty"><p class="empty-title">${title}</p>${hint && html`<p>${hint}</p>`}${children}</div>`
 
 export const reasonOf = ({ code, message, details }) => {
-  if (message) return message
   const known = ['connection_lost', 'no_answer', 'bad_credential', 'expired', 'revoked', 'unauthenticated']
-  return known.includes(details?.reason) ? t(`refused.${details.reason}`) : t('refused.unknown', { code })
+  if (known.includes(details?.reason)) return t(`refused.${details.reason}`)
+  return message || t('refused.unknown', { code })
 }
 
 export const Trouble = ({ error, retry }) => html`
