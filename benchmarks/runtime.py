@@ -280,7 +280,7 @@ async def asyncio_queue_tell() -> float:
     return await best(ROOM, burst)
 
 
-class Thread(pykka.ThreadingActor):  # type: ignore[misc]  # pykka is untyped here
+class Thread(pykka.ThreadingActor):
     def on_receive(self, message: int) -> int:
         return message
 

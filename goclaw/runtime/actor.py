@@ -55,12 +55,19 @@ class Actor:
     capacity: ClassVar[int] = 1024
     overflow: ClassVar[Overflow] = Overflow.REJECT
     preemptible: ClassVar[bool] = False  # a `Cancel` signal cancels the handler that is running
+    weather: ClassVar[tuple[type[Exception], ...]] = ()  # outages: the asker gets them, the actor lives on
     start_within: ClassVar[float] = 10.0  # seconds for `on_start`
     supervises: ClassVar[bool] = False  # a stop takes as long as its children need
     _table: ClassVar[Table]
 
     async def on_start(self, ctx: Context) -> None:
         """Rebuild state from the store. Raising counts as a crash."""
+
+    async def live(self, ctx: Context) -> None:
+        """Long work beside the handlers, for resident actors that have some: a listening loop, a watched process.
+
+        Starts after `on_start`. Its end is the actor's normal end, its exception a crash; a stop cancels it.
+        """
 
     async def on_stop(self, ctx: Context, reason: str) -> None:
         """Called after an orderly end only, never after a crash or kill."""

@@ -14,25 +14,11 @@ import trio
 from goclaw.runtime.actor import Actor, Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import UNSCATHED, Child, History, State
-from goclaw.runtime.crash import Crash, crash_of
+from goclaw.runtime.crash import crash_of
 from goclaw.runtime.family import Family
-from goclaw.runtime.faults import (
-    ActorStopped,
-    QueueDropped,
-    Rejected,
-    StartFailed,
-    quarantined,
-)
+from goclaw.runtime.faults import ActorStopped, QueueDropped, Rejected, StartFailed, quarantined
 from goclaw.runtime.mailbox import Mailbox, Overflow
-from goclaw.runtime.message import (
-    Cancel,
-    ChildEnded,
-    Envelope,
-    Message,
-    Signal,
-    Stop,
-    Told,
-)
+from goclaw.runtime.message import Cancel, ChildEnded, Envelope, Message, Signal, Stop, Told
 from goclaw.runtime.reply import Reply
 from goclaw.runtime.serve import ASLEEP, serve
 from goclaw.runtime.timers import Timer
@@ -47,32 +33,10 @@ class Cell:
     """One address of the registry. Created by a family or a virtual class, never by hand."""
 
     __slots__ = (
-        "_family",
-        "_over",
-        "_parked",
-        "_scope",
-        "_up",
-        "active_at",
-        "actor",
-        "address",
-        "asleep",
-        "born_at",
-        "failed",
-        "groups",
-        "hand",
-        "hand_since",
-        "handled",
-        "in_hand",
-        "incarnation",
-        "mailbox",
-        "news",
-        "parent",
-        "past",
-        "spec",
-        "state",
-        "system",
-        "timers",
-    )
+        "_family", "_over", "_parked", "_scope", "_up", "active_at", "actor", "address", "asleep", "born_at",
+        "failed", "groups", "hand", "hand_since", "handled", "in_hand", "incarnation", "mailbox", "news",
+        "parent", "past", "spec", "state", "system", "timers",
+    )  # fmt: skip
 
     perpetual = False  # a waiting message brings it back, whatever ended it
 
@@ -218,7 +182,7 @@ class Cell:
     async def stop(self) -> None:
         """End this incarnation: in order within its budget, else by force. Whoever still starts is cancelled."""
         if self.running or self.actor is not None:  # else it waits for a restart, or its end is known
-            over = self._over = self._over or trio.Event()
+            over = self._over = trio.Event() if self._over is None else self._over
             if self.state is State.STARTING and self._scope is not None:
                 self._scope.cancel()
             else:
@@ -282,8 +246,8 @@ class Cell:
                 reason = await self._incarnation()
         except Exception as trouble:  # the supervisor's boundary: whatever a handler let out
             reason, error = "crash", trouble
-        except BaseException:  # the whole house goes down; only threads could outlive it
-            self._drop_actor()
+        except BaseException:  # the whole house goes down: nobody may wait for our end
+            self._gone()
             raise
         if reason == ASLEEP:
             if not self._scope.cancel_called:
@@ -292,9 +256,10 @@ class Cell:
             reason = "killed"
         if error is not None and self.state is State.STARTING:
             reason, error = self.unborn(error)
+        print_of = self._crashed(error) if error is not None else ""
         self.state = State.STOPPING
         await self._stop_children()
-        self._ended(reason, error)
+        self._ended(reason, error, print_of)
 
     def _sleep(self) -> None:
         self.active_at = trio.current_time()
@@ -310,7 +275,7 @@ class Cell:
             await self._come_up()
         actor = self.actor
         assert actor is not None
-        reason = await serve(self, actor)
+        reason = await self._serve(actor)
         if reason not in (ASLEEP, "passivated"):
             self.state = State.STOPPING
             await self._stop_children()
@@ -319,6 +284,26 @@ class Cell:
                     await actor.on_stop(Context(self), reason)
             except Exception:  # a failed clean-up must not hide the orderly end
                 self.log.exception("actor.on_stop_failed")
+        return reason
+
+    async def _serve(self, actor: Actor) -> str:
+        """Handle messages, beside the actor's own long work if it has some."""
+        if type(actor).live is Actor.live:
+            return await serve(self, actor)
+
+        async def live() -> None:
+            await actor.live(Context(self))
+            self.signal(Stop(reason="normal"))
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(live)
+                reason = await serve(self, actor)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], Exception):
+                raise group.exceptions[0] from None
+            raise
         return reason
 
     async def _come_up(self) -> None:
@@ -340,13 +325,13 @@ class Cell:
     def make(self) -> Actor:
         return self.spec.start(*self.spec.args)
 
-    async def park(self) -> None:
-        """Wait for a message without polling."""
+    def park(self, task: trio.lowlevel.Task) -> None:
+        """`task` is about to wait for the next message."""
         self.asleep = True
-        self._parked = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+        self._parked = task
 
-    def _unpark(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def unpark(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """`task` is cancelled while it waits."""
         self.asleep = False
         self._parked = None
         return trio.lowlevel.Abort.SUCCEEDED
@@ -361,32 +346,30 @@ class Cell:
         """`on_start` raised. Returns reason and error the incarnation ends with."""
         return "crash", error
 
-    def _ended(self, reason: str, error: Exception | None) -> None:
-        self._scope = None
+    def _ended(self, reason: str, error: Exception | None, print_of: str) -> None:
         if self.past is not UNSCATHED and trio.current_time() - self.born_at >= self.spec.backoff.reset_after:
             self.past.streak = self.past.quarantines = 0
-        crash = self._crashed(error) if error is not None else None
-        self.in_hand = None
-        self._drop_actor()
+        self._gone()
         self.system.happened("actor.crashed" if error else "actor.stopped", self, reason=reason)
-        self.news = ChildEnded(
-            address=self.address,
-            incarnation=self.incarnation,
-            reason=reason,
-            error=crash.fingerprint if crash else "",
-        )
+        self.news = ChildEnded(address=self.address, incarnation=self.incarnation, reason=reason, error=print_of)
         if self._up is not None:
             self._up.fail(StartFailed(self.address, error or ActorStopped(f"{self.address}: {reason}")))
             self._up = None
-        if self._over is not None:
-            self._over.set()
-            self._over = None
         if self.parent is not None:
             self.parent.signal(self.news)
         else:
             self.system.root_ended(self.news)
 
-    def _crashed(self, error: Exception) -> Crash:
+    def _gone(self) -> None:
+        self._scope = None
+        self.in_hand = None
+        self._drop_actor()
+        if self._over is not None:
+            self._over.set()
+            self._over = None
+
+    def _crashed(self, error: Exception) -> str:
+        """Record a crash at once, before the children are stopped. Returns its fingerprint."""
         crash = crash_of(
             error,
             at=self.system.clock.now(),
@@ -402,7 +385,7 @@ class Cell:
             self.log.error(
                 "actor.crashed", error=crash.message, fingerprint=crash.fingerprint, traceback=crash.traceback
             )
-        return crash
+        return crash.fingerprint
 
     def _drop_actor(self) -> None:
         """What ends with an incarnation: state, children's book, timers, groups, most signals (§8.5)."""
@@ -420,6 +403,7 @@ class Cell:
         for group in tuple(self.groups or ()):
             self.system.leave(group, self)
         self.groups = None
-        for envelope in self.mailbox.forget_signals(Stop):
+        kept = (Stop,) if self._over is None else ()  # whoever waits for our end has got what its Stop was for
+        for envelope in self.mailbox.forget_signals(*kept):
             if envelope.reply is not None:
                 envelope.reply.fail(ActorStopped(self.address))

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from goclaw.runtime.address import Address
-from goclaw.runtime.child import (
-    ABNORMAL,
-    UNSCATHED,
-    Child,
-    Exhausted,
-    Limit,
-    Restart,
-    State,
-    Strategy,
-    restart_delay,
-)
+from goclaw.runtime.child import ABNORMAL, UNSCATHED, Child, Exhausted, Limit, Restart, State, Strategy, restart_delay
 from goclaw.runtime.faults import ActorStopped, AlreadyRegistered, Escalated, StartFailed
 from goclaw.runtime.message import ChildEnded, RestartDue
 from goclaw.runtime.timers import Timer
@@ -122,9 +112,10 @@ class Family:
         cell = self.cells.get(address)
         if cell is None or cell.state not in (State.BACKOFF, State.QUARANTINED):
             return
-        error = cell.past.last_crash.fingerprint if cell.past.last_crash else ""
-        if not self._may_restart(cell, error):
-            return
+        if cell.state is State.BACKOFF:  # others may have used up the limit meanwhile
+            error = cell.past.last_crash.fingerprint if cell.past.last_crash else ""
+            if not self._may_restart(cell, error):
+                return
         cell.past.restarts += 1
         cell.past.times.append(trio.current_time())
         for member in self._together(cell):
@@ -194,7 +185,8 @@ class Family:
         past.times.clear()
         past.due = self._due_in(rest, cell)
         cell.pause(State.QUARANTINED)
-        cell.mailbox.release()  # senders that wait for room get the refusal
+        for envelope in cell.mailbox.withdraw_asks():  # whoever waits is told, as whoever asks from now on
+            cell.deliver(envelope)
         system = self.owner.system
         system.down(cell, "quarantined")
         system.happened("actor.quarantined", cell, reason=error)

@@ -29,18 +29,9 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_notices",
-        "_waiting",
-        "capacity",
-        "control",
-        "dropped",
-        "expired",
-        "held",
-        "high_water",
-        "overflow",
-        "taken",
-        "user",
-    )
+        "_notices", "_waiting", "capacity", "control", "dropped", "expired", "held", "high_water", "overflow",
+        "taken", "user",
+    )  # fmt: skip
 
     def __init__(self, capacity: int, overflow: Overflow) -> None:
         self.control = NOTHING
@@ -153,6 +144,15 @@ class Mailbox:
         self.control = deque(kept) if kept else NOTHING
         self._notices = None
         return lost
+
+    def withdraw_asks(self) -> list[Envelope]:
+        """Take out whatever somebody waits for, and let all waiting senders try again."""
+        asks = [envelope for envelope in self.user if envelope.reply is not None]
+        if asks:
+            self.user = deque(envelope for envelope in self.user if envelope.reply is None)
+            self.taken += len(asks)
+        self.release()
+        return asks
 
     def clear(self) -> list[Envelope]:
         """Empty the user lane, and let all waiting senders try again, wherever that leads them."""

@@ -48,7 +48,8 @@ async def serve(cell: Cell, actor: Actor) -> str:
             continue
         if cell.spec.dormant:
             return ASLEEP
-        await cell.park()
+        cell.park(trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(cell.unpark)
 
 
 def _still_wanted(cell: Cell, envelope: Envelope) -> bool:
@@ -99,6 +100,9 @@ async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope
             raise
         result = refusal.err
     except Exception as error:
+        if isinstance(error, actor.weather):
+            _outage(cell, envelope, error)
+            return
         _failed(cell, envelope, error)
         raise
     except BaseException:  # killed in the middle: the asker must not wait for its deadline
@@ -123,3 +127,12 @@ async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
 def _failed(cell: Cell, envelope: Envelope, error: Exception) -> None:
     cell.failed += 1
     cell.undelivered(envelope, "crashed_handler", ActorCrashed(cell.address, fingerprint(error)))
+
+
+def _outage(cell: Cell, envelope: Envelope, error: Exception) -> None:
+    """Weather: whoever waits is told, nobody restarts."""
+    cell.failed += 1
+    cell.in_hand = None
+    if envelope.reply is None:
+        cell.log.warning("actor.outage", type=type(envelope.message).TYPE, error=str(error))
+    cell.undelivered(envelope, "outage", error)

@@ -156,3 +156,10 @@ async def outcome(asking: Any) -> Any:
         return await asking
     except Exception as error:  # every ending is of interest here
         return error
+
+
+async def until(condition: Callable[[], bool], every: float = 0.001) -> None:
+    """Wait, 200 seconds at most, for something that no event announces."""
+    with trio.fail_after(200):
+        while not condition():  # noqa: ASYNC110 - polled so that the house needs no hooks for tests
+            await trio.sleep(every)

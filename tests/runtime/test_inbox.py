@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+from typing import Any
+
 import pytest
 
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import AlreadyRegistered, NoSuchActor
-from goclaw.runtime.inbox import inbox
+from goclaw.runtime.inbox import Sink, inbox
 from goclaw.runtime.message import Message, Told
 from tests.runtime.house import Say, house
 
@@ -12,9 +15,9 @@ HERE = Address("edge", "ws", "1")
 
 
 async def test_an_inbox_receives_what_it_is_told_and_what_its_groups_hear() -> None:
-    heard: list[Message[object]] = []
+    heard: list[Message[Any]] = []
 
-    def keep(message: Message[object]) -> Told:
+    def keep(message: Message[Any]) -> Told:
         heard.append(message)
         return Told.ACCEPTED
 
@@ -48,7 +51,7 @@ async def test_an_address_holds_one_inbox() -> None:
 
 
 async def test_a_broken_sink_does_not_hurt_the_sender() -> None:
-    def broken(message: Message[object]) -> Told:
+    def broken(message: Message[Any]) -> Told:
         raise RuntimeError("full disk")
 
     async with house() as system:
@@ -56,3 +59,25 @@ async def test_a_broken_sink_does_not_hurt_the_sender() -> None:
             box.join("news")
             assert system.tell(HERE, Say(text="a")) is Told.CLOSED
             assert system.publish("news", Say(text="b")) == 0
+
+
+async def test_members_may_leave_while_a_group_is_told() -> None:
+    heard: list[str] = []
+    async with house() as system:
+
+        def quitter(name: str) -> Sink:
+            def sink(message: Message[Any]) -> Told:
+                heard.append(name)
+                system.leave("news", system.members[Address("edge", name)])
+                return Told.ACCEPTED
+
+            return sink
+
+        with ExitStack() as stack:
+            for name in "abc":
+                stack.enter_context(inbox(system, Address("edge", name), "Connection", quitter(name))).join("news")
+
+            assert system.publish("news", Say(text="x")) == 3
+            assert system.publish("news", Say(text="y")) == 0
+
+    assert sorted(heard) == ["a", "b", "c"]

@@ -99,10 +99,11 @@ def test_a_held_user_lane_lets_control_pass() -> None:
     mailbox = Mailbox(2, Overflow.REJECT)
     put(mailbox, Say(text="a"))
     mailbox.held = True
-    assert not mailbox.pending
+    pending = [mailbox.pending]
     put(mailbox, Stop())
+    pending.append(mailbox.pending)
 
-    assert mailbox.pending
+    assert pending == [False, True]
     assert texts(mailbox) == ["Stop"]
     mailbox.held = False
     assert texts(mailbox) == ["a"]

@@ -13,9 +13,9 @@ class Named(Message[None]):
 
 def test_a_message_is_frozen_and_takes_keywords_only() -> None:
     with pytest.raises(AttributeError):
-        Say(text="a").text = "b"  # type: ignore[misc]
+        Say(text="a").text = "b"
     with pytest.raises(TypeError):
-        Say("a")  # type: ignore[misc]
+        Say("a")
 
 
 def test_the_type_is_module_and_class_unless_it_is_given() -> None:

@@ -510,6 +510,17 @@ async def test_an_exception_that_ends_the_process_is_not_swallowed() -> None:
     assert released == ["closed"]
 
 
+async def test_an_exception_that_ends_the_process_does_so_in_the_middle_of_a_stop() -> None:
+    class Exits(Scribe):
+        async def on_stop(self, ctx: Context, reason: str) -> None:
+            raise SystemExit(3)
+
+    inner = Child("inner", lambda: Supervisor([Child("a", Exits)]))
+    with pytest.RaisesGroup(SystemExit, flatten_subgroups=True), trio.fail_after(5):
+        async with house(inner):
+            pass
+
+
 async def test_a_body_that_fails_still_stops_the_tree_in_order() -> None:
     diary: list[str] = []
     with pytest.RaisesGroup(KeyError):
