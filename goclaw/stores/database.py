@@ -59,7 +59,7 @@ class Database:
         while True:
             db = await self._pool.take()
             try:
-                if work.readonly:
+                if work.readonly or work.single:
                     return await work(db, *args, **kwargs)
                 async with db.transaction():
                     result = await work(db, *args, **kwargs)
@@ -67,6 +67,8 @@ class Database:
             except psycopg.OperationalError as error:
                 lost = db.closed
                 trouble = _trouble(error)
+                if work.single and lost:  # the statement may have been its own commit
+                    trouble = StoreError("commit_unknown", f"the connection broke while {work.name} was written")
                 if not (work.retry_safe and (lost or trouble.kind == "conflict") and attempt < TRIES):
                     raise trouble from error
             finally:

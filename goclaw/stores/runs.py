@@ -1,7 +1,7 @@
 """Durable runs: accepted, claimed, ended. Tables `runs`, `session_heads`, `run_events` (migration 0006).
 
-Every change of a run locks its session's head first, in a statement of its own: one statement would read
-its snapshot before it has the lock (durability.md §5.1). Writes of a running run name its owner and fence.
+A claim locks the session's head first, in a statement of its own: one statement would read its snapshot
+before it has the lock (durability.md §5.1). Writes of a running run name its owner and fence.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, convert, field
 
+from goclaw.domain.chat import Usage
+from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import Lane, RunKind, RunRequest, RunResult, RunState
-from goclaw.stores.sessions import NewMessage, append
+from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 SHARDS = 256  # data-model.md §9, shard_leases
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
 SCAN = 200  # sessions looked at for work; durability.md §5.1
+LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
 class StaleOwner(Exception):
@@ -47,9 +50,14 @@ class Claimed(Struct, frozen=True, kw_only=True):
     crash_count: int
     fence: int
     lease_owner: str
-    request: RunRequest
+    stored: dict[str, Any] = field(name="request")
     created_at: datetime
     age: float  # seconds since it was accepted, by the database's clock
+
+    @property
+    def request(self) -> RunRequest:
+        """Read by the run itself: one that cannot be read breaks its own run, not the lane that claims for all."""
+        return convert(self.stored, RunRequest)
 
 
 class OpenRun(Struct, frozen=True, kw_only=True):
@@ -57,8 +65,12 @@ class OpenRun(Struct, frozen=True, kw_only=True):
     state: RunState
     kind: RunKind
     user_id: str
-    request: RunRequest
+    stored: dict[str, Any] = field(name="request")
     created_at: datetime
+
+    @property
+    def request(self) -> RunRequest:
+        return convert(self.stored, RunRequest)
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -90,17 +102,18 @@ WITH head AS (
     head_at = least(session_heads.head_at, now()), next_seq = session_heads.next_seq + 1, updated_at = now()
   RETURNING queued, running, next_seq - 1 AS seq
 ), session AS (
-  INSERT INTO sessions (id, tenant_id, session_key, agent_id, agent_key, user_id, kind, channel)
+  INSERT INTO sessions (id, tenant_id, session_key, agent_id, agent_key, user_id, kind, channel, label)
   SELECT %(session_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(agent_id)s::uuid, %(agent_key)s::text, %(user)s::text,
-    %(session_kind)s::text, %(channel)s::text FROM head
+    %(session_kind)s::text, %(channel)s::text, %(label)s::text FROM head
   ON CONFLICT (tenant_id, session_key) DO UPDATE SET last_active_at = now(), updated_at = now()
   RETURNING generation
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
     generation, request, request_hash, ingress_key, deadline)
-  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid, %(agent_key)s::text, %(user)s::text,
-    %(kind)s::text, %(lane)s::text, %(max_attempts)s::int, session.generation, %(request)s::jsonb,
-    %(request_hash)s::text, %(ingress_key)s::text, now() + make_interval(secs => %(timeout)s::float8) FROM session
+  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid,
+    %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int, session.generation,
+    %(request)s::jsonb, %(request_hash)s::text, %(ingress_key)s::text,
+    now() + make_interval(secs => %(timeout)s::float8) FROM session
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to)
   SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, head.seq, 'task.enqueued', 'QUEUED' FROM head
@@ -148,11 +161,11 @@ SELECT * FROM claimed ORDER BY run_id
 
 LOCK_HEAD = "SELECT 1 FROM session_heads WHERE tenant_id = %(tenant)s AND session_key = %(key)s FOR UPDATE"
 
-LEAVE = """
+LEAVE = f"""
 WITH done AS (
-  UPDATE runs SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text, last_error = %(error)s::text,
-    attempt = attempt + %(attempts)s, crash_count = crash_count + %(crashes)s, lease_owner = NULL,
-    lease_expires_at = NULL, available_at = now(), updated_at = now(),
+  UPDATE runs SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text,
+    last_error = %(error)s::text, attempt = attempt + %(attempts)s, crash_count = crash_count + %(crashes)s,
+    lease_owner = NULL, lease_expires_at = NULL, available_at = now(), updated_at = now(),
     finished_at = CASE WHEN %(to)s::text <> 'QUEUED' THEN now() END
   WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid AND fence = %(fence)s
     AND state IN ('CLAIMED', 'RUNNING')
@@ -167,13 +180,20 @@ WITH done AS (
     node_id, reason_code)
   SELECT d.run_id, d.tenant_id, d.session_key, head.seq, %(event)s, 'RUNNING', %(to)s::text, d.attempt, d.fence,
     %(owner)s::uuid, %(reason)s::text FROM done d, head
+), session AS (
+  {GROW} FROM done d
+  WHERE s.tenant_id = d.tenant_id AND s.session_key = d.session_key AND %(count)s::int > 0 RETURNING {GROWN}
+), message AS (
+  {MESSAGES}
 )
 SELECT queued, running FROM head
-"""
+"""  # one statement: the head changes only with the run, and the run only if it is still ours
 
 CANCEL_WAITING = """
 WITH gone AS (
-  UPDATE runs SET state = 'CANCELED', reason_code = %(reason)s::text, finished_at = now(), updated_at = now()
+  UPDATE runs SET state = 'CANCELED', reason_code = %(reason)s::text, finished_at = now(), updated_at = now(),
+    result = jsonb_build_object('run_id', run_id, 'session_key', session_key, 'cancelled', true,
+      'finish_reason', 'cancelled', 'error', %(error)s::jsonb)
   WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s::text AND state = 'QUEUED'
     AND (%(runs)s::uuid[] IS NULL OR run_id = ANY(%(runs)s::uuid[]))
   RETURNING run_id, attempt, fence
@@ -186,8 +206,8 @@ WITH gone AS (
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
     reason_code)
-  SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC), 'task.canceled',
-    'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
+  SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC),
+    'task.canceled', 'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
 )
 SELECT run_id FROM gone ORDER BY run_id
 """
@@ -240,7 +260,7 @@ ORDER BY run_id LIMIT 10000
 """
 
 
-@transaction
+@transaction(single=True)
 async def accept(
     db: Connection,
     *,
@@ -250,6 +270,7 @@ async def accept(
     key: str,
     session_kind: str,
     channel: str,
+    label: str,
     max_concurrent: int,
     agent_id: str,
     agent_key: str,
@@ -260,9 +281,11 @@ async def accept(
     request: RunRequest,
     request_hash: str,
     ingress_key: str | None = None,
-    earlier: Sequence[NewMessage] = (),
 ) -> Depth:
-    """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing."""
+    """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing.
+
+    `label` names a new session; one that exists keeps its own.
+    """
     params = {
         "run_id": run_id,
         "session_id": session_id,
@@ -271,6 +294,7 @@ async def accept(
         "shard": shard_of(tenant, key),
         "session_kind": session_kind,
         "channel": channel,
+        "label": label,
         "max_concurrent": max_concurrent,
         "agent_id": agent_id,
         "agent_key": agent_key,
@@ -283,9 +307,16 @@ async def accept(
         "request_hash": request_hash,
         "ingress_key": ingress_key,
     }
-    depth = await one(Depth, db.execute(ACCEPT, params))
-    if earlier:
-        await append(db, tenant=tenant, key=key, messages=earlier)
+    return await one(Depth, db.execute(ACCEPT, params))
+
+
+@transaction
+async def accept_with_history(
+    db: Connection, /, *, tenant: str, key: str, earlier: Sequence[NewMessage], **turn: Any
+) -> Depth:
+    """As `accept`, in a fresh session that begins with what the caller brought along."""
+    depth = await accept(db, tenant=tenant, key=key, **turn)
+    await append(db, tenant=tenant, key=key, messages=earlier)
     return depth
 
 
@@ -302,38 +333,38 @@ async def claim(
     return await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
 
 
-@transaction
+@transaction(single=True)
 async def succeed(db: Connection, run: Claimed, *, result: RunResult, messages: Sequence[NewMessage]) -> Depth:
     """The answer, its messages and its counters, in one commit (T5). Raises `StaleOwner`."""
-    depth = await _leave(db, run, "SUCCEEDED", "task.succeeded", result=result)
-    await _keep(db, run, result, messages)
-    return depth
+    return await _leave(db, run, "SUCCEEDED", "task.succeeded", result=result, messages=messages)
 
 
-@transaction
+@transaction(single=True)
 async def fail(
     db: Connection, run: Claimed, *, result: RunResult, reason: str, error: str, messages: Sequence[NewMessage]
 ) -> Depth:
     """The run ends without an answer (T7). What the user said stays in the history. Raises `StaleOwner`."""
-    depth = await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, error=error)
-    await _keep(db, run, result, messages)
-    return depth
+    return await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, error=error, messages=messages)
 
 
-@transaction
+@transaction(single=True)
 async def cancel(
     db: Connection, run: Claimed, *, result: RunResult, reason: str, messages: Sequence[NewMessage]
 ) -> Depth:
     """Somebody stopped it (T13). The partial text is kept. Raises `StaleOwner`."""
-    depth = await _leave(db, run, "CANCELED", "task.canceled", result=result, reason=reason)
-    await _keep(db, run, result, messages)
-    return depth
+    return await _leave(db, run, "CANCELED", "task.canceled", result=result, reason=reason, messages=messages)
 
 
-@transaction
+@transaction(single=True)
 async def put_back(db: Connection, run: Claimed, *, reason: str) -> Depth:
-    """Give the run up so that somebody else takes it, not counted as an attempt (T9). Raises `StaleOwner`."""
-    return await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1)
+    """Give the run up so that somebody else takes it, not counted as an attempt (T9). Raises `StaleOwner`.
+
+    Nobody takes a run over whose asker goes with us.
+    """
+    depth = await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1)
+    if await _asker_gone(db, run):
+        return Depth(depth.queued - 1, depth.running)
+    return depth
 
 
 Recovered = Literal["requeued", "cancelled", "dead"]
@@ -347,24 +378,25 @@ async def recover(db: Connection, run: Claimed) -> Recovered:
     """
     if run.crash_count + 1 >= CRASHES:
         reason = "DEAD_LETTER_CRASH_LOOP"
-        await _leave(db, run, "FAILED", "task.failed", reason=reason, attempts=-1, crashes=1)
+        result = RunResult(run_id=run.run_id, session_key=run.session_key, error=LOST)
+        await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, attempts=-1, crashes=1)
         await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id})  # FAILED and on, in one commit (T7, T8)
         return "dead"
     event = "task.lease_expired_requeued"
     await _leave(db, run, "QUEUED", event, reason="LEASE_EXPIRED", attempts=-1, crashes=1)
-    if run.kind == "http":  # nobody holds the line any more; sessions-lanes-cron.md §9.4
-        await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
-        return "cancelled"
-    return "requeued"
+    return "cancelled" if await _asker_gone(db, run) else "requeued"
 
 
 @transaction
 async def cancel_waiting(
-    db: Connection, *, tenant: str, key: str, reason: str, runs: Sequence[str] | None = None
+    db: Connection, *, tenant: str, key: str, reason: str, runs: Sequence[str] | None = None, error: Err | None = None
 ) -> list[str]:
-    """Take waiting runs out of the queue (T12): these, or all. Who was taken, oldest first."""
+    """Take waiting runs out of the queue (T12): these, or all. Who was taken, oldest first.
+
+    `error` is what their askers hear; without it they hear that they were cancelled.
+    """
     await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
-    return await _cancel_waiting(db, tenant, key, reason, runs)
+    return await _cancel_waiting(db, tenant, key, reason, runs, error)
 
 
 @transaction(readonly=True)
@@ -443,9 +475,9 @@ async def _leave(
     error: str | None = None,
     attempts: int = 0,
     crashes: int = 0,
+    messages: Sequence[NewMessage] = (),
 ) -> Depth:
-    """Move a run of ours out of RUNNING, with its head and its event."""
-    await db.execute(LOCK_HEAD, {"tenant": run.tenant_id, "key": run.session_key})
+    """Move a run of ours out of RUNNING: its head, its event, the turn's messages and tokens, in one statement."""
     params = {
         "run": run.run_id,
         "tenant": run.tenant_id,
@@ -459,6 +491,7 @@ async def _leave(
         "attempts": attempts,
         "crashes": crashes,
         "requeued": 1 if to == "QUEUED" else 0,
+        **growth(messages, run.run_id, result.usage if result is not None else Usage()),
     }
     depth = await maybe(Depth, db.execute(LEAVE, params))
     if depth is None:
@@ -466,18 +499,21 @@ async def _leave(
     return depth
 
 
-async def _keep(db: Connection, run: Claimed, result: RunResult, messages: Sequence[NewMessage]) -> None:
-    await append(
-        db,
-        tenant=run.tenant_id,
-        key=run.session_key,
-        messages=messages,
-        run=run.run_id,
-        input_tokens=result.usage.prompt_tokens,
-        output_tokens=result.usage.completion_tokens,
-    )
+async def _asker_gone(db: Connection, run: Claimed) -> bool:
+    """End a requeued run whose asker held the line of a process that ends (sessions-lanes-cron.md §9.4). True if so."""
+    if run.kind == "http":
+        await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
+    return run.kind == "http"
 
 
-async def _cancel_waiting(db: Connection, tenant: str, key: str, reason: str, runs: Sequence[str] | None) -> list[str]:
-    params = {"tenant": tenant, "key": key, "reason": reason, "runs": None if runs is None else list(runs)}
+async def _cancel_waiting(
+    db: Connection, tenant: str, key: str, reason: str, runs: Sequence[str] | None, error: Err | None = None
+) -> list[str]:
+    params = {
+        "tenant": tenant,
+        "key": key,
+        "reason": reason,
+        "runs": None if runs is None else list(runs),
+        "error": None if error is None else Json(error),
+    }
     return await many(str, db.execute(CANCEL_WAITING, params))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from goclaw.domain.chat import Usage
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 MessageRole = Literal["user", "assistant", "tool", "system"]
@@ -96,20 +97,28 @@ WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS 
 ORDER BY m.seq DESC LIMIT %(limit)s
 """
 
-APPEND = """
-WITH session AS (
-  UPDATE sessions SET last_seq = last_seq + %(count)s, message_count = message_count + %(count)s,
-    input_tokens = input_tokens + %(input)s, output_tokens = output_tokens + %(output)s,
+GROW = """
+  UPDATE sessions s SET last_seq = s.last_seq + %(count)s::int, message_count = s.message_count + %(count)s::int,
+    input_tokens = s.input_tokens + %(input)s::int, output_tokens = s.output_tokens + %(output)s::int,
     updated_at = now(), last_active_at = now()
-  WHERE tenant_id = %(tenant)s AND session_key = %(key)s
-  RETURNING id, tenant_id, generation, last_seq - %(count)s AS before
+"""
+
+MESSAGES = """
+  INSERT INTO session_messages
+    (session_id, seq, tenant_id, id, role, content, payload, run_id, generation, token_estimate)
+  SELECT session.id, session.before + m.place, session.tenant_id, m.id, m.role, m.content, m.payload,
+    %(run)s::uuid, session.generation, m.token_estimate
+  FROM session, jsonb_to_recordset(%(messages)s::jsonb)
+    AS m(place int, id uuid, role text, content text, payload jsonb, token_estimate int)
+"""  # `session` is what GROW returned as GROWN
+
+GROWN = "s.id, s.tenant_id, s.generation, s.last_seq - %(count)s::int AS before"
+
+APPEND = f"""
+WITH session AS (
+  {GROW} WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s RETURNING {GROWN}
 )
-INSERT INTO session_messages
-  (session_id, seq, tenant_id, id, role, content, payload, run_id, generation, token_estimate)
-SELECT session.id, session.before + m.place, session.tenant_id, m.id, m.role, m.content, m.payload,
-  %(run)s::uuid, session.generation, m.token_estimate
-FROM session, jsonb_to_recordset(%(messages)s::jsonb)
-  AS m(place int, id uuid, role text, content text, payload jsonb, token_estimate int)
+{MESSAGES}
 """
 
 
@@ -151,23 +160,23 @@ async def count(db: Connection, *, tenant: str) -> int:
     return await one(int, db.execute(query, {"tenant": tenant}))
 
 
-@transaction
+@transaction(single=True)
 async def inject(db: Connection, *, tenant: str, key: str, message: NewMessage) -> None:
     """Add one message outside of any run."""
     await append(db, tenant=tenant, key=key, messages=[message])
 
 
-async def append(
-    db: Connection,
-    *,
-    tenant: str,
-    key: str,
+async def append(db: Connection, *, tenant: str, key: str, messages: Sequence[NewMessage]) -> None:
+    """Add messages of one turn, in order. Part of the caller's transaction."""
+    await db.execute(APPEND, {"tenant": tenant, "key": key, **growth(messages)})
+
+
+def growth(
     messages: Sequence[NewMessage],
     run: str | None = None,
-    input_tokens: int = 0,
-    output_tokens: int = 0,
-) -> None:
-    """Add the messages of one turn, in order, and count its tokens. Part of the caller's transaction."""
+    usage: Usage = Usage(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """The parameters of GROW and MESSAGES."""
     rows = [
         {
             "place": place,
@@ -179,18 +188,13 @@ async def append(
         }
         for place, message in enumerate(messages, 1)
     ]
-    await db.execute(
-        APPEND,
-        {
-            "tenant": tenant,
-            "key": key,
-            "count": len(rows),
-            "messages": Json(rows),
-            "run": run,
-            "input": input_tokens,
-            "output": output_tokens,
-        },
-    )
+    return {
+        "count": len(rows),
+        "messages": Json(rows),
+        "run": run,
+        "input": usage.prompt_tokens,
+        "output": usage.completion_tokens,
+    }
 
 
 def _contains(text: str) -> str:

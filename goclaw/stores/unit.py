@@ -57,6 +57,7 @@ class Work(Protocol[P, T_co]):
     name: str  # family.function
     retry_safe: bool  # running it twice is the same as once
     readonly: bool  # every statement stands alone: no BEGIN, no COMMIT
+    single: bool  # writes in one statement, which is its own transaction
 
     def __call__(self, db: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]: ...
 
@@ -67,11 +68,16 @@ Unit = Callable[Concatenate[Connection, P], Coroutine[Any, Any, T]]
 @overload
 def transaction(fn: Unit[P, T], /) -> Work[P, T]: ...
 @overload
-def transaction(*, retry_safe: bool = ..., readonly: bool = ...) -> Callable[[Unit[P, T]], Work[P, T]]: ...
-def transaction(fn: Unit[P, T] | None = None, /, *, retry_safe: bool = False, readonly: bool = False) -> Any:
+def transaction(
+    *, retry_safe: bool = ..., readonly: bool = ..., single: bool = ...
+) -> Callable[[Unit[P, T]], Work[P, T]]: ...
+def transaction(
+    fn: Unit[P, T] | None = None, /, *, retry_safe: bool = False, readonly: bool = False, single: bool = False
+) -> Any:
     """Mark a store function as one unit of work. Called directly, it joins the caller's transaction.
 
-    `retry_safe` claims that doing it twice is the same as once; `readonly` implies it.
+    `retry_safe` claims that doing it twice is the same as once; `readonly` implies it. `single` claims that it
+    executes exactly one statement, which saves the round trips of BEGIN and COMMIT.
     """
 
     def mark(fn: Unit[P, T]) -> Work[P, T]:
@@ -79,6 +85,7 @@ def transaction(fn: Unit[P, T] | None = None, /, *, retry_safe: bool = False, re
         work.name = f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}"
         work.retry_safe = retry_safe or readonly
         work.readonly = readonly
+        work.single = single
         return work
 
     return mark if fn is None else mark(fn)

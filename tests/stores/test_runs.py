@@ -22,7 +22,7 @@ OTHER = "0193a5b0-0000-7000-8000-00000000000b"
 KEY = "agent:default:ws:direct:1"
 
 
-async def accept(database: Database, text: str = "hi", key: str = KEY, **more: Any) -> str:
+async def accept(database: Database, text: str = "hi", key: str = KEY, work: Any = runs.accept, **more: Any) -> str:
     await database.run(agents.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     agent = await database.run(agents.default, tenant=MASTER_TENANT)
     assert agent is not None
@@ -30,6 +30,7 @@ async def accept(database: Database, text: str = "hi", key: str = KEY, **more: A
     given: dict[str, Any] = {
         "session_kind": "direct",
         "channel": "ws",
+        "label": text,
         "max_concurrent": 1,
         "user": "lan",
         "kind": "chat",
@@ -39,7 +40,7 @@ async def accept(database: Database, text: str = "hi", key: str = KEY, **more: A
         "request_hash": "0" * 64,
     }
     await database.run(
-        runs.accept,
+        work,
         run_id=run_id,
         session_id=new_id(),
         tenant=MASTER_TENANT,
@@ -246,7 +247,7 @@ async def test_earlier_messages_come_with_a_fresh_session(database: Database) ->
         NewMessage(id=new_id(), role="assistant", content="b"),
     ]
 
-    await accept(database, earlier=earlier)
+    await accept(database, work=runs.accept_with_history, earlier=earlier)
 
     rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
     assert [(row.role, row.content) for row in rows] == [("user", "a"), ("assistant", "b")]
