@@ -13,6 +13,7 @@ from quart import Response
 
 from goclaw.domain.access import SYSTEM_USER, Caller, Role, valid_user_id
 from goclaw.domain.address import session
+from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatOptions
 from goclaw.domain.errors import Err, Rejected, invalid
 from goclaw.domain.events import RunEvent
@@ -30,7 +31,6 @@ from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, cut, resolve_agent, send
-from goclaw.stores.agents import AgentRow
 
 DONE = b"data: [DONE]\n\n"
 FINISH: dict[FinishReason, str] = {"stop": "stop", "length": "length", "max_iterations": "length", "cancelled": "stop"}
@@ -90,10 +90,12 @@ async def complete(call: Call, caller: Caller) -> Response:
     )
     earlier = () if stored else _earlier(ask.messages)
     run_id = new_id()
-    headers = {"X-GoClaw-Run-Id": run_id, "X-GoClaw-Session-Key": str(key), "X-GoClaw-Agent-Id": agent.agent_key}
+    headers = {"X-GoClaw-Run-Id": run_id, "X-GoClaw-Session-Key": str(key), "X-GoClaw-Agent-Id": agent.key}
     answer = Answering(call, ctx, key, run_id, ask)
     try:
-        await send(ctx, run_id=run_id, agent=agent, key=key, kind="http", request=request, earlier=earlier)
+        await send(
+            ctx, run_id=run_id, agent=agent, key=key, kind="http", request=request, earlier=earlier, fresh=not stored
+        )
     except BaseException:
         answer.close()
         raise
@@ -156,23 +158,26 @@ class Answering:
     # --- streamed -----------------------------------------------------------------------------
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
-        yield self._chunk({"role": "assistant", "content": ""})
+        """A frame per event. Frames of events that happened together share a piece: a write costs more than a frame."""
+        piece = self._chunk({"role": "assistant", "content": ""})
         calls = 0
         show_tools = self.call.request.headers.get("X-GoClaw-Tool-Deltas", "").lower() != "off"
-        while True:
-            event = await or_keep_alive(self.feed.next)
-            if event is None:
-                break
-            if event is KEEP_ALIVE_FRAME:
+        while events := await or_keep_alive(self.feed.next):
+            if events is KEEP_ALIVE_FRAME:
                 yield KEEP_ALIVE_FRAME
-            elif event.type == "chunk":
-                yield self._chunk({"content": event.text})
-            elif event.type == "tool.call" and show_tools:
-                yield self._chunk({"tool_calls": [_tool_delta(event, calls)]})
-                calls += 1
+                continue
+            for event in events:
+                if event.type == "chunk":
+                    piece += self._chunk({"content": event.text})
+                elif event.type == "tool.call" and show_tools:
+                    piece += self._chunk({"tool_calls": [_tool_delta(event, calls)]})
+                    calls += 1
+            if piece:
+                yield piece
+                piece = b""
         result = await self.feed.result()
         self.ended = True
-        yield self._end(result)
+        yield piece + self._end(result)
 
     def _end(self, result: RunResult) -> bytes:
         if result.error is not None:
@@ -272,7 +277,7 @@ def _user(caller: Caller, ask: Completion) -> str:
     return user
 
 
-async def _agent(ctx: Context, call: Call, model: str | None) -> AgentRow:
+async def _agent(ctx: Context, call: Call, model: str | None) -> AgentProfile:
     """The agent a model name, else a header, stands for; any other name means the default agent (§2.2)."""
     for prefix in PREFIXES:
         if model is not None and model.startswith(prefix):
@@ -284,17 +289,17 @@ async def _agent(ctx: Context, call: Call, model: str | None) -> AgentRow:
     return await resolve_agent(ctx, headers.get("X-GoClaw-Agent-Id") or headers.get("X-GoClaw-Agent"))
 
 
-async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentRow) -> tuple[SessionKey, bool]:
+async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentProfile) -> tuple[SessionKey, bool]:
     """A fresh session for this request, or the stored one it names; and whether it is stored."""
     named = call.request.headers.get("X-GoClaw-Session-Key") or (ask.metadata or {}).get("session_key")
     if named is None:
         run8 = new_id().replace("-", "")[-8:]
         user = quote(ctx.user_id, safe="@~")[:200]
-        return SessionKey(agent.agent_key, f"http:direct:{user}-{run8}"), False
+        return SessionKey(agent.key, f"http:direct:{user}-{run8}"), False
     if not isinstance(named, str):
         raise Rejected(Err("INVALID_REQUEST", "wrong_type", {"field": "metadata.session_key", "expected": "str"}))
     key = checked_key(named)
-    if key.agent_key != agent.agent_key:
+    if key.agent_key != agent.key:
         raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
     await session_seen(ctx, named)
     return key, True

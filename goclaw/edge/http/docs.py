@@ -13,6 +13,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>GoClaw API</title>
+<link rel="icon" href="/docs/favicon-32x32.png">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body>

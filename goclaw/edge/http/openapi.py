@@ -127,6 +127,6 @@ def _error() -> Json:
 
 def _openai_error() -> Json:
     text, maybe = {"type": "string"}, {"type": "string", "nullable": True}
-    inner = {"type": "object", "required": ["message", "type", "param", "code"]}
-    inner["properties"] = {"message": text, "type": text, "param": maybe, "code": maybe}
+    members = {"message": text, "type": text, "param": maybe, "code": maybe}
+    inner = {"type": "object", "required": list(members), "properties": members}
     return {"type": "object", "required": ["error"], "properties": {"error": inner}}

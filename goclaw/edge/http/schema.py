@@ -24,9 +24,9 @@ def in_openapi(schema: Json) -> Json:
     if "const" in schema:
         older["enum"] = [schema["const"]]
     if "prefixItems" in schema:
-        older["items"] = (
-            {"anyOf": [in_openapi(item) for item in schema["prefixItems"]]} if schema["prefixItems"] else {}
-        )
+        older["items"] = {"anyOf": [in_openapi(item) for item in schema["prefixItems"]]}
+    if schema.get("type") == "array":
+        older.setdefault("items", {})
     if schema.get("contentEncoding") == "base64":
         older["format"] = "byte"
     if None in schema.get("enum", ()):
@@ -35,7 +35,7 @@ def in_openapi(schema: Json) -> Json:
 
 
 def _nullable(schema: Json) -> Json:
-    """`schema` without its null, allowing null. `nullable` counts only beside a `type`, so each choice gets it."""
+    """`schema` without the null among its choices, marked nullable; beside a $ref that takes an allOf."""
     choices = [in_openapi(choice) for choice in schema.pop("anyOf")]
     beside = in_openapi(schema)
     if len(choices) > 1:

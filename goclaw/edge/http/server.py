@@ -59,7 +59,7 @@ class HttpServer:
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
         ]
-        self._openapi = openapi.document(operations, [completions.ROUTE], house.version)
+        self._openapi = openapi.document(operations, by_hand, house.version)
         asked = [(op, http) for op in operations for http in op.http]
         self._router: Router[Raw] = Router(
             [(raw.route, raw) for raw in by_hand]
@@ -112,14 +112,17 @@ class HttpServer:
         return json_response(result, _status(http, result))
 
     async def root(self, call: Call, caller: Caller) -> Response:
+        """Lead a browser to the dashboard."""
         return Response(b"", 307, {"Location": self._ui.base})
 
     async def ui(self, call: Call, caller: Caller) -> Response:
+        """Serve the dashboard's files."""
         headers = {name.lower(): value for name, value in call.request.headers.items()}
         status, given, body = self._ui.answer(call.path, headers)
         return Response(body, status, dict(given))
 
     async def docs(self, call: Call, caller: Caller) -> Response:
+        """Serve this documentation."""
         found = docs.answer(call.captured.get("name", ""))
         if found is None:
             raise Rejected(not_found("file", call.path))
@@ -127,6 +130,7 @@ class HttpServer:
         return Response(body, status, headers)
 
     async def openapi(self, call: Call, caller: Caller) -> Response:
+        """Serve the OpenAPI document."""
         return json_response(self._openapi, 200, {"Cache-Control": "public, max-age=300"})
 
     def _dressed(self, call: Call, response: Response) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 import trio
@@ -48,7 +48,7 @@ SILENCE = 60.0
 IN_FLIGHT = 64
 FLOOD = (200, 10.0)  # frames in seconds
 GARBAGE = (10, 60.0)  # malformed frames in seconds
-FAREWELL = 2.0  # seconds for open answers to be written at shutdown
+FAREWELL = 2.0  # seconds for what is still to be written when we end a connection
 MESSAGE_BYTES = 524_288
 
 Methods = Mapping[str, tuple[Operation, Rpc]]
@@ -95,6 +95,7 @@ class Connection:
         self._began_at = house.system.clock.now()
         self._greeted = trio.Event()
         self._leaving = trio.Event()
+        self._writing = False
         self._quiet = trio.lowlevel.ParkingLot()  # woken when all that was to be said is written
         self._overrun = False
 
@@ -107,7 +108,10 @@ class Connection:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch)
                     nursery.start_soon(self._say_goodbye)
-                    await self._read(nursery, box)
+                    try:
+                        await self._read(nursery, box)
+                    except Closing as ending:
+                        await self._hang_up(ending)
             except* Closing as ending:
                 first = ending.exceptions[0]
                 code, reason = (first.code, first.reason) if isinstance(first, Closing) else (1011, "")
@@ -241,10 +245,12 @@ class Connection:
 
     async def _write(self) -> None:
         while True:
+            self._writing = True
             while len(self._outbox):
                 if self._overrun:
                     raise Closing(4408, "slow_consumer")
                 await self._link.send(self._outbox.take())
+            self._writing = False
             self._quiet.unpark_all()
             self._news = trio.Event()
             await self._news.wait()
@@ -282,10 +288,14 @@ class Connection:
     async def _say_goodbye(self) -> None:
         """At shutdown: open requests have been answered by their operations; write that, then close."""
         await self._leaving.wait()
+        await self._hang_up(Closing(1001, "shutdown"), wait_for_answers=True)
+
+    async def _hang_up(self, ending: Closing, *, wait_for_answers: bool = False) -> NoReturn:
+        """End when all that was to be said is written: a frame cut short would cost the peer our reason too."""
         with trio.move_on_after(FAREWELL):
-            while self._in_flight or len(self._outbox):
+            while self._writing or len(self._outbox) or (wait_for_answers and self._in_flight):
                 await self._quiet.park()
-        raise Closing(1001, "shutdown")
+        raise ending
 
     def _pace(self, seen: deque[float], within: float, too_much: Closing) -> None:
         now = trio.current_time()

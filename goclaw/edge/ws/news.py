@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from goclaw.domain.events import RunEvent, SessionUpdated, ShuttingDown
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
@@ -22,6 +24,9 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return None
         case RunEvent(type=type) if type in DELTAS:
             return Entry("merge", "agent", run_event(message), key=(message.run_id, type), text=message.text)
+        case RunEvent(type="run.queued") if message.asked_by == connection_id:
+            members = {**msgspec.json.decode(message.body), "requestId": message.request_id}
+            return Entry("keep", "agent", {**run_event(message), "payload": members})
         case RunEvent(type=type):
             payload = {**run_event(message), "payload": message.body}
             return Entry("newest" if type == "activity" else "keep", "agent", payload)

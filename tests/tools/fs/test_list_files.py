@@ -1,0 +1,94 @@
+"""Listing a directory of the workspace. Contract: tools.md §10."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from goclaw.domain.chat import ToolCall
+from goclaw.security.paths import Workspace
+from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.tool import ToolContext, collect
+
+TOOLS = collect("goclaw.tools")
+
+
+async def listed(root: Path, **arguments: Any) -> ToolResult:
+    ctx = ToolContext(Workspace(root), lambda: datetime.now(UTC), "")
+    return await call(TOOLS, ctx, ToolCall(id="c", name="list_files", arguments=arguments))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("b.txt", "B.txt", "ä.txt", ".env", "sub/deep/c", "sub/.git/config", ".goclaw/token", "z/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("sub")
+    return tmp_path
+
+
+async def test_directories_come_first_and_names_in_byte_order(tree: Path) -> None:
+    result = await listed(tree)
+    assert result.text.splitlines() == [
+        "[DIR] sub/",
+        "[DIR] z/",
+        "[FILE] B.txt (5)",
+        "[FILE] b.txt (5)",
+        "[FILE] link (3)",
+        "[FILE] ä.txt (6)",
+    ]
+
+
+async def test_recursion_goes_as_deep_as_asked_and_not_into_links(tree: Path) -> None:
+    whole = (await listed(tree, recursive=True)).text.splitlines()
+    assert whole[:5] == ["[DIR] sub/", "[DIR] sub/deep/", "[FILE] sub/deep/c (10)", "[DIR] z/", "[FILE] z/a (3)"]
+    assert len(whole) == 9
+
+    flat = (await listed(tree, recursive=True, max_depth=1)).text
+    assert "deep" not in flat
+
+
+async def test_hidden_files_are_shown_when_asked_but_never_those_of_the_gateway(tree: Path) -> None:
+    shown = (await listed(tree, recursive=True, show_hidden=True)).text
+    assert "[FILE] .env" in shown
+    assert "[FILE] sub/.git/config" in shown
+    assert ".goclaw" not in shown
+
+
+async def test_what_is_beyond_the_limit_is_counted(tree: Path) -> None:
+    assert (await listed(tree, limit=2)).text.splitlines() == ["[DIR] sub/", "[DIR] z/", "… 4 more"]
+    assert "more" not in (await listed(tree, limit=6)).text
+
+
+async def test_an_empty_directory_says_so(tmp_path: Path) -> None:
+    assert (await listed(tmp_path)).text == "(empty)"
+
+
+async def test_names_that_are_no_text_or_would_forge_lines_are_shown_harmlessly(tmp_path: Path) -> None:
+    for name in (b"latin\xe9", b"x\n[DIR] forged", b"\x1b[2J"):
+        os.close(os.open(os.fsencode(tmp_path) + b"/" + name, os.O_CREAT))
+
+    text = (await listed(tmp_path)).text
+
+    assert len(text.splitlines()) == 3
+    assert "[FILE] latin\ufffd (0)" in text
+    assert msgspec.json.decode(msgspec.json.encode(text)) == text
+
+
+async def test_a_link_leads_to_a_directory_inside_but_not_outside(tree: Path) -> None:
+    (tree / "out").symlink_to("..")
+    assert (await listed(tree, path="link")).text == "[DIR] deep/"
+    assert (await listed(tree, path="out")).error_code == "denied_path"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("nope", "not_found"), ("b.txt", "not_found"), ("..", "denied_path"), (".goclaw", "denied_path")],
+)
+async def test_what_is_no_directory_is_named(path: str, code: str, tree: Path) -> None:
+    assert (await listed(tree, path=path)).error_code == code

@@ -1,0 +1,108 @@
+"""Reading a file of the workspace. Contract: tools.md §10."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goclaw.domain.chat import ToolCall
+from goclaw.security.paths import Workspace
+from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.tool import ToolContext, collect
+
+TOOLS = collect("goclaw.tools")
+MIB = 1024 * 1024
+
+
+async def read(root: Path, path: str, **more: Any) -> ToolResult:
+    ctx = ToolContext(Workspace(root), lambda: datetime.now(UTC), "")
+    return await call(TOOLS, ctx, ToolCall(id="c", name="read_file", arguments={"path": path, **more}))
+
+
+async def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("một\nhai\n")
+    assert (await read(tmp_path, "notes.txt")).text == "một\nhai\n"
+
+
+async def test_an_empty_file_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    result = await read(tmp_path, "empty")
+    assert (result.text, result.is_error) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"offset": 2}, "2\ttwo\n3\tthree\n4\tfour"),
+        ({"limit": 1}, "1\tone\n"),
+        ({"offset": 2, "limit": 2}, "2\ttwo\n3\tthree\n"),
+        ({"offset": 4, "limit": 20_000}, "4\tfour"),
+        ({"offset": 5}, ""),
+        ({"offset": 10**18}, ""),
+    ],
+)
+async def test_some_lines_come_with_their_numbers(wanted: dict[str, int], text: str, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("one\ntwo\nthree\nfour")
+    assert (await read(tmp_path, "lines", **wanted)).text == text
+
+
+async def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    assert (await read(tmp_path, "latin")).text == "caf\ufffd"
+
+
+async def test_a_binary_file_is_unsupported(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"\x89PNG\0")
+    result = await read(tmp_path, "image")
+    assert result.error_code == "unsupported"
+    assert "binary file" in result.text
+
+
+async def test_a_nul_behind_the_first_eight_kilobytes_is_not_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "late").write_bytes(b"x" * 8192 + b"\0")
+    assert not (await read(tmp_path, "late")).is_error
+
+
+async def test_a_huge_file_is_read_in_lines_only(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.write(b"first\n" + b"x" * 8192)
+        file.truncate(10 * MIB + 1)
+
+    assert (await read(tmp_path, "huge")).error_code == "too_large"
+    assert (await read(tmp_path, "huge", limit=1)).text == "1\tfirst\n"
+
+
+async def test_a_line_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
+    with (tmp_path / "endless").open("wb") as file:
+        file.write(b"x" * 8192)
+        file.truncate(1024 * MIB)  # sparse
+
+    result = await read(tmp_path, "endless", offset=2)
+    assert result.error_code == "too_large"
+    assert "ask for fewer lines" in result.text
+
+
+async def test_a_line_too_long_to_read_is_not_taken_for_several(tmp_path: Path) -> None:
+    (tmp_path / "minified").write_bytes(b"x" * (10 * MIB + 5) + b"\nsecond\n")
+    assert (await read(tmp_path, "minified", offset=2, limit=1)).error_code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("nope", "not_found"),
+        ("file/below", "not_found"),
+        ("../secret", "denied_path"),
+        ("sub", "denied_path"),
+        (".goclaw/token", "denied_path"),
+        ("", "invalid_args"),
+        ("x" * 4097, "invalid_args"),
+    ],
+)
+async def test_what_cannot_be_read_is_named(path: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "sub").mkdir()
+    assert (await read(tmp_path, path)).error_code == code

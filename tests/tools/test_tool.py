@@ -1,0 +1,97 @@
+"""Tools are found by being there, and models see what they declare. Contract: tools.md §1.1, §10."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from goclaw.tools.tool import Effect, Tool, ToolContext, collect, tool
+
+
+class Point(Struct):
+    x: int
+
+
+class Draw(Struct):
+    to: Point
+
+
+TOOLS = collect("goclaw.tools")
+
+# tools.md §10, the rows of the tools that exist
+PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
+    "read_file": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "offset": {"type": "integer", "minimum": 1},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 20000},
+    },
+    "list_files": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "recursive": {"type": "boolean", "default": False},
+        "max_depth": {"type": "integer", "minimum": 1, "maximum": 10},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 5000, "default": 1000},
+        "show_hidden": {"type": "boolean", "default": False},
+    },
+    "datetime": {"timezone": {"type": "string", "maxLength": 64}},
+}
+
+
+def test_these_tools_exist_and_the_test_knows_them_all() -> None:
+    assert set(TOOLS) == set(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", sorted(TOOLS))
+def test_a_tool_shows_the_parameters_of_its_contract(name: str) -> None:
+    shown = TOOLS[name].spec.parameters
+    assert shown["type"] == "object"
+    assert shown["additionalProperties"] is False
+    assert set(shown["properties"]) == set(PARAMETERS[name])
+    for parameter, promised in PARAMETERS[name].items():
+        assert promised.items() <= shown["properties"][parameter].items()
+
+
+@pytest.mark.parametrize("name", sorted(TOOLS))
+def test_a_tool_has_a_name_and_a_description_models_accept(name: str) -> None:
+    spec = TOOLS[name].spec
+    assert spec.name == name
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name)
+    assert spec.description.strip() == spec.description != ""
+    assert "\n" not in spec.description
+
+
+def test_an_input_inside_of_an_input_keeps_its_definition() -> None:
+    @tool(group="test", effect=Effect.UNSAFE, name="draw")
+    async def draw(ctx: ToolContext, ask: Draw) -> str:
+        """Draw a line."""
+        return ""
+
+    declared: Tool = draw.__tool__  # type: ignore[attr-defined]
+    parameters = declared.spec.parameters
+    assert parameters["properties"]["to"]["$ref"] == "#/$defs/Point"
+    assert parameters["$defs"]["Point"]["required"] == ["x"]
+
+
+def test_two_tools_of_one_name_stop_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "two_of_a_name"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    source = (
+        "from msgspec import Struct\n"
+        "from goclaw.tools.tool import Effect, ToolContext, tool\n"
+        "class Ask(Struct): pass\n"
+        "@tool(group='t', effect=Effect.SAFE)\n"
+        "async def dig(ctx: ToolContext, ask: Ask) -> str: return ''\n"
+    )
+    for module in ("one", "other"):
+        (package / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ValueError, match="declared twice: dig"):
+        collect("two_of_a_name")
+    for name in [name for name in sys.modules if name.startswith("two_of_a_name")]:
+        del sys.modules[name]
