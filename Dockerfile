@@ -10,7 +10,7 @@ FROM python:3.12-slim-bookworm
 LABEL org.opencontainers.image.title="GoClaw" \
       org.opencontainers.image.description="A self-hosted AI agent gateway"
 # PostgreSQL refuses to run as root, and so do we
-RUN useradd --uid 10001 --create-home --home-dir /app goclaw \
+RUN useradd --no-log-init --uid 10001 --create-home --home-dir /app goclaw \
  && install -d -o goclaw -g goclaw -m 0700 /app/data
 COPY --from=build /opt/goclaw /opt/goclaw
 ENV PATH=/opt/goclaw/bin:$PATH \
@@ -18,7 +18,7 @@ ENV PATH=/opt/goclaw/bin:$PATH \
     GOCLAW_HOME=/app/data
 USER goclaw
 WORKDIR /app
-VOLUME /app/data
+VOLUME ["/app/data"]
 EXPOSE 18790
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \

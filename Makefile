@@ -1,15 +1,18 @@
 # `make run` and `make test` set up everything they need; nothing else has to be installed by hand.
+# Options of the gateway: make run ARGS="--port 0". Another Python: make run PYTHON=python3.12
 
 PYTHON ?= python3
+ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-DEV := $(VENV)/.dev
 CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: run test lint bench clean setup
+.PHONY: run setup test lint docs bench clean
 
 run: $(CORE)
-	@exec $(BIN)/goclaw
+	@exec $(BIN)/goclaw $(ARGS)
 
 setup: $(DEV)
 
@@ -23,6 +26,9 @@ lint: $(DEV)
 	$(BIN)/mypy goclaw
 	$(BIN)/lint-imports
 
+docs: $(DEV)
+	$(BIN)/python -m docs.generate
+
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
 
@@ -30,17 +36,20 @@ clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(CORE): pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+# Installed again whenever what is to be installed changes.
+$(CORE): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing GoClaw into $(VENV)"
+	@$(INSTALL) .
 	@touch $@
 
-$(DEV): pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(DEV): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing GoClaw and what its tests need into $(VENV)"
+	@$(INSTALL) '.[dev]'
 	@touch $@ $(CORE)
 
-# Debian splits venv off its python3: install it when we may, else say what is missing
-$(VENV):
+# Debian splits venv off its python3: install it when we may, else say what is missing.
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "GoClaw needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
+	  { echo "GoClaw needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh .ci/install-venv.sh $(PYTHON)
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,236 @@
+"""Writes docs/generated/ from the code: `make docs`. tests/test_documents.py fails when the two differ."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from goclaw.domain.errors import Err
+from goclaw.domain.texts import TEXTS
+from goclaw.edge.http import completions
+from goclaw.edge.http.answers import STATUS, status_of
+from goclaw.operations.operation import Operation, collect
+from goclaw.providers.catalogue import CATALOGUE, Vendor
+from goclaw.settings.environment import VARIABLES
+from goclaw.settings.providers import KEYED
+from goclaw.settings.show import json_schema
+
+DOCS = Path(__file__).parent
+CODE = DOCS.parent / "goclaw"
+NOTE = "<!-- Made by `make docs`. Do not edit. -->\n\n"
+OPERATIONS = collect("goclaw.operations")
+
+# What the code says only by doing it. An event without a sentence here fails the generator.
+RUN_EVENTS = {
+    "run.queued": "the turn is stored and waits",
+    "run.started": "it is being answered",
+    "run.recovered": "the gateway was restarted and the run goes on",
+    "activity": "what the agent is doing now",
+    "thinking": "a piece of the model's thinking",
+    "chunk": "a piece of the answer",
+    "tool.call": "a tool is about to run",
+    "tool.result": "what the tool said",
+    "run.completed": "the answer is stored",
+    "run.failed": "there is no answer, and why",
+    "run.cancelled": "somebody stopped it",
+    "run.released": "put back into the queue by a shutdown; not sent to sockets",
+}
+SOCKET_EVENTS = {
+    "agent": "a step in the life of a run; its `type` is one of the table below",
+    "session.updated": "a conversation has new messages",
+    "shutdown": "the gateway is about to stop",
+    "tick": "a sign of life, every 30 s",
+    "health": "how the gateway is, every 60 s",
+}
+
+
+def pages() -> dict[str, str]:
+    """File name → text, for every file of docs/generated/."""
+    made = {
+        "methods.md": methods(),
+        "routes.md": routes(),
+        "settings.md": "# Settings\n\n"
+        + SETTINGS
+        + table(("Key", "Default", "Range", "Variable", "Meaning"), settings()),
+        "vendors.md": vendors(),
+        "events.md": events(),
+        "errors.md": errors(),
+    }
+    return {name: NOTE + text for name, text in made.items()}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def code(text: object) -> str:
+    return f"`{text}`" if text != "" else ""
+
+
+# --- what can be asked ------------------------------------------------------------------------------
+
+
+def methods() -> str:
+    rows = [
+        (
+            code(rpc.name),
+            rpc.role.label,
+            parameters(op),
+            code(" ".join(f"goclaw {c.command}" for c in op.cli)),
+            op.summary,
+        )
+        for op in OPERATIONS
+        for rpc in op.rpc
+    ]
+    about = "Requests on `/ws`, after `connect`. A parameter in bold is required; camelCase is understood too.\n\n"
+    return "# Methods\n\n" + about + table(("Method", "Role", "Parameters", "Command", "What it does"), sorted(rows))
+
+
+def routes() -> str:
+    rows = [(code(http.route), http.role.label, parameters(op), op.summary) for op in OPERATIONS for http in op.http]
+    by_hand = completions.ROUTE
+    summary = (by_hand.handle.__doc__ or "").partition("\n")[0]
+    rows.append((code(by_hand.route), by_hand.role.label, "OpenAI's", summary))
+    about = (
+        "The same as a document for programs: `/v1/openapi.json`, and to read: `/docs`. The dashboard is `/ui/`.\n"
+        "A parameter in bold is required.\n\n"
+    )
+    return "# Routes\n\n" + about + table(("Route", "Role", "Parameters", "What it does"), sorted(rows, key=by_path))
+
+
+def by_path(row: Sequence[str]) -> list[str]:
+    return row[0].split()[::-1]
+
+
+def parameters(op: Operation) -> str:
+    fields = msgspec.structs.fields(op.input)
+    return ", ".join(f"**{field.name}**" if field.required else field.name for field in fields)
+
+
+# --- settings ---------------------------------------------------------------------------------------
+
+SETTINGS = (
+    "Keys of the configuration file. Times take text such as `5m`; any value may be `env:NAME`. Rows named\n"
+    f"`<name>` exist once per vendor: {', '.join(KEYED)}, or a name of your own.\n\n"
+)
+
+
+def settings() -> list[tuple[str, str, str, str, str]]:
+    """Key, default, range, variables, meaning."""
+    variables: dict[str, list[str]] = {}
+    for variable, key in VARIABLES.items():
+        variables.setdefault(key, []).append(code(variable))
+    variables["providers.<name>.api_key"] = [code("GOCLAW_<NAME>_API_KEY")]
+    variables["providers.<name>.api_base"] = [code("GOCLAW_<NAME>_BASE_URL")]
+    return [
+        (
+            code(key),
+            code(msgspec.json.encode(leaf["default"]).decode()),
+            span(leaf),
+            " ".join(variables.get(key, ())),
+            leaf["description"],
+        )
+        for key, leaf in leaves(json_schema())
+    ]
+
+
+def leaves(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, inner in schema["properties"].items():
+        if "properties" in inner:
+            yield from leaves(inner, f"{prefix}{name}.")
+        elif "default" in inner:
+            yield prefix + name, inner
+    if isinstance(rows := schema["additionalProperties"], dict):
+        yield from leaves(rows, f"{prefix}<name>.")
+
+
+def span(leaf: dict[str, Any]) -> str:
+    shape = leaf["anyOf"][0] if "anyOf" in leaf else leaf
+    if "enum" in shape:
+        return ", ".join(sorted(map(str, shape["enum"])))
+    low, high = shape.get("minimum"), shape.get("maximum")
+    return f"{low:,} to {high:,}" if low is not None and high is not None else ""
+
+
+def vendors() -> str:
+    rows = [
+        (code(vendor.name), code(vendor.base_url), code(vendor.default_model), code(key_of(vendor)))
+        for vendor in CATALOGUE
+        if vendor.wire != "offline"
+    ]
+    about = "Each is reached as soon as its key is there. `GOCLAW_<NAME>_API_KEY` works for all, and wins.\n\n"
+    return "# Vendors of models\n\n" + about + table(("Name", "Address", "Default model", "Key"), rows)
+
+
+def key_of(vendor: Vendor) -> str:
+    return "" if vendor.keyless else vendor.plain_key or f"GOCLAW_{vendor.name.upper()}_API_KEY"
+
+
+# --- what is told -----------------------------------------------------------------------------------
+
+
+def events() -> str:
+    missing = said_events() ^ RUN_EVENTS.keys() | sent_events() ^ SOCKET_EVENTS.keys()
+    if missing:
+        raise LookupError(f"events without a sentence, or sentences without an event: {sorted(missing)}")
+    return (
+        "# Events\n\nWhat a socket hears without asking.\n\n"
+        + table(("Event", "When"), ((code(name), text) for name, text in SOCKET_EVENTS.items()))
+        + "\n## Types of `agent`\n\nIn the order they can come.\n\n"
+        + table(("Type", "When"), ((code(name), text) for name, text in RUN_EVENTS.items()))
+    )
+
+
+def said_events() -> set[str]:
+    """The types of `voice.say("run.queued", …)`."""
+    return {call.args[0].value for call in calls("say") if isinstance(call.args[0], ast.Constant)}
+
+
+def sent_events() -> set[str]:
+    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`."""
+    named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
+    return {name.value for name in named if isinstance(name, ast.Constant) and name.value}
+
+
+def errors() -> str:
+    codes: dict[str, set[str]] = {key: set() for key in TEXTS}
+    for call in calls("Err"):
+        match call.args:
+            case [ast.Constant(value=str(of)), ast.Constant(value=str(key)), *_]:
+                codes[key].add(of)
+    rows = [
+        (code(key), code(of), str(status_of(Err(of, key, {"reason": key}))) if of in STATUS else "", TEXTS[key]["en"])
+        for key in sorted(codes)
+        for of in sorted(codes[key])
+    ]
+    about = (
+        "Programs decide by code and reason, people read the text, which also exists in Vietnamese and Chinese.\n"
+        "The status is the usual one of the code: a vendor's failure is 502, a full mailbox 503.\n\n"
+    )
+    return "# Errors\n\n" + about + table(("Key", "Code", "HTTP", "Text"), rows)
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    """Every call of a function or method with this name in the code."""
+    for path in sorted(CODE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args:
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if called == name:
+                    yield node
+
+
+def main() -> None:
+    place = DOCS / "generated"
+    place.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (place / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
