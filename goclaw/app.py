@@ -19,15 +19,17 @@ import trio
 from goclaw import __version__
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
 from goclaw.actors.sessions import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import DRAIN
+from goclaw.domain.address import DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
+from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
@@ -64,12 +66,12 @@ def run(loaded: Loaded, json_logs: bool) -> int:
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock)
+            return trio.run(_live, loaded, lock, not json_logs)
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
 
-async def _live(loaded: Loaded, lock: InstanceLock) -> int:
+async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool) -> int:
     settings = loaded.settings
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
@@ -84,7 +86,8 @@ async def _live(loaded: Loaded, lock: InstanceLock) -> int:
             gc.freeze()
             lock.announce(doorway.address.removeprefix("http://"))
             log.info("gateway.ready", address=doorway.address, seconds=round(trio.current_time() - began, 3))
-            _greet(loaded, doorway.address)
+            if terminal:  # a service's output is kept by others, and the token is a secret
+                _greet(loaded, doorway.address)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
                 await system.ended.wait()
@@ -153,12 +156,12 @@ async def _prepare(dsn: str, database: Database) -> None:
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
-    """The first signal lets work end, the second cuts it short; either way the tree is stopped in order."""
+    """The first signal lets work end, more of them cut it short; either way the tree is stopped in order."""
     first = signal.Signals(await anext(signals)).name
     log.info("gateway.draining", signal=first)
     house.draining = True
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cut_short, signals, nursery.cancel_scope)
+        nursery.start_soon(_cut_short, signals, house, nursery.cancel_scope)
         await _drain(house, doorway, first)
         nursery.cancel_scope.cancel()
     await house.system.stop()
@@ -180,9 +183,13 @@ async def _drain(house: House, doorway: Doorway, reason: str) -> None:
         await doorway.door.close(CLOSE)
 
 
-async def _cut_short(signals: AsyncIterator[int], drain: trio.CancelScope) -> None:
+async def _cut_short(signals: AsyncIterator[int], house: House, drain: trio.CancelScope) -> None:
+    """The second signal puts running runs back at once, the third waits for nothing any more."""
     await anext(signals)
     log.warning("gateway.cut_short")
+    for name in LANES:
+        house.system.tell(lane(name), CutOff())
+    await anext(signals)
     drain.cancel()
 
 

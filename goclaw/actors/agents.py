@@ -1,6 +1,6 @@
 """One agent as the engine needs it: its row, with provider and model resolved.
 
-Address   /agents/{tenant}/{agent key}
+Address   /agents/{tenant}/{agent key or id}; `default` is the tenant's default agent if no other has that key
 Contract  agent-loop.md §19; supervision.md §10
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from goclaw.domain.agent import AgentProfile, GetProfile
-from goclaw.domain.errors import Err, not_found
+from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
+from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.providers.choose import default_model, default_provider
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -28,17 +28,22 @@ class Agent(Actor):
         self.tenant, self.key = unquote(tenant), unquote(key)
         self.defaults = defaults
         self.providers = providers
-        self.profile: AgentProfile | None = None
 
     async def on_start(self, ctx: Context) -> None:
-        row = await ctx.db(stored.find, tenant=self.tenant, name=self.key)
+        try:
+            row = await ctx.db(stored.find, tenant=self.tenant, name=self.key)
+            if row is None and self.key == DEFAULT_KEY:
+                row = await ctx.db(stored.default, tenant=self.tenant)
+        except StoreError as outage:
+            raise Rejected(unavailable("store", 2.0)) from outage
         if row is None:
-            return
+            raise Rejected(not_found("agent", self.key))
         provider = row.provider or default_provider(self.providers, self.defaults)
         self.profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
+            owner_id=row.owner_id,
             provider=provider,
             model=row.model or default_model(provider, self.providers, self.defaults),
             agent_type=row.agent_type,
@@ -51,10 +56,7 @@ class Agent(Actor):
         )
 
     @handles
-    async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile | Err:
-        if self.profile is None:
-            ctx.stop()  # an unknown key must not stay known
-            return not_found("agent", self.key)
+    async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile:
         return self.profile
 
 

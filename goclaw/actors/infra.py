@@ -18,10 +18,6 @@ from goclaw.stores.health import probe
 PROBE = 5.0  # seconds between two questions to the database
 
 
-class Watch(Message[None]):
-    """Wait for the server's end."""
-
-
 class Check(Message[None]):
     """Ask the database."""
 
@@ -42,10 +38,8 @@ class EmbeddedDatabase(Actor):
         if ctx.incarnation > 1:  # the first server was started before the tree, so that a bad start shows early
             await self.server.start()
             ctx.log.info("db.restarted")
-        ctx.tell(ctx.address, Watch())
 
-    @handles
-    async def watch(self, ctx: Context, _go: Watch) -> None:
+    async def live(self, ctx: Context) -> None:
         await self.server.exited()
         raise DatabaseGone("the embedded PostgreSQL ended")
 
@@ -90,5 +84,5 @@ def stores(database: Database, server: EmbeddedServer | None) -> Supervisor:
     children = [child("pg.pool", PoolWatch, database)]
     if server is not None:
         backoff = Backoff(first=0.1, longest=5.0)
-        children.insert(0, child("pg.embedded", EmbeddedDatabase, server, backoff=backoff, shutdown=0.0, critical=True))
+        children.insert(0, child("pg.embedded", EmbeddedDatabase, server, backoff=backoff, critical=True))
     return Supervisor(children, limit=Limit(restarts=5, within=60.0))

@@ -7,16 +7,17 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from goclaw.actors.engine.voice import Voice
 from goclaw.domain.address import lane, run
-from goclaw.domain.errors import exhausted, failed_precondition, not_found
+from goclaw.domain.errors import StoreError, exhausted, failed_precondition, not_found
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, RunKind, RunQueued, RunRequest, RunResult
+from goclaw.domain.run import LANE_OF, RunKind, RunQueued, RunResult
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -44,6 +45,7 @@ from goclaw.stores.sessions import NewMessage
 
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
+LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
 LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
 
 
@@ -53,10 +55,11 @@ class Open(Message[None]):
     run_id: str
     user_id: str
     kind: RunKind
-    request: RunRequest
 
 
 class Session(Actor):
+    weather = (StoreError,)
+
     def __init__(self, address: Address, queue: Queue, run_timeout: float) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
@@ -66,20 +69,24 @@ class Session(Actor):
         self.run_timeout = run_timeout
         self.owner: str | None = None  # None: nobody has spoken yet
         self.open: dict[str, Open] = {}  # oldest first
+        self.remembered = False
 
-    async def on_start(self, ctx: Context) -> None:
-        """A crash may lose memory, never turns: they are rows."""
-        row = await ctx.db(stored.find, tenant=self.tenant, key=self.text_key)
-        if row is None:
+    async def _remember(self, ctx: Context) -> None:
+        """Read what a former life knew, once. A crash may lose memory, never turns: they are rows."""
+        if self.remembered:
             return
-        self.owner = row.user_id
-        for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
-            self.open[known.run_id] = Open(
-                run_id=known.run_id, user_id=known.user_id, kind=known.kind, request=known.request
-            )
+        row = await ctx.db(stored.find, tenant=self.tenant, key=self.text_key)
+        if row is not None:
+            for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
+                self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
+            self.owner = row.user_id
+        self.remembered = True
 
     @handles
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
+        if ask.fresh:
+            self.remembered = True
+        await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
         digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
@@ -98,14 +105,14 @@ class Session(Actor):
             await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
         owner = self.owner or ask.user_id
         group = self.key.kind == "group"
-        depth = await ctx.db(
-            runs.accept,
+        turn: dict[str, Any] = dict(  # noqa: C408 - reads as the call it becomes
             run_id=ask.run_id,
             session_id=new_id(),
             tenant=self.tenant,
             key=self.text_key,
             session_kind=self.key.kind,
             channel=self.key.channel,
+            label=label_of(ask.request.message),
             max_concurrent=self.queue.max_concurrent_group if group else self.queue.max_concurrent_dm,
             agent_id=ask.agent_id,
             agent_key=ask.agent_key,
@@ -116,18 +123,25 @@ class Session(Actor):
             request=ask.request,
             request_hash=digest,
             ingress_key=ingress,
-            earlier=[_history(message) for message in ask.earlier],
         )
+        earlier = [_history(message) for message in ask.earlier]
+        if earlier:
+            depth = await ctx.db(runs.accept_with_history, earlier=earlier, **turn)
+        else:
+            depth = await ctx.db(runs.accept, **turn)
         self.owner = owner
-        accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind, request=ask.request)
+        accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
         position = depth.queued + depth.running - 1
-        self._voice(ctx, accepted).say("run.queued", body(position=position, requestId=ask.request.request_id))
+        self._voice(ctx, accepted).say(
+            "run.queued", body(position=position), asked_by=ask.asked_by, request_id=ask.request_id
+        )
         ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
     async def abort(self, ctx: Context, ask: Abort) -> Aborted | Err:
+        await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
         wanted = [ask.run_id] if ask.run_id else list(self.open)
@@ -154,6 +168,7 @@ class Session(Actor):
 
     @handles
     async def inject(self, ctx: Context, ask: Inject) -> Injected | Err:
+        await self._remember(ctx)
         if self.owner is None or not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
         label = ask.label[:LABEL]
@@ -171,12 +186,13 @@ class Session(Actor):
 
     @handles
     async def activity(self, ctx: Context, _ask: GetActivity) -> Activity:
+        await self._remember(ctx)
         running = [run_id for run_id in self.open if self._runs(ctx, run_id)]
         return Activity(running=tuple(running), waiting=tuple(r for r in self.open if r not in running))
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
-        if not news.requeued and self.open.pop(news.run_id, None) is not None:
+        if self.open.pop(news.run_id, None) is not None:
             self._updated(ctx)
 
     # --- parts --------------------------------------------------------------------------------
@@ -197,11 +213,12 @@ class Session(Actor):
         return ctx.tell(address, Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
+        err = exhausted("queue_dropped")
         gone = await ctx.db(
-            runs.cancel_waiting, tenant=self.tenant, key=self.text_key, reason="QUEUE_DROPPED", runs=oldest
+            runs.cancel_waiting, tenant=self.tenant, key=self.text_key, reason="QUEUE_DROPPED", runs=oldest, error=err
         )
         for run_id in gone:
-            self._dropped(ctx, run_id, "dropped", exhausted("queue_dropped"))
+            self._dropped(ctx, run_id, "dropped", err)
 
     def _dropped(self, ctx: Context, run_id: str, reason: str, err: Err | None) -> None:
         """A waiting run ended without ever having started: its listeners hear one terminal event."""
@@ -232,6 +249,11 @@ class Session(Actor):
 
     def snapshot(self) -> dict[str, object]:
         return {"open_runs": len(self.open)}
+
+
+def label_of(text: str) -> str:
+    """What a conversation is called until somebody names it: its first eight words (agent-loop.md R3.4)."""
+    return " ".join(text.split()[:8])[:LABEL_CHARS]
 
 
 def ingress_key(user_id: str, session_key: str, key: str) -> str:

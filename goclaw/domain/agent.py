@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from goclaw.domain.access import Caller
 from goclaw.runtime.message import Message
 
 DEFAULT_KEY = "default"  # the starter agent; the web UI asks for it by this name (wire-compat.md C2)
@@ -15,6 +16,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     id: str
     key: str
     name: str
+    owner_id: str
     provider: str
     model: str
     agent_type: str
@@ -25,6 +27,10 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     max_tool_iterations: int
     context_window: int
 
+    def visible_to(self, caller: Caller) -> bool:
+        """Admins see all, everybody sees the default agent and his own (edge-auth.md §5.3)."""
+        return caller.is_admin or self.is_default or self.owner_id == caller.user_id
+
 
 class GetProfile(Message[AgentProfile]):
-    """Who lives at this address. Refused with `not_found` when the agent is gone or inactive."""
+    """Who lives at this address. Refused with `not_found` when there is no such agent."""

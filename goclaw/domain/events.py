@@ -34,6 +34,8 @@ class RunEvent(Message[None]):
     kind: RunKind
     text: str = ""
     body: msgspec.Raw = msgspec.Raw(b"{}")
+    asked_by: str = ""  # run.queued: the socket connection that sent the turn …
+    request_id: str | int | None = None  # … and the id of its request, for its eyes only
     result: RunResult | None = None
 
     @property

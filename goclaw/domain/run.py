@@ -29,7 +29,6 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
-    request_id: str | int | None = None
 
 
 class RunResult(Struct, frozen=True, kw_only=True):

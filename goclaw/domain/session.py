@@ -81,6 +81,9 @@ class Send(Message[Accepted]):
     request: RunRequest
     earlier: tuple[Earlier, ...] = ()
     idempotency_key: str = ""  # the same key again means the same turn
+    fresh: bool = False  # the key was made for this turn, so nothing is stored under it
+    asked_by: str = ""  # the socket connection, which alone hears `request_id` back
+    request_id: str | int | None = None
 
 
 class Aborted(Message[None]):
@@ -123,7 +126,6 @@ class GetActivity(Message[Activity]):
 
 
 class RunEnded(Message[None]):
-    """From a run or its lane to the session: the run is over, or was put back into the queue."""
+    """From a run or its lane to the session: the run is over."""
 
     run_id: str
-    requeued: bool = False

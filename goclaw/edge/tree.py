@@ -9,14 +9,14 @@ from __future__ import annotations
 from socket import socket
 
 from goclaw.edge.door import Door, DoorLimits, reserve
+from goclaw.edge.door.reserve import listen
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.http.server import HttpServer
 from goclaw.edge.ws.server import SocketServer
 from goclaw.operations.context import House
 from goclaw.operations.operation import collect
-from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.actor import Actor, Context
 from goclaw.runtime.child import Limit, Strategy, child
-from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
 
 
@@ -42,29 +42,24 @@ class Doorway:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def open(self) -> Door:
+        """A door that listens: who connects from now on is answered as soon as it serves. Raises StartupFatal."""
         sockets, self._reserved = self._reserved or reserve(self._host, self._port), []
+        for sock in sockets:
+            listen(sock, self._limits.backlog)
         self.door = Door(sockets, self._app, self._on_socket, self._limits)
         return self.door
 
 
-class Serve(Message[None]):
-    """Open the door."""
-
-
 class Listener(Actor):
     """Serves until it is stopped; a crash of the server is a crash of the actor, which opens a new door."""
-
-    preemptible = True
 
     def __init__(self, doorway: Doorway) -> None:
         self._doorway = doorway
 
     async def on_start(self, ctx: Context) -> None:
         self.door = self._doorway.open()
-        ctx.tell(ctx.address, Serve())
 
-    @handles
-    async def serve(self, ctx: Context, _go: Serve) -> None:
+    async def live(self, ctx: Context) -> None:
         await self.door.serve()
 
     def snapshot(self) -> dict[str, object]:
@@ -82,7 +77,7 @@ def edge(doorway: Doorway) -> Supervisor:
         children=[
             child("conns", guests),
             child("http", guests),
-            child("listener", Listener, doorway, critical=True, shutdown=0.0),
+            child("listener", Listener, doorway, critical=True),
         ],
     )
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import lane
+from goclaw.domain.errors import Rejected, not_found
 from goclaw.domain.run import LANES, GetLoad, LaneLoad
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -94,7 +95,11 @@ async def list_agents(ctx: Context, ask: ListAgents) -> AgentPage:
 @operation(Http("GET /v1/agents/{id}", Role.VIEWER))
 async def get_agent(ctx: Context, ask: GetAgent) -> Agent:
     """Show an agent by key or id."""
-    return _agent(ctx, await resolve_agent(ctx, ask.id), await active_runs(ctx))
+    profile = await resolve_agent(ctx, ask.id)
+    row = await ctx.db(agents.find, tenant=ctx.caller.tenant_id, name=profile.key)
+    if row is None:  # deleted since its actor last looked
+        raise Rejected(not_found("agent", ask.id))
+    return _agent(ctx, row, await active_runs(ctx))
 
 
 async def loads(ctx: Context) -> list[LaneLoad]:

@@ -9,9 +9,9 @@ from msgspec import Meta, Struct, field
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
-from goclaw.domain.errors import Rejected, required
+from goclaw.domain.errors import Rejected, invalid, required
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.domain.session import Abort, GetActivity, Inject, SessionKey
+from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, SessionKey
 from goclaw.domain.usage import on_socket
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
@@ -67,27 +67,38 @@ async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat:
     word = ask.message.strip().lower()
     if word in (STOP, STOP_ALL) and ask.session_key:
         return await _abort(ctx, ask.session_key, oldest=word == STOP, drain=word == STOP_ALL)
-    key = checked_key(ask.session_key) if ask.session_key else None
-    agent = await resolve_agent(ctx, ask.agent_id or (key.agent_key if key else None))
-    key = key or SessionKey(agent.agent_key, f"ws:direct:{uuid.uuid4()}")
-    text, truncated = cut(ctx, ask.message)
-    request = RunRequest(message=text, stream=ask.stream, truncated=truncated, request_id=ctx.request_id)
     run_id = ctx.new_id()
     with listening(ctx.system, run_id, only_result=True) as feed:
-        accepted = await send(
-            ctx,
-            run_id=run_id,
-            agent=agent,
-            key=key,
-            kind="chat",
-            request=request,
-            idempotency_key=ask.idempotency_key,
-        )
+        async with ctx.in_order(ask.session_key):
+            accepted = await _accept(ctx, ask, run_id)
         if ask.run_async:
-            return SentChat(run_id=accepted.run_id, session_key=str(key), status="accepted", queued=accepted.position)
+            return SentChat(
+                run_id=accepted.run_id,
+                session_key=accepted.session_key,
+                status="accepted",
+                queued=accepted.position,
+            )
         if accepted.run_id != run_id:
             return answer(await _first_time(ctx, accepted.run_id))
         return answer(await feed.result())
+
+
+async def _accept(ctx: Context, ask: SendChat, run_id: str) -> Accepted:
+    key = checked_key(ask.session_key) if ask.session_key else None
+    agent = await resolve_agent(ctx, ask.agent_id or (key.agent_key if key else None))
+    if key is not None and key.agent_key != agent.key:
+        raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
+    text, truncated = cut(ctx, ask.message)
+    return await send(
+        ctx,
+        run_id=run_id,
+        agent=agent,
+        key=key or SessionKey(agent.key, f"ws:direct:{uuid.uuid4()}"),
+        kind="chat",
+        request=RunRequest(message=text, stream=ask.stream, truncated=truncated),
+        fresh=key is None,
+        idempotency_key=ask.idempotency_key,
+    )
 
 
 async def _first_time(ctx: Context, run_id: str) -> RunResult:

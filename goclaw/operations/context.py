@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import trio
 
 from goclaw.domain.access import Caller
 from goclaw.domain.errors import Err, Rejected
@@ -39,6 +42,7 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()
 
     @property
@@ -80,6 +84,12 @@ class Context:
         """Run a store function in one transaction."""
         result: T = await self.system.database.run(work, *args, **kwargs)
         return result
+
+    def in_order(self, session_key: str | None) -> trio.StrictFIFOLock:
+        """Held while a turn is on its way to its session: turns arrive as they were sent, whatever each waits for."""
+        if session_key is None:
+            return trio.StrictFIFOLock()
+        return self.house.on_the_way.setdefault(f"{self.caller.tenant_id}/{session_key}", trio.StrictFIFOLock())
 
     def new_id(self) -> str:
         return new_id()

@@ -56,14 +56,16 @@ class RunFeed:
         else:
             self._waiting.append(event)
 
-    async def next(self) -> RunEvent | None:
-        """The next event; None when the run is over and all events were taken."""
+    async def next(self) -> list[RunEvent]:
+        """What happened since the last call, at least one event; nothing when the run is over and all was taken."""
         while not self._waiting:
             if self._result is not None:
-                return None
+                return []
             self._news = trio.Event()
             await self._news.wait()
-        return self._waiting.popleft()
+        events = list(self._waiting)
+        self._waiting.clear()
+        return events
 
     async def result(self) -> RunResult:
         """How the run ended. Events that were not taken are dropped."""

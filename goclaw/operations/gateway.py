@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import StoreError
-from goclaw.domain.events import EVERYBODY
 from goclaw.operations.agents import ListAgents, list_agents, loads
 from goclaw.operations.context import Context, House
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -88,7 +87,7 @@ async def status(ctx: Context, ask: Nothing) -> dict[str, Any]:
             for agent in agents
         ],
         "agentTotal": len(agents),
-        "clients": len(ctx.house.system.groups.get(EVERYBODY, ())),
+        "clients": len(ctx.house.connections),
         "sessions": await ctx.db(sessions.count, tenant=ctx.caller.tenant_id),
         "channels": [],
         "lanes": [

@@ -17,6 +17,7 @@ from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow
 
 WHOLE = 1_000  # rows of a list nobody pages; edge-websocket.md §7.4
 MOST = 200  # rows of a page
+CALL = ("id", "name", "arguments")  # what clients see of a call; wire-compat.md E3
 
 
 class Message(Struct, omit_defaults=True, kw_only=True):
@@ -72,7 +73,7 @@ class ListSessions(Struct, kw_only=True):
     user_id: str | None = None
     search: Annotated[str, Meta(max_length=200)] | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
-    offset: Annotated[int, Meta(ge=0)] | None = None
+    offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
 
 
 def rows_for_socket(page: SessionPage) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def _message(row: MessageRow) -> Message:
         content=row.content,
         created_at=row.created_at,
         thinking=payload.get("thinking"),
-        tool_calls=payload.get("tool_calls"),
+        tool_calls=[{name: call[name] for name in CALL} for call in payload.get("tool_calls", ())] or None,
         tool_call_id=payload.get("tool_call_id"),
         tool_name=payload.get("name"),
         is_error=payload.get("is_error"),

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
-from goclaw.domain.agent import DEFAULT_KEY
+from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
 from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, parse_key
 from goclaw.operations.context import Context
-from goclaw.stores import agents
-from goclaw.stores.agents import AgentRow
 
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
 
 
-async def resolve_agent(ctx: Context, name: str | None) -> AgentRow:
+async def resolve_agent(ctx: Context, name: str | None) -> AgentProfile:
     """The agent with this key or id; without a name, or for `default`, the tenant's default agent.
 
-    Refused with not_found when there is none, or the caller may not see it (edge-auth.md §5.3).
+    Refused with not_found when there is none, or the caller may not see it.
     """
-    tenant = ctx.caller.tenant_id
-    agent = await ctx.db(agents.find, tenant=tenant, name=name) if name else None
-    if agent is None and name in (None, DEFAULT_KEY):
-        agent = await ctx.db(agents.default, tenant=tenant)
-    visible = agent and (ctx.caller.is_admin or agent.is_default or agent.owner_id == ctx.caller.user_id)
-    if agent is None or not visible:
-        raise Rejected(not_found("agent", name or DEFAULT_KEY))
-    return agent
+    name = name or DEFAULT_KEY
+    if not NAME.match(name):
+        raise Rejected(not_found("agent", name[:100]))
+    profile = await ctx.ask(agent_address(ctx.caller.tenant_id, name), GetProfile(), within=10)
+    if not profile.visible_to(ctx.caller):
+        raise Rejected(not_found("agent", name))
+    return profile
 
 
 def checked_key(text: str) -> SessionKey:
@@ -42,12 +42,13 @@ async def send(
     ctx: Context,
     *,
     run_id: str,
-    agent: AgentRow,
+    agent: AgentProfile,
     key: SessionKey,
     kind: RunKind,
     request: RunRequest,
     earlier: Sequence[Earlier] = (),
     idempotency_key: str = "",
+    fresh: bool = False,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
@@ -62,11 +63,14 @@ async def send(
         user_id=ctx.user_id,
         as_admin=ctx.caller.is_admin,
         agent_id=agent.id,
-        agent_key=agent.agent_key,
+        agent_key=agent.key,
         kind=kind,
         request=request,
         earlier=tuple(earlier),
         idempotency_key=idempotency_key,
+        fresh=fresh,
+        asked_by=ctx.connection_id,
+        request_id=ctx.request_id,
     )
     return await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
 

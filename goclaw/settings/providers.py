@@ -8,18 +8,15 @@ from msgspec import Meta, field
 
 from goclaw.settings.section import Secret, Section
 
-# Who is the default when several have a key, first wins (config-cli.md §9.3). Each name N is also the variable
-# GOCLAW_<N>_API_KEY.
+# Who is the default when several have a key, first wins (config-cli.md §9.3); vendors whose wire is not spoken yet are
+# not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
 KEYED = (
     "openrouter",
-    "anthropic",
     "openai",
     "groq",
     "deepseek",
-    "gemini",
     "mistral",
     "xai",
-    "minimax",
     "cohere",
     "perplexity",
     "dashscope",

@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
@@ -29,8 +31,14 @@ class Engine:
         """
         base = self.defaults.workspace / agent.workspace  # an absolute one replaces the default
         place = base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Workspace(place.resolve())
+        return _made(place)
+
+
+@lru_cache(maxsize=4096)
+def _made(place: Path) -> Workspace:
+    """A few system calls on first use, none later. Raises OSError."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Workspace(place.resolve())
 
 
 def file_name(id: str) -> str:

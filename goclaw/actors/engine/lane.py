@@ -6,7 +6,6 @@ Contract  durability.md §5; sessions-lanes-cron.md §4; supervision.md §14 (ha
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from itertools import islice
 
@@ -14,7 +13,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.run import RELEASE, Run, failure
 from goclaw.actors.engine.voice import Voice
 from goclaw.domain import address as at
-from goclaw.domain.errors import StoreError, unavailable
+from goclaw.domain.errors import StoreError
 from goclaw.domain.run import GetLoad, HandBack, Lane, LaneLoad, RunQueued, RunResult
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
@@ -125,6 +124,7 @@ class LaneActor(Actor):
 
     @handles
     async def cut_off(self, ctx: Context, _tick: CutOff) -> None:
+        self.closing = True
         self.handed_back += len(self.running)
         for address in self.running:
             ctx.tell(address, Cancel(reason=RELEASE))
@@ -149,8 +149,6 @@ class LaneActor(Actor):
             ctx.after(AGAIN, Orphaned(run=run))
             return
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
-        session = at.session(run.tenant_id, run.session_key)
-        ctx.tell(session, RunEnded(run_id=run.run_id, requeued=outcome == "requeued"))
         if outcome == "requeued":
             ctx.tell(ctx.address, RunQueued(tenant_id=run.tenant_id, session_key=run.session_key))
         else:
@@ -161,7 +159,8 @@ class LaneActor(Actor):
 
 
 def announce_loss(ctx: Context, run: Claimed) -> None:
-    """Tell whoever listens that a run ended without its actor."""
+    """Tell its session and whoever listens that a run ended without its actor."""
+    ctx.tell(at.session(run.tenant_id, run.session_key), RunEnded(run_id=run.run_id))
     voice = Voice(
         ctx,
         run_id=run.run_id,
@@ -172,6 +171,5 @@ def announce_loss(ctx: Context, run: Claimed) -> None:
         kind=run.kind,
         seq=2**31,  # above all it may have said
     )
-    err = unavailable("crashed", retry_after=math.ceil(AGAIN))
-    result = RunResult(run_id=run.run_id, session_key=run.session_key, error=err)
-    voice.say("run.failed", failure(err, ""), result=result)
+    result = RunResult(run_id=run.run_id, session_key=run.session_key, error=runs.LOST)
+    voice.say("run.failed", failure(runs.LOST, ""), result=result)

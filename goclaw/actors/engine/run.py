@@ -39,7 +39,7 @@ from goclaw.domain.tokens import estimate
 from goclaw.domain.usage import on_socket
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.runtime.faults import RuntimeFault
+from goclaw.runtime.faults import NoSuchActor, RuntimeFault
 from goclaw.runtime.message import Cancel, Message
 from goclaw.stores import runs, sessions
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
@@ -102,7 +102,10 @@ class Run(Actor):
                 return await self._fail(ctx, refusal.err, "FAILED_INPUT")
             except (StoreError, RuntimeFault) as trouble:
                 ctx.log.warning("run.failed", run=run.run_id, error=str(trouble))
-                return await self._fail(ctx, unavailable("internal"), "FAILED_STORE")
+                return await self._fail(ctx, unavailable("store"), "FAILED_STORE")
+            except OSError as trouble:  # the workspace cannot be made or read: a full disk, a wrong mode
+                ctx.log.warning("run.failed", run=run.run_id, error=str(trouble))
+                return await self._fail(ctx, unavailable("workspace"), "FAILED_INTERNAL")
         if limit.cancelled_caught:
             interrupt(self.voice, self.draft)
             return await self._fail(ctx, agent_timeout(self.engine.defaults.run_timeout_sec), "TIMEOUT")
@@ -139,7 +142,10 @@ class Run(Actor):
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.run.request
         profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
-        model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
+        try:
+            model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
+        except NoSuchActor:
+            raise Rejected(unavailable("unknown_provider", provider=profile.provider)) from None
         rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
         self.profile = profile
         self.voice.say(
@@ -154,7 +160,7 @@ class Run(Actor):
             ),
         )
         tools = self.engine.tools if request.use_tools else {}
-        workspace = await trio.to_thread.run_sync(self.engine.workspace, profile, run.user_id)
+        workspace = self.engine.workspace(profile, run.user_id)
         tool_ctx = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         await answer(

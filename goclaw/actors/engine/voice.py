@@ -51,7 +51,12 @@ class Voice:
         }
 
     def say(
-        self, type: str, payload: msgspec.Raw | None = None, text: str = "", result: RunResult | None = None
+        self,
+        type: str,
+        payload: msgspec.Raw | None = None,
+        text: str = "",
+        result: RunResult | None = None,
+        **more: Any,
     ) -> None:
         self.seq += 1
         event = RunEvent(
@@ -62,6 +67,7 @@ class Voice:
             body=payload if payload is not None else body(),
             result=result,
             **self._facts,
+            **more,
         )
         for group in self._groups:
             self._ctx.publish(group, event)

@@ -20,6 +20,7 @@ from goclaw.edge.cli.options import Exit, Failure, Json, options, print_json
 if TYPE_CHECKING:
     from goclaw.operations.operation import Operation
 
+PAGING = ("total", "limit", "offset")
 COLUMN = 48  # characters of a table cell
 
 
@@ -104,19 +105,28 @@ def ask(ctx: typer.Context, operation: Operation, given: dict[str, str], as_json
             return await socket.call(operation.rpc[0].name, params, chosen.timeout)
 
     answer = trio.run(main)
-    lists = [value for value in answer.values() if isinstance(value, list)]
-    if as_json or chosen.json or len(lists) != 1 or not all(isinstance(row, dict) for row in lists[0]):
+    rows = page_of(answer)
+    if as_json or chosen.json or rows is None:
         print_json(answer)
     else:
-        for line in table(lists[0]):
+        for line in table(rows):
             typer.echo(line)
+
+
+def page_of(answer: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of an answer that is a list of objects and at most its paging; None for any other answer."""
+    rest = {name: value for name, value in answer.items() if name not in PAGING}
+    (rows,) = rest.values() if len(rest) == 1 else (None,)
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Rows as aligned columns under a headline: the scalar members, in the order of the first row that has them."""
     names = list(
-        dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, dict | list))
-    )
+        {
+            name.lower(): name for row in rows for name, value in row.items() if not isinstance(value, dict | list)
+        }.values()
+    )  # one of two spellings is enough
     cells = [[name.upper() for name in names]] + [[_cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
