@@ -109,7 +109,7 @@ def tree(
             child("infra", infra, database, server),
             child("engine", partial(engine, alone=house.embedded), work, settings.providers),
             child("agents", agents, settings.agents.defaults, settings.providers),
-            child("sessions", sessions, settings.queue, settings.agents.defaults.run_timeout_sec),
+            child("sessions", sessions, house.node_id, settings.queue, settings.agents.defaults.run_timeout_sec),
             child("edge", edge, doorway),
         ],
     )

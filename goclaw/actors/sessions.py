@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 import msgspec
 
+from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice
 from goclaw.domain.address import lane, run
 from goclaw.domain.errors import StoreError, exhausted, failed_precondition, not_found
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, RunKind, RunQueued, RunResult
+from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -35,16 +36,18 @@ from goclaw.domain.tokens import estimate
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Limit
-from goclaw.runtime.faults import Err
+from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
 from goclaw.stores import runs
-from goclaw.stores import sessions as stored
+from goclaw.stores import sessions as rows
+from goclaw.stores.runs import Claimed
 from goclaw.stores.sessions import NewMessage
 
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
+SLOT = 2.0  # seconds the lane has to answer
 LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
 LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
 
@@ -60,11 +63,12 @@ class Open(Message[None]):
 class Session(Actor):
     weather = (StoreError,)
 
-    def __init__(self, address: Address, queue: Queue, run_timeout: float) -> None:
+    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
         self.text_key = unquote(key)
         self.key = parse_key(self.text_key)
+        self.node_id = node_id
         self.queue = queue
         self.run_timeout = run_timeout
         self.owner: str | None = None  # None: nobody has spoken yet
@@ -75,7 +79,7 @@ class Session(Actor):
         """Read what a former life knew, once. A crash may lose memory, never turns: they are rows."""
         if self.remembered:
             return
-        row = await ctx.db(stored.find, tenant=self.tenant, key=self.text_key)
+        row = await ctx.db(rows.find, tenant=self.tenant, key=self.text_key)
         if row is not None:
             for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
                 self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
@@ -124,19 +128,18 @@ class Session(Actor):
             request_hash=digest,
             ingress_key=ingress,
         )
-        earlier = [_history(message) for message in ask.earlier]
-        if earlier:
-            depth = await ctx.db(runs.accept_with_history, earlier=earlier, **turn)
-        else:
-            depth = await ctx.db(runs.accept, **turn)
+        stored = await self._store(ctx, ask, turn)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
-        position = depth.queued + depth.running - 1
+        position = stored.queued + stored.running - 1
         self._voice(ctx, accepted).say(
             "run.queued", body(position=position), asked_by=ask.asked_by, request_id=ask.request_id
         )
-        ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
+        if stored.started:
+            ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
+        else:
+            ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -180,7 +183,7 @@ class Session(Actor):
             payload={"label": label} if label else {},
             token_estimate=estimate(text),
         )
-        await ctx.db(stored.inject, tenant=self.tenant, key=self.text_key, message=message)
+        await ctx.db(rows.inject, tenant=self.tenant, key=self.text_key, message=message)
         self._updated(ctx)
         return Injected(message_id=message.id)
 
@@ -194,6 +197,53 @@ class Session(Actor):
     async def ended(self, ctx: Context, news: RunEnded) -> None:
         if self.open.pop(news.run_id, None) is not None:
             self._updated(ctx)
+
+    # --- accepting ----------------------------------------------------------------------------
+
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
+        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
+        at_once = not self.open and await self._slot(ctx, ask)
+        node = self.node_id if at_once else None
+        earlier = [_history(message) for message in ask.earlier]
+        started = False
+        try:
+            if earlier:
+                stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
+            else:
+                stored = await ctx.db(runs.accept, node=node, **turn)
+            started = stored.started
+        finally:
+            if at_once and not started:
+                ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))
+        return stored
+
+    async def _slot(self, ctx: Context, ask: Send) -> bool:
+        """A lane that is busy with something else costs a claim, never the turn."""
+        try:
+            return await ctx.ask(lane(LANE_OF[ask.kind]), TakeSlot(run_id=ask.run_id), within=SLOT)
+        except RuntimeFault:
+            return False
+
+    def _claimed(self, ctx: Context, ask: Send, owner: str) -> Claimed:
+        """The run as its first claim would have returned it."""
+        return Claimed(
+            run_id=ask.run_id,
+            tenant_id=self.tenant,
+            session_key=self.text_key,
+            agent_id=ask.agent_id,
+            agent_key=ask.agent_key,
+            user_id=owner,
+            kind=ask.kind,
+            lane=LANE_OF[ask.kind],
+            attempt=1,
+            crash_count=0,
+            fence=1,
+            lease_owner=self.node_id,
+            stored=msgspec.to_builtins(ask.request),
+            created_at=ctx.clock.now(),
+            age=0.0,
+            first=ask.fresh and not ask.earlier,
+        )
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -266,9 +316,9 @@ def _history(message: Earlier) -> NewMessage:
     return NewMessage(id=new_id(), role=message.role, content=message.content, token_estimate=estimate(message.content))
 
 
-def sessions(queue: Queue, run_timeout: float) -> Virtual:
+def sessions(node_id: str, queue: Queue, run_timeout: float) -> Virtual:
     return Virtual(
-        lambda address: Session(address, queue, run_timeout),
+        lambda address: Session(address, node_id, queue, run_timeout),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -51,6 +51,18 @@ class RunQueued(Message[None]):
     session_key: str
 
 
+class TakeSlot(Message[bool]):
+    """May this run start at once, if its session is idle? A slot that was granted is used or given back."""
+
+    run_id: str
+
+
+class GiveSlotBack(Message[None]):
+    """The run did not start at once after all."""
+
+    run_id: str
+
+
 class LaneLoad(Message[None]):
     name: str
     limit: int

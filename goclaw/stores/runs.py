@@ -35,6 +35,14 @@ class Depth(Struct, frozen=True):
     running: int
 
 
+class Stored(Struct, frozen=True):
+    """An accepted turn. `started`: it is ours already, because its session was idle."""
+
+    queued: int
+    running: int
+    started: bool
+
+
 class Claimed(Struct, frozen=True, kw_only=True):
     """A run that is ours as long as the lease holds and the fence is the row's."""
 
@@ -53,6 +61,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     stored: dict[str, Any] = field(name="request")
     created_at: datetime
     age: float  # seconds since it was accepted, by the database's clock
+    first: bool = False  # nothing was said before it, so there is no history to read
 
     @property
     def request(self) -> RunRequest:
@@ -94,13 +103,21 @@ def shard_of(tenant: str, key: str) -> int:
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
   fence, lease_owner, request, created_at, extract(epoch FROM now() - created_at)::float8 AS age"""
 
-ACCEPT = """
+STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
+
+ACCEPT = f"""
 WITH head AS (
-  INSERT INTO session_heads (tenant_id, session_key, shard, lane, max_concurrent, queued, head_at, next_seq)
-  VALUES (%(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(lane)s::text, %(max_concurrent)s::int, 1, now(), 2)
-  ON CONFLICT (tenant_id, session_key) DO UPDATE SET queued = session_heads.queued + 1,
-    head_at = least(session_heads.head_at, now()), next_seq = session_heads.next_seq + 1, updated_at = now()
-  RETURNING queued, running, next_seq - 1 AS seq
+  INSERT INTO session_heads AS h
+    (tenant_id, session_key, shard, lane, max_concurrent, queued, running, head_at, next_seq)
+  SELECT %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(lane)s::text, %(max_concurrent)s::int,
+    1 - start.now, start.now, CASE WHEN start.now = 0 THEN now() END, 2 + 2 * start.now
+  FROM (SELECT (%(node)s::uuid IS NOT NULL)::int AS now) AS start
+  ON CONFLICT (tenant_id, session_key) DO UPDATE SET
+    queued = h.queued + CASE WHEN {STARTS} THEN 0 ELSE 1 END,
+    running = h.running + CASE WHEN {STARTS} THEN 1 ELSE 0 END,
+    head_at = CASE WHEN {STARTS} THEN NULL ELSE least(h.head_at, now()) END,
+    next_seq = h.next_seq + CASE WHEN {STARTS} THEN 3 ELSE 1 END, updated_at = now()
+  RETURNING queued, running, queued = 0 AS started, next_seq - CASE WHEN queued = 0 THEN 3 ELSE 1 END AS seq
 ), session AS (
   INSERT INTO sessions (id, tenant_id, session_key, agent_id, agent_key, user_id, kind, channel, label)
   SELECT %(session_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(agent_id)s::uuid, %(agent_key)s::text, %(user)s::text,
@@ -109,17 +126,27 @@ WITH head AS (
   RETURNING generation
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
-    generation, request, request_hash, ingress_key, deadline)
+    generation, request, request_hash, ingress_key, deadline, state, attempt, fence, lease_owner, lease_expires_at,
+    claimed_at, started_at)
   SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid,
     %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int, session.generation,
     %(request)s::jsonb, %(request_hash)s::text, %(ingress_key)s::text,
-    now() + make_interval(secs => %(timeout)s::float8) FROM session
+    now() + make_interval(secs => %(timeout)s::float8), CASE WHEN head.started THEN 'RUNNING' ELSE 'QUEUED' END,
+    head.started::int, head.started::int, CASE WHEN head.started THEN %(node)s::uuid END,
+    CASE WHEN head.started THEN clock_timestamp() + make_interval(secs => %(lease)s::float8) END,
+    CASE WHEN head.started THEN now() END, CASE WHEN head.started THEN now() END
+  FROM session, head
 ), event AS (
-  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to)
-  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, head.seq, 'task.enqueued', 'QUEUED' FROM head
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
+    node_id)
+  SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, head.seq + step.place, step.type, step.before, step.after,
+    step.counts, step.counts, CASE WHEN step.counts = 1 THEN %(node)s::uuid END
+  FROM head, (VALUES (0, 'task.enqueued', NULL, 'QUEUED', 0), (1, 'task.claimed', 'QUEUED', 'CLAIMED', 1),
+    (2, 'task.running', 'CLAIMED', 'RUNNING', 1)) AS step(place, type, before, after, counts)
+  WHERE step.place = 0 OR head.started
 )
-SELECT queued, running FROM head
-"""
+SELECT queued, running, started FROM head
+"""  # the head is locked by its upsert, so an idle session can be started in the same statement
 
 LOCK_WAITING = """
 SELECT h.tenant_id, h.session_key, h.lane
@@ -256,6 +283,7 @@ OWNED = f"""
 SELECT {CLAIMED}
 FROM runs
 WHERE state IN ('CLAIMED', 'RUNNING') AND lease_owner = %(node)s AND lane = %(lane)s
+  AND claimed_at <= now() - make_interval(secs => %(older)s::float8)
 ORDER BY run_id LIMIT 10000
 """
 
@@ -281,10 +309,12 @@ async def accept(
     request: RunRequest,
     request_hash: str,
     ingress_key: str | None = None,
-) -> Depth:
+    node: str | None = None,
+) -> Stored:
     """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing.
 
-    `label` names a new session; one that exists keeps its own.
+    `label` names a new session; one that exists keeps its own. With `node`, which must hold a slot for it, the run
+    of an idle session is claimed and started in the same commit (T2, T4).
     """
     params = {
         "run_id": run_id,
@@ -306,18 +336,20 @@ async def accept(
         "request": request,
         "request_hash": request_hash,
         "ingress_key": ingress_key,
+        "node": node,
+        "lease": LEASE,
     }
-    return await one(Depth, db.execute(ACCEPT, params))
+    return await one(Stored, db.execute(ACCEPT, params))
 
 
 @transaction
 async def accept_with_history(
     db: Connection, /, *, tenant: str, key: str, earlier: Sequence[NewMessage], **turn: Any
-) -> Depth:
+) -> Stored:
     """As `accept`, in a fresh session that begins with what the caller brought along."""
-    depth = await accept(db, tenant=tenant, key=key, **turn)
+    stored = await accept(db, tenant=tenant, key=key, **turn)
     await append(db, tenant=tenant, key=key, messages=earlier)
-    return depth
+    return stored
 
 
 @transaction
@@ -453,9 +485,9 @@ async def orphans(db: Connection, *, node: str, alone: bool) -> list[Claimed]:
 
 
 @transaction(readonly=True)
-async def owned(db: Connection, *, node: str, lane: str) -> list[Claimed]:
-    """What this node runs in a lane."""
-    return await many(Claimed, db.execute(OWNED, {"node": node, "lane": lane}))
+async def owned(db: Connection, *, node: str, lane: str, older: float = 0.0) -> list[Claimed]:
+    """What this node runs in a lane, claimed at least `older` seconds ago."""
+    return await many(Claimed, db.execute(OWNED, {"node": node, "lane": lane, "older": older}))
 
 
 @transaction(retry_safe=True)

@@ -99,6 +99,61 @@ async def test_an_accepted_turn_is_claimed_once_and_ends_with_its_answer(databas
     ]
 
 
+async def test_an_idle_session_is_started_with_the_acceptance(database: Database) -> None:
+    first = await accept(database, "one", node=NODE)
+    second = await accept(database, "two", node=NODE)
+
+    assert await claim(database) == [], "the first holds the session's only slot"
+    (mine,) = await database.run(runs.owned, node=NODE, lane="main")
+    assert (mine.run_id, mine.attempt, mine.fence, mine.request.message) == (first, 1, 1, "one")
+    assert await database.run(head) == Depth(queued=1, running=1)
+    assert await database.run(runs.succeed, mine, result=result(mine), messages=said(mine, "one")) == Depth(1, 0)
+    third = await accept(database, "three", node=NODE)
+    order = []
+    while claimed := await claim(database):
+        order.append(claimed[0].run_id)
+        await database.run(runs.succeed, claimed[0], result=result(claimed[0]), messages=[])
+    assert order == [second, third], "nobody overtakes who waits"
+    seqs = [seq for seq, _ in await database.run(trail)]
+    assert seqs == list(range(1, len(seqs) + 1)), "no hole in the order"
+
+
+async def test_nothing_is_lost_or_doubled_when_many_claim_and_end_at_once(database: Database) -> None:
+    keys = [f"agent:default:ws:direct:{n}" for n in range(4)]
+    accepted: list[str] = []
+    ended: list[str] = []
+
+    async def sender(key: str) -> None:
+        for n in range(10):
+            accepted.append(await accept(database, str(n), key=key, node=NODE if n % 3 == 0 else None))
+
+    async def worker(node: str) -> None:
+        while len(ended) < 40:
+            for run in await claim(database, *keys, node=node) or await database.run(
+                runs.owned, node=NODE, lane="main"
+            ):
+                try:
+                    await database.run(runs.succeed, run, result=result(run), messages=said(run, run.request.message))
+                    ended.append(run.run_id)
+                except StaleOwner:
+                    continue
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for key in keys:
+                nursery.start_soon(sender, key)
+            for n in range(4):
+                nursery.start_soon(worker, f"0193a5b0-0000-7000-8000-0000000000{n:02}")
+
+    assert sorted(ended) == sorted(accepted)
+    for key in keys:
+        assert await database.run(head, key) == Depth(queued=0, running=0)
+        rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=key, limit=100)
+        assert [row.content for row in rows] == [str(n) for n in range(10)]
+        seqs = [seq for seq, _ in await database.run(trail, key)]
+        assert seqs == list(range(1, len(seqs) + 1))
+
+
 async def test_a_session_answers_one_turn_at_a_time_in_order(database: Database) -> None:
     ids = [await accept(database, text) for text in ("one", "two", "three")]
 

@@ -14,7 +14,7 @@ from goclaw.actors.engine.run import RELEASE, Run, failure
 from goclaw.actors.engine.voice import Voice
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
-from goclaw.domain.run import GetLoad, HandBack, Lane, LaneLoad, RunQueued, RunResult
+from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, TakeSlot
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -25,12 +25,23 @@ from goclaw.stores import runs
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
+AUDIT = 10.0  # seconds between two looks for runs nobody runs, and how long a granted slot is kept
 AGAIN = 0.5  # seconds before another try when the database is away
 READY = 10_000  # sessions remembered as waiting; the queue's own look finds the others again
 
 
 class Fill(Message[None]):
     """Claim as many runs as there are slots."""
+
+
+class Start(Message[None]):
+    """A run that was claimed with its acceptance takes the slot that was kept for it."""
+
+    run: Claimed
+
+
+class Audit(Message[None]):
+    """Look for runs that are ours in the database and nowhere else."""
 
 
 class Orphaned(Message[None]):
@@ -52,6 +63,7 @@ class LaneActor(Actor):
         self.engine = engine
         self.ready: dict[tuple[str, str], None] = {}  # sessions with waiting runs, longest known first
         self.running: dict[Address, Claimed] = {}
+        self.granted: dict[str, float] = {}  # slots kept for runs about to be accepted, and since when
         self.filling = False
         self.closing = False
         self.handed_back = 0
@@ -61,6 +73,40 @@ class LaneActor(Actor):
         """Runs of a former incarnation died with it: give them back."""
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
+        ctx.every(AUDIT, Audit())
+
+    @handles
+    async def take_slot(self, ctx: Context, ask: TakeSlot) -> bool:
+        """Only while nobody waits for one: a turn must not overtake the queue."""
+        if self.closing or self.ready or self._free() <= 0:
+            return False
+        self.granted[ask.run_id] = ctx.clock.monotonic()
+        return True
+
+    @handles
+    async def start(self, ctx: Context, news: Start) -> None:
+        self.granted.pop(news.run.run_id, None)
+        self._begin(ctx, news.run)
+
+    @handles
+    async def slot_back(self, ctx: Context, news: GiveSlotBack) -> None:
+        self.granted.pop(news.run_id, None)
+        self._fill_soon(ctx)
+
+    @handles
+    async def audit(self, ctx: Context, _tick: Audit) -> None:
+        """Whoever was granted a slot and died between its commit and telling us left an orphan."""
+        before = ctx.clock.monotonic() - AUDIT
+        for run_id in [run_id for run_id, since in self.granted.items() if since < before]:
+            del self.granted[run_id]
+        try:
+            mine = await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name, older=AUDIT)
+        except StoreError:
+            return  # weather: the next look comes
+        known = {run.run_id for run in self.running.values()}
+        for run in mine:
+            if run.run_id not in known and run.run_id not in self.granted:
+                await self._recover(ctx, run)
 
     @handles
     async def queued(self, ctx: Context, news: RunQueued) -> None:
@@ -71,7 +117,7 @@ class LaneActor(Actor):
     @handles
     async def fill(self, ctx: Context, _tick: Fill) -> None:
         self.filling = False
-        free = self.limit - len(self.running)
+        free = self._free()
         if self.closing or free <= 0 or not self.ready:
             return
         batch = list(islice(self.ready, min(free, BATCH)))
@@ -87,8 +133,7 @@ class LaneActor(Actor):
             ctx.after(AGAIN, Fill())
             return
         for run in claimed:
-            child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
-            self.running[ctx.child(child)] = run
+            self._begin(ctx, run)
         self._fill_soon(ctx)
 
     @handles
@@ -134,9 +179,18 @@ class LaneActor(Actor):
             self.waits_for_end.answer(self.handed_back)
             self.waits_for_end = None
 
+    def _free(self) -> int:
+        return self.limit - len(self.running) - len(self.granted)
+
+    def _begin(self, ctx: Context, run: Claimed) -> None:
+        child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
+        self.running[ctx.child(child)] = run
+        if self.closing:
+            ctx.tell(at.run(self.name, run.run_id), Cancel(reason=RELEASE))
+
     def _fill_soon(self, ctx: Context) -> None:
         """Once for all the news that wait in the mailbox: that is what makes batches."""
-        if not self.filling and self.ready and len(self.running) < self.limit:
+        if not self.filling and self.ready and self._free() > 0:
             self.filling = True
             ctx.tell(ctx.address, Fill())
 

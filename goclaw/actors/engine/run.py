@@ -43,7 +43,7 @@ from goclaw.runtime.faults import NoSuchActor, RuntimeFault
 from goclaw.runtime.message import Cancel, Message
 from goclaw.stores import runs, sessions
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
-from goclaw.stores.sessions import NewMessage
+from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
@@ -146,7 +146,9 @@ class Run(Actor):
             model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
         except NoSuchActor:
             raise Rejected(unavailable("unknown_provider", provider=profile.provider)) from None
-        rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+        rows: list[MessageRow] = []
+        if not run.first:
+            rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
         self.profile = profile
         self.voice.say(
             "run.started",

@@ -62,7 +62,7 @@ class Voice:
         event = RunEvent(
             type=type,
             run_seq=self.seq,
-            ts=int(self._ctx.clock.now().timestamp() * 1000),
+            ts=self._ctx.clock.epoch_ms(),
             text=text,
             body=payload if payload is not None else body(),
             result=result,
