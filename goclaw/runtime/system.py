@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -74,6 +75,7 @@ class System:
         self.rng = random.Random(seed)  # noqa: S311 - jitter, not secrets
         self.timers = Timers()
         self.crashes = CrashLog()
+        self.restarts: deque[float] = deque(maxlen=10_000)  # when, monotonic
         self.dead_letters = DeadLetters()
         self.members: dict[str, Member] = {}
         self.guests: dict[str, dict[Address, Member]] = {}  # members that are no cells, by their parent's path
@@ -264,6 +266,8 @@ class System:
         self.ended.set()
 
     def happened(self, event: str, cell: Cell, reason: str = "") -> None:
+        if event == "actor.restarted":
+            self.restarts.append(trio.current_time())
         if EVENTS in self.groups:
             self.publish(
                 EVENTS, ActorEvent(event=event, path=cell.address, incarnation=cell.incarnation, reason=reason)

@@ -34,7 +34,8 @@ async def totals(system: System) -> dict[str, Any]:
     states: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    depth = dropped = restarts = 0
+    depth = dropped = 0
+    hour_ago = trio.current_time() - 3600
     budget = _Budget()
     for member in list(system.members.values()):
         await budget.step()
@@ -44,7 +45,6 @@ async def totals(system: System) -> dict[str, Any]:
             classes[_class(member)] += 1
             depth += len(member.mailbox.user)
             dropped += member.mailbox.dropped
-            restarts += member.past.restarts
         else:
             states[State.RUNNING.value] += 1
     return {
@@ -52,7 +52,7 @@ async def totals(system: System) -> dict[str, Any]:
         "by_kind": dict(kinds),
         "by_class": dict(classes),
         "by_state": dict(states),
-        "restarts": restarts,
+        "restarts_1h": sum(at > hour_ago for at in system.restarts),
         "mailbox_depth": depth,
         "dropped": dropped,
     }

@@ -82,6 +82,12 @@ class OpenRun(Struct, frozen=True, kw_only=True):
         return convert(self.stored, RunRequest)
 
 
+class Forsaken(Struct, frozen=True, kw_only=True):
+    run_id: str
+    tenant_id: str
+    session_key: str
+
+
 class Known(Struct, frozen=True, kw_only=True):
     """A run found by its idempotency key. `result` is there once it has ended."""
 
@@ -482,6 +488,16 @@ async def waiting(db: Connection) -> list[Waiting]:
 async def orphans(db: Connection, *, node: str, alone: bool) -> list[Claimed]:
     """Runs whose owner is dead: its lease is over, or nobody else can be alive (`alone`)."""
     return await many(Claimed, db.execute(ORPHANS, {"node": node, "alone": alone}))
+
+
+@transaction(readonly=True)
+async def forsaken(db: Connection) -> list[Forsaken]:
+    """Runs that wait for a slot although their asker held a line that a dead process took with it."""
+    query = """
+    SELECT run_id, tenant_id, session_key FROM runs
+    WHERE state = 'QUEUED' AND kind = 'http' AND ingress_key IS NULL ORDER BY run_id LIMIT 1000
+    """
+    return await many(Forsaken, db.execute(query))
 
 
 @transaction(readonly=True)

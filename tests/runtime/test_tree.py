@@ -105,7 +105,7 @@ async def test_totals_count_everybody_once(autojump_clock: MockClock) -> None:
             "by_kind": {"supervisor": 3, "io": 3},
             "by_class": {"Supervisor": 2, "Scribe": 2, "Silent": 1, "Virtual": 1},
             "by_state": {"running": 6},
-            "restarts": 1,
+            "restarts_1h": 1,
             "mailbox_depth": 0,
             "dropped": 0,
         }

@@ -233,6 +233,15 @@ async def test_a_plain_http_run_is_cancelled_when_its_process_died(database: Dat
     assert await database.run(head) == Depth(queued=0, running=0)
 
 
+async def test_waiting_http_runs_are_forsaken_by_a_dead_process_chats_are_not(database: Database) -> None:
+    chat = await accept(database, key=KEY)
+    http = await accept(database, key="agent:default:http:direct:1", kind="http")
+    kept = await accept(database, key="agent:default:http:direct:2", kind="http", ingress_key="http:1")
+
+    assert [run.run_id for run in await database.run(runs.forsaken)] == [http]
+    assert chat != kept
+
+
 async def test_orphans_are_those_of_other_owners(database: Database) -> None:
     await accept(database)
     (run,) = await claim(database, node=OTHER)

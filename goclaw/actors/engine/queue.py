@@ -39,9 +39,23 @@ class QueueKeeper(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         await self._reap(ctx)
+        if self.alone:
+            await self._hang_up(ctx)
         ctx.every(self.engine.queue.poll_ms / 1000, Look())
         ctx.every(self.engine.queue.heartbeat_sec, Renew())
         ctx.every(REAP, Reap())
+
+    async def _hang_up(self, ctx: Context) -> None:
+        """Whoever waited on a plain HTTP request is gone with the process that held it."""
+        while waiting := await ctx.db(runs.forsaken):
+            for run in waiting:
+                await ctx.db(
+                    runs.cancel_waiting,
+                    tenant=run.tenant_id,
+                    key=run.session_key,
+                    reason="CLIENT_GONE",
+                    runs=[run.run_id],
+                )
 
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
