@@ -11,7 +11,7 @@ from itertools import islice
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.run import RELEASE, Run, failure
-from goclaw.actors.engine.voice import Voice
+from goclaw.actors.engine.voice import voice_of
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, TakeSlot
@@ -215,15 +215,6 @@ class LaneActor(Actor):
 def announce_loss(ctx: Context, run: Claimed) -> None:
     """Tell its session and whoever listens that a run ended without its actor."""
     ctx.tell(at.session(run.tenant_id, run.session_key), RunEnded(run_id=run.run_id))
-    voice = Voice(
-        ctx,
-        run_id=run.run_id,
-        tenant_id=run.tenant_id,
-        user_id=run.user_id,
-        agent_key=run.agent_key,
-        session_key=run.session_key,
-        kind=run.kind,
-        seq=2**31,  # above all it may have said
-    )
+    voice = voice_of(ctx, run, seq=2**31)  # above all it may have said
     result = RunResult(run_id=run.run_id, session_key=run.session_key, error=runs.LOST)
     voice.say("run.failed", failure(runs.LOST, ""), result=result)

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.voice import Voice
+from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
@@ -69,17 +69,7 @@ class Run(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         run = self.run
-        self.voice = Voice(
-            ctx,
-            run_id=run.run_id,
-            tenant_id=run.tenant_id,
-            user_id=run.user_id,
-            agent_key=run.agent_key,
-            session_key=run.session_key,
-            kind=run.kind,
-            stream=run.request.stream,
-            seq=1 + run.crash_count * LIVES,  # 1 is run.queued
-        )
+        self.voice = voice_of(ctx, run, stream=run.request.stream, seq=1 + run.crash_count * LIVES)  # 1: run.queued
         self.began = ctx.clock.monotonic()
         ctx.tell(ctx.address, Work())
 

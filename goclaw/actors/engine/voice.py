@@ -14,10 +14,26 @@ from goclaw.domain.chat import ToolCall
 from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
+from goclaw.stores.runs import Claimed
 from goclaw.tools.pipeline import ToolResult
 
 ARGUMENTS = 8192  # bytes shown of a call's arguments
 PREVIEW = 1000  # characters shown of a result
+
+
+def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True) -> Voice:
+    """The voice of a claimed run, whose next event is number `seq` + 1."""
+    return Voice(
+        ctx,
+        run_id=run.run_id,
+        tenant_id=run.tenant_id,
+        user_id=run.user_id,
+        agent_key=run.agent_key,
+        session_key=run.session_key,
+        kind=run.kind,
+        stream=stream,
+        seq=seq,
+    )
 
 
 class Voice:
