@@ -13,6 +13,7 @@ import os
 import selectors
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ STARTS = 5
 TURNS = 300  # of the one client
 SECONDS = 6.0  # per crowd
 CROWDS = (50, 200)
+SOCKETS = 1_000
 PATIENCE = 30.0  # seconds for anything at all
 LIBRARIES = "hypercorn, httpx, msgspec, psycopg, pyjson5, pykka, quart_trio, structlog, trio, trio_websocket, typer"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -257,11 +259,39 @@ def latency(straight: Took, through: Took) -> None:
     print(f"{'added':<46}{added:>8.2f}{at(0.99, through) - at(0.99, straight):>8.2f}   p50 6.00")
 
 
+def idle_sockets() -> None:
+    """Signed-in sockets that say nothing; the first hundred are not counted, they fill caches."""
+    with tempfile.TemporaryDirectory() as directory, gateway(Path(directory)) as running:
+        held = [signed_in(running) for _ in range(100)]
+        before = memory(running.pid, "VmRSS", "status")
+        held += [signed_in(running) for _ in range(SOCKETS)]
+        each = (memory(running.pid, "VmRSS", "status") - before) * 1024 / SOCKETS
+        print(
+            f"\n{f'{SOCKETS} idle sockets, KiB RSS each':<46}{each:>8.1f}{30:>9}   the door alone: benchmarks.sockets"
+        )
+        for sock in held:
+            sock.close()
+
+
+def signed_in(running: Gateway) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE)
+    lines = ["GET /ws HTTP/1.1", f"Host: 127.0.0.1:{running.port}", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13", "", ""]
+    sock.sendall("\r\n".join(lines).encode())
+    sock.recv(4096)
+    params = {"token": running.token, "user_id": "bench"}
+    text = json.dumps({"type": "req", "id": "1", "method": "connect", "params": params}).encode()
+    sock.sendall(b"\x81" + struct.pack(">BH", 0x80 | 126, len(text)) + bytes(4) + text)  # masked with zeros
+    sock.recv(8192)
+    return sock
+
+
 def main() -> None:
     load = os.getloadavg()[0]
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load before {load:.1f}\n")
     starts()
     turns()
+    idle_sockets()
 
 
 if __name__ == "__main__":

@@ -57,6 +57,10 @@ class ShuttingDown(Message[None]):
     reconnect_after_ms: int
 
 
+class Pulse(Message[None]):
+    """Time has passed: look who is silent. One for all sockets, so that an idle one needs no clock of its own."""
+
+
 class Farewell(Message[None]):
     """Sockets close now, with 1001."""
 
@@ -68,6 +72,7 @@ def body(**members: Any) -> msgspec.Raw:
 
 # --- groups ---------------------------------------------------------------------------------------
 
+SOCKETS = "sockets.open"  # every connection, greeted or not
 EVERYBODY = "sockets"  # every authenticated connection
 
 

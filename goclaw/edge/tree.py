@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from socket import socket
 
+from goclaw.domain.events import SOCKETS, Pulse
 from goclaw.edge.door import Door, DoorLimits, reserve
 from goclaw.edge.door.reserve import listen
 from goclaw.edge.gatekeeper import Gatekeeper
@@ -15,9 +16,12 @@ from goclaw.edge.http.server import HttpServer
 from goclaw.edge.ws.server import SocketServer
 from goclaw.operations.context import House
 from goclaw.operations.operation import collect
-from goclaw.runtime.actor import Actor, Context
+from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Limit, Strategy, child
+from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
+
+BEAT = 5.0  # seconds; how late a silent socket may be noticed
 
 
 class Doorway:
@@ -50,6 +54,21 @@ class Doorway:
         return self.door
 
 
+class Beat(Message[None]):
+    """Send the pulse."""
+
+
+class Heart(Actor):
+    """Tells all sockets every five seconds that time has passed."""
+
+    async def on_start(self, ctx: Context) -> None:
+        ctx.every(BEAT, Beat())
+
+    @handles
+    async def beat(self, ctx: Context, _tick: Beat) -> None:
+        ctx.publish(SOCKETS, Pulse())
+
+
 class Listener(Actor):
     """Serves until it is stopped; a crash of the server is a crash of the actor, which opens a new door."""
 
@@ -77,6 +96,7 @@ def edge(doorway: Doorway) -> Supervisor:
         children=[
             child("conns", guests),
             child("http", guests),
+            child("heart", Heart),
             child("listener", Listener, doorway, critical=True),
         ],
     )

@@ -7,8 +7,8 @@ Contract            edge-websocket.md §1, §2, §4, §6
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -25,7 +25,7 @@ from goclaw.domain.errors import (
     role_too_low,
     unknown_method,
 )
-from goclaw.domain.events import EVERYBODY, Farewell, of_admins, of_user
+from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_user
 from goclaw.edge.door import Link, LinkClosed
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.outcomes import refusal_of
@@ -64,6 +64,26 @@ class Closing(Exception):
         self.reason = reason
 
 
+class Pace:
+    """Counts up to `limit` within so many seconds from the first; two numbers, because every socket has two of us."""
+
+    __slots__ = ("_count", "_limit", "_since", "_within")
+
+    def __init__(self, limit: int, within: float) -> None:
+        self._limit = limit
+        self._within = within
+        self._count = 0
+        self._since = 0.0
+
+    def exceeded(self) -> bool:
+        """Count one more. True from the `limit`th on."""
+        now = trio.current_time()
+        if now - self._since >= self._within:
+            self._count, self._since = 0, now
+        self._count += 1
+        return self._count >= self._limit
+
+
 class Connection:
     def __init__(
         self,
@@ -88,28 +108,27 @@ class Connection:
         self._client = Client()
         self._attempts = 0
         self._outbox = Outbox()
-        self._news = trio.Event()
         self._in_flight: set[str | int] = set()
-        self._frames: deque[float] = deque(maxlen=FLOOD[0])
-        self._bad: deque[float] = deque(maxlen=GARBAGE[0])
+        self._frames = Pace(*FLOOD)
+        self._bad = Pace(*GARBAGE)
         self._began_at = house.system.clock.now()
-        self._greeted = trio.Event()
-        self._leaving = trio.Event()
+        self._since = self._pinged_at = trio.current_time()
+        self._ticks = 0
+        self._ping_due = False
         self._writing = False
-        self._quiet = trio.lowlevel.ParkingLot()  # woken when all that was to be said is written
+        self._quiet: trio.Event | None = None  # somebody waits until all that was to be said is written
         self._overrun = False
+        self._nursery: trio.Nursery | None = None  # while we live; an idle socket has no task in it
 
     async def live(self) -> None:
         """Until the peer leaves or we close. What it started goes on without it."""
         with inbox(self._house.system, CONNECTIONS / self.id, "Connection", self._hear) as box:
+            box.join(SOCKETS)
             code, reason = 1000, ""
             try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._watch)
-                    nursery.start_soon(self._say_goodbye)
+                async with trio.open_nursery() as self._nursery:
                     try:
-                        await self._read(nursery, box)
+                        await self._read(self._nursery, box)
                     except Closing as ending:
                         await self._hang_up(ending)
             except* Closing as ending:
@@ -118,6 +137,7 @@ class Connection:
             except* LinkClosed:
                 pass
             finally:
+                self._nursery = None
                 self._house.connections.pop(self.id, None)
             await self._link.close(code, reason)
 
@@ -144,12 +164,14 @@ class Connection:
             text = await self._link.receive()
             if isinstance(text, bytes):
                 raise Closing(1003, "binary")
-            self._pace(self._frames, FLOOD[1], Closing(4429, "flood"))
+            if self._frames.exceeded():
+                raise Closing(4429, "flood")
             try:
                 request = frames.parse(text)
             except BadFrame as bad:
                 self._put(Entry("keep", "", frames.refusal(bad.id, bad.err, self._locale)))
-                self._pace(self._bad, GARBAGE[1], Closing(4400, "malformed"))
+                if self._bad.exceeded():
+                    raise Closing(4400, "malformed") from None
                 continue
             if request.method == "connect":
                 self._connect(request, box)
@@ -195,7 +217,6 @@ class Connection:
             return None
         self._caller, self._locale = caller, caller.locale
         self._house.connections[self.id] = self
-        self._greeted.set()
         admins = caller.is_admin
         box.join(of_admins(caller.tenant_id) if admins else of_user(caller.tenant_id, caller.user_id))
         box.join(EVERYBODY)
@@ -229,8 +250,10 @@ class Connection:
 
     def _hear(self, message: Message[Any]) -> Told:
         """From the house: an event for this socket. Must not wait."""
-        if isinstance(message, Farewell):
-            self._leaving.set()
+        if isinstance(message, Pulse):
+            self._beat()
+        elif isinstance(message, Farewell):  # open requests have been answered by their operations
+            self._end(Closing(1001, "shutdown"), wait_for_answers=True)
         elif (entry := entry_of(message, self.id)) is not None:
             self._put(entry)
         return Told.ACCEPTED
@@ -241,35 +264,41 @@ class Connection:
     def _put(self, entry: Entry) -> None:
         if not self._outbox.put(entry):
             self._overrun = True
-        self._news.set()
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if not self._writing and self._nursery is not None:
+            self._writing = True
+            self._nursery.start_soon(self._write)
 
     async def _write(self) -> None:
-        while True:
-            self._writing = True
-            while len(self._outbox):
-                if self._overrun:
-                    raise Closing(4408, "slow_consumer")
+        """Lives while there is something to say."""
+        while self._ping_due or len(self._outbox):
+            if self._overrun:
+                raise Closing(4408, "slow_consumer")
+            if self._ping_due:
+                self._ping_due = False
+                await self._link.ping()
+            else:
                 await self._link.send(self._outbox.take())
-            self._writing = False
-            self._quiet.unpark_all()
-            self._news = trio.Event()
-            await self._news.wait()
+        self._writing = False
+        if self._quiet is not None:
+            self._quiet.set()
 
-    async def _watch(self) -> None:
+    def _beat(self) -> None:
         """The handshake's deadline, then liveness and the regular news of an idle socket."""
-        with trio.move_on_after(HANDSHAKE):
-            await self._greeted.wait()
+        now = trio.current_time()
         if self._caller is None:
-            raise Closing(4401, "handshake_timeout")
-        beats = 0
-        while True:
-            await trio.sleep(PING)
-            if trio.current_time() - self._link.heard_at > SILENCE:
-                raise Closing(4408, "idle")
-            await self._link.ping()
-            beats += 1
-            self._tell("tick", {"ts": self._now_ms(), "uptimeMs": self._house.uptime_ms})
-            if beats % 2 == 0:
+            if now - self._since > HANDSHAKE:
+                self._end(Closing(4401, "handshake_timeout"))
+        elif now - self._link.heard_at > SILENCE:
+            self._end(Closing(4408, "idle"))
+        elif now - self._pinged_at >= PING:
+            self._pinged_at = now
+            self._ping_due = True
+            self._ticks += 1
+            self._tell("tick", {"ts": self._house.system.clock.epoch_ms(), "uptimeMs": self._house.uptime_ms})
+            if self._ticks % 2 == 0:
                 self._tell("health", self._health())
 
     def _tell(self, event: str, payload: dict[str, Any]) -> None:
@@ -282,23 +311,14 @@ class Connection:
     def _versions(self) -> dict[str, int]:
         return {"presence": len(self._house.connections), "health": 1}
 
-    def _now_ms(self) -> int:
-        return int(self._house.system.clock.now().timestamp() * 1000)
-
-    async def _say_goodbye(self) -> None:
-        """At shutdown: open requests have been answered by their operations; write that, then close."""
-        await self._leaving.wait()
-        await self._hang_up(Closing(1001, "shutdown"), wait_for_answers=True)
+    def _end(self, ending: Closing, *, wait_for_answers: bool = False) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(partial(self._hang_up, ending, wait_for_answers=wait_for_answers))
 
     async def _hang_up(self, ending: Closing, *, wait_for_answers: bool = False) -> NoReturn:
         """End when all that was to be said is written: a frame cut short would cost the peer our reason too."""
         with trio.move_on_after(FAREWELL):
             while self._writing or len(self._outbox) or (wait_for_answers and self._in_flight):
-                await self._quiet.park()
+                self._quiet = trio.Event()
+                await self._quiet.wait()
         raise ending
-
-    def _pace(self, seen: deque[float], within: float, too_much: Closing) -> None:
-        now = trio.current_time()
-        seen.append(now)
-        if len(seen) == seen.maxlen and now - seen[0] < within:
-            raise too_much
