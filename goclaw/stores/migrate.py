@@ -108,7 +108,7 @@ async def ensure_schema(db: Connection, *, upgrade: bool, directory: Path = MIGR
     found = await version(db, directory)
     if found.current and found.pending and not found.dirty and not upgrade:
         detail = f"The database schema is at {found.current:04}, this build needs {found.known:04}."
-        raise _mismatch(detail, "Run `goclaw upgrade`, or set GOCLAW_AUTO_UPGRADE=true.")
+        raise _mismatch(detail, "Back the database up, then run `goclaw migrate up`.")
     return await migrate_up(db, directory)
 
 
@@ -125,7 +125,8 @@ async def migrate_up(db: Connection, directory: Path = MIGRATIONS) -> list[Appli
         applied = await _applied(db)
         _check(applied, known)
         if dirty := [_title(row) for row in applied if row.dirty]:
-            raise _mismatch(f"Migration {dirty[0]} was interrupted.", "Repair it, then run `goclaw migrate force`.")
+            hint = "Restore a backup, or repair it and clear its `dirty` flag in schema_migrations."
+            raise _mismatch(f"Migration {dirty[0]} was interrupted.", hint)
         for step in known:
             if step.version not in {row.version for row in applied}:
                 done.append(await _apply(db, step))
@@ -180,7 +181,7 @@ def _check(applied: list[Applied], known: list[Step]) -> None:
             raise _mismatch(detail, "Start the newer GoClaw that made it.")
         if step.checksum != row.checksum:
             detail = f"Migration {_title(step)} was changed after it had been applied."
-            raise _mismatch(detail, "Restore the file, or accept it with `goclaw migrate force`.")
+            raise _mismatch(detail, "Install the build that applied it.")
 
 
 @asynccontextmanager

@@ -135,7 +135,7 @@ async def test_the_start_gate_makes_a_fresh_database_and_asks_before_it_changes_
     write(tmp_path, "0002_second", "SELECT 1")
     with pytest.raises(StartupFatal, match=r"is at 0001, this build needs 0002") as fatal:
         await ensure_schema(db, upgrade=False, directory=tmp_path)
-    assert "goclaw upgrade" in fatal.value.hint
+    assert "goclaw migrate up" in fatal.value.hint
     assert len(await ensure_schema(db, upgrade=True, directory=tmp_path)) == 1
 
 
