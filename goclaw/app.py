@@ -84,10 +84,11 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool) -> int:
             await system.start(child("", tree, house, tools, database, server, doorway))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
-            lock.announce(doorway.address.removeprefix("http://"))
-            log.info("gateway.ready", address=doorway.address, seconds=round(trio.current_time() - began, 3))
+            lock.announce(doorway.address)
+            url = f"http://{doorway.address}"
+            log.info("gateway.ready", address=url, seconds=round(trio.current_time() - began, 3))
             if terminal:  # a service's output is kept by others, and the token is a secret
-                _greet(loaded, doorway.address)
+                _greet(loaded, url)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
                 await system.ended.wait()
@@ -210,9 +211,9 @@ def _make_workspace(settings: Settings) -> None:
         raise StartupFatal("E_DATA_DIR", f"workspace {place} cannot be made: {error.strerror}", hint) from error
 
 
-def _greet(loaded: Loaded, address: str) -> None:
+def _greet(loaded: Loaded, url: str) -> None:
     """What somebody at a terminal needs: where it is and how to get in. On stdout; logs are on stderr."""
     gateway = loaded.settings.gateway
     token = gateway.token.reveal() or "none: everybody on this machine is admin"
-    sys.stdout.write(f"GoClaw {__version__}\n  open   {address}/ui/\n  token  {token}\n")
+    sys.stdout.write(f"GoClaw {__version__}\n  open   {url}/ui/\n  token  {token}\n")
     sys.stdout.flush()

@@ -29,7 +29,7 @@ class Doorway:
 
     def __init__(self, house: House, sockets: list[socket]) -> None:
         """`sockets` are bound already, so that a taken port shows before any work is done."""
-        gateway = house.settings.gateway
+        gateway = self._settings = house.settings.gateway
         self._reserved = sockets
         self._host, self._port = gateway.bind_host, sockets[0].getsockname()[1]
         self._limits = DoorLimits(sockets=gateway.max_ws_connections)
@@ -41,9 +41,8 @@ class Doorway:
 
     @property
     def address(self) -> str:
-        """Where a browser on this machine finds us."""
-        host = "127.0.0.1" if self._host in ("0.0.0.0", "::", "") else self._host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
+        """HOST:PORT where a browser on this machine finds us."""
+        return self._settings.local_address(self._port)
 
     def open(self) -> Door:
         """A door that listens: who connects from now on is answered as soon as it serves. Raises StartupFatal."""

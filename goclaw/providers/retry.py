@@ -58,4 +58,4 @@ def delay(number: int, error: ProviderError) -> float | None:
         return None
     if asked is not None:
         return asked * random.uniform(1, 1 + JITTER)  # noqa: S311 - never earlier than asked
-    return FIRST_DELAY * float(2 ** (number - 1)) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    return FIRST_DELAY * float(2 ** (number - 1)) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - jitter

@@ -43,6 +43,11 @@ class Gateway(Section, frozen=True):
             return self.host
         return "127.0.0.1"
 
+    def local_address(self, port: int) -> str:
+        """HOST:PORT that reaches a gateway bound so from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_host, self.bind_host)  # noqa: S104 - not bound here
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 def is_loopback(host: str) -> bool:
     if host == "localhost":

@@ -74,7 +74,7 @@ class Database:
             finally:
                 self._pool.give(db)
             _log.info("db.retried", work=work.name, attempt=attempt, kind=trouble.kind)
-            await trio.sleep(RETRY_PAUSE * 2**attempt * random.random())  # noqa: S311
+            await trio.sleep(RETRY_PAUSE * 2**attempt * random.random())  # noqa: S311 - jitter
             attempt += 1
 
 

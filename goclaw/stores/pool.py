@@ -134,7 +134,7 @@ class Pool:
             try:
                 db = await self._connect(self._acquire_within)
             except OperationalError as error:
-                pause = min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)  # noqa: S311
+                pause = min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
                 self.failures += 1
                 self._retry_at = trio.current_time() + pause
                 _log.warning("db.lost", failures=self.failures, error=str(error).partition("\n")[0])
@@ -147,5 +147,5 @@ class Pool:
     async def _connect(self, within: float) -> Connection:
         db = await connect(self._dsn, statement_timeout_ms=self._statement_timeout_ms, within=within)
         db.used_at = trio.current_time()
-        db.expires_at = db.used_at + LIFE * random.uniform(0.9, 1.1)  # noqa: S311
+        db.expires_at = db.used_at + LIFE * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
         return db

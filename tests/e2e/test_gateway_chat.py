@@ -280,6 +280,25 @@ async def test_of_twelve_turns_the_oldest_that_waits_gives_way(
     assert said == ["!hold-2", *(f"turn {n}" for n in range(1, 11))]
 
 
+async def test_a_turn_that_waited_past_its_deadline_ends_as_timed_out(
+    client: Client, gateway: Gateway, vendor: ObedientVendor, key: str
+) -> None:
+    await held(client, vendor, key)
+    late = await client.send("chat.send", message="late", sessionKey=key)
+    run = await client.run_of(late)
+    gateway.rows("UPDATE runs SET created_at = created_at - interval '1 hour' WHERE run_id = %s RETURNING 1", run)
+    vendor.release()
+
+    with pytest.raises(Refusal) as refused:
+        await client.answer(late)
+
+    assert refused.value.code == "AGENT_TIMEOUT"
+    assert gateway.rows("SELECT state, reason_code, crash_count FROM runs WHERE run_id = %s", run) == [
+        ("FAILED", "TIMEOUT", 0)
+    ]
+    assert (await client.chat("in time", key))["content"] == "echo in time"
+
+
 async def test_a_waiting_turn_is_shown_in_the_history_and_in_the_status(
     client: Client, vendor: ObedientVendor, key: str
 ) -> None:

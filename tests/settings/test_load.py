@@ -233,6 +233,14 @@ def test_allow_insecure_binds_as_asked(read: Load) -> None:
     assert read("{gateway: {token: '', allow_insecure: true}}").settings.gateway.bind_host == "0.0.0.0"
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("0.0.0.0", "127.0.0.1:8"), ("::", "[::1]:8"), ("::1", "[::1]:8"), ("192.0.2.7", "192.0.2.7:8")],
+)
+def test_a_gateway_bound_everywhere_is_found_on_this_machine(read: Read, host: str, address: str) -> None:
+    assert read(f"{{gateway: {{token: 'secret', host: '{host}'}}}}").settings.gateway.local_address(8) == address
+
+
 def test_the_example_file_is_valid(home: Path) -> None:
     example = Path(__file__).parents[2] / "config/goclaw.example.json5"
 

@@ -82,7 +82,7 @@ class Run(Actor):
             self.voice.say("run.recovered", body(attempt=run.attempt, after="restart"))
             if run.kind == "chat" and run.age > self.engine.queue.chat_resume_max_age_sec:
                 return await self._fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
-        left = self.engine.defaults.run_timeout_sec - run.age
+        left = max(0.0, self.engine.defaults.run_timeout_sec - run.age)  # it may have waited for longer than that
         with trio.move_on_after(left) as limit:
             try:
                 await self._answer(ctx)

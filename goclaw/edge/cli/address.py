@@ -46,5 +46,4 @@ def local_address(loaded: Loaded) -> str:
     gateway = loaded.settings.gateway
     if gateway.port == 0 and (other := holder(loaded.settings.data_dir)):
         return other[1]  # any free port: the running gateway wrote down which
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(gateway.bind_host, gateway.bind_host)  # noqa: S104
-    return f"[{host}]:{gateway.port}" if ":" in host else f"{host}:{gateway.port}"
+    return gateway.local_address(gateway.port)
