@@ -168,7 +168,8 @@ def vendors() -> str:
 
 
 def key_of(vendor: Vendor) -> str:
-    return "" if vendor.keyless else vendor.plain_key or f"GOCLAW_{vendor.name.upper()}_API_KEY"
+    plain = f"{vendor.name.upper()}_API_KEY"
+    return "" if vendor.keyless else plain if plain in VARIABLES else f"GOCLAW_{plain}"
 
 
 # --- what is told -----------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ A vendor with a quirk is a row that names it. A vendor that is not here is a row
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -31,31 +30,17 @@ class Vendor(Struct, frozen=True):
     quirks: tuple[Quirk, ...] = ()
     headers: dict[str, str] = {}
     keyless: bool = False
-    plain_key: str = ""  # variable read when GOCLAW_<NAME>_API_KEY is absent
-    base_variable: str = ""  # variable that replaces `base_url`
-
-    def key_in(self, environ: Mapping[str, str]) -> str:
-        """The key found in `environ`, "" if there is none."""
-        prefixed = f"GOCLAW_{self.name.upper()}_API_KEY"
-        return environ.get(prefixed, "").strip() or environ.get(self.plain_key, "").strip()
 
 
 CATALOGUE = (
     Vendor("offline", default_model="offline-1", wire="offline", keyless=True),
-    Vendor(
-        "openai",
-        "https://api.openai.com/v1",
-        "gpt-4o",
-        plain_key="OPENAI_API_KEY",
-        base_variable="GOCLAW_OPENAI_BASE_URL",
-    ),
+    Vendor("openai", "https://api.openai.com/v1", "gpt-4o"),
     Vendor(
         "openrouter",
         "https://openrouter.ai/api/v1",
         "anthropic/claude-sonnet-4-5-20250929",
         quirks=("model_has_slash",),
         headers={"X-Title": "GoClaw"},
-        plain_key="OPENROUTER_API_KEY",
     ),
     Vendor("groq", "https://api.groq.com/openai/v1", "llama-3.3-70b-versatile"),
     Vendor("deepseek", "https://api.deepseek.com/v1", "deepseek-chat"),
@@ -80,8 +65,8 @@ CATALOGUE = (
     Vendor("novita", "https://api.novita.ai/openai", "moonshotai/kimi-k2.5"),
     Vendor("byteplus", "https://ark.ap-southeast.bytepluses.com/api/v3", "seed-2-0-lite-260228"),
     Vendor("yescale", "https://api.yescale.io/v1"),
-    Vendor("ollama", "http://localhost:11434/v1", "llama3.3", keyless=True, base_variable="GOCLAW_OLLAMA_HOST"),
-    Vendor("ollama_cloud", "https://api.ollama.ai/v1", base_variable="GOCLAW_OLLAMA_CLOUD_API_BASE"),
+    Vendor("ollama", "http://localhost:11434/v1", "llama3.3", keyless=True),
+    Vendor("ollama_cloud", "https://api.ollama.ai/v1"),
 )
 
 BY_NAME = {vendor.name: vendor for vendor in CATALOGUE}

@@ -157,12 +157,13 @@ class _Answer:
         """Ask, and ask again without each parameter the vendor says it does not know."""
         model, refused = self._ask.model, self._provider.refused
         while True:
-            content = request_body(self._ask, self._provider.vendor, {name for m, name in refused if m == model})
+            without = {name for m, name in refused if m == model}  # others who ask at the same time add to it
+            content = request_body(self._ask, self._provider.vendor, without)
             try:
                 return await self._provider.send("POST", "/chat/completions", content)
             except ProviderError as error:
                 found = REFUSED.search(error.message) if error.status == 400 else None
-                if found is None or (model, found[1]) in refused:
+                if found is None or found[1] in without:
                     raise
                 refused.add((model, found[1]))
 

@@ -87,7 +87,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderErr
 def inner_refusal(error: Any) -> ProviderError:
     """The `error` member of an answer that came with HTTP 200."""
     code = error.get("code") if isinstance(error, dict) else None
-    status = int(code) if isinstance(code, int | str) and str(code).isdecimal() and 400 <= int(code) < 600 else 0
+    if isinstance(code, str):
+        code = int(code) if re.fullmatch(r"[45][0-9]{2}", code) else 0
+    status = code if isinstance(code, int) and 400 <= code < 600 else 0
     said = explanation({"error": error})
     return ProviderError(kind_of(status, said), one_line(f"API error: {said}"), status=status or None)
 
@@ -117,5 +119,5 @@ def retry_after(header: str) -> float | None:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import pytest
 
 from goclaw.providers.retry import ATTEMPTS, delay
-from goclaw.providers.trouble import one_line, refusal, retry_after
+from goclaw.providers.trouble import inner_refusal, one_line, refusal, retry_after
 
 
 def refused(status: int, message: str = "no", **more: str):
@@ -76,6 +76,14 @@ def test_retry_after_is_read_as_seconds_and_as_a_date():
     assert 50 < (retry_after(soon) or 0) <= 60
     assert retry_after("Thu, 01 Jan 1970 00:00:00 GMT") == 0.0
     assert [retry_after(x) for x in ("", "soon", "nan", "inf", "-")] == [None] * 5
+    assert retry_after(f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(429, 429), ("429", 429), (200, None), ("1" * 5000, None), ("٤٢٩", None), (None, None)]
+)
+def test_an_error_inside_an_answer_has_a_status_if_its_code_is_one(code, status):
+    assert inner_refusal({"message": "no", "code": code}).status == status
 
 
 def test_waits_grow_and_end():

@@ -237,7 +237,7 @@ def test_allow_insecure_binds_as_asked(read: Load) -> None:
     ("host", "address"),
     [("0.0.0.0", "127.0.0.1:8"), ("::", "[::1]:8"), ("::1", "[::1]:8"), ("192.0.2.7", "192.0.2.7:8")],
 )
-def test_a_gateway_bound_everywhere_is_found_on_this_machine(read: Read, host: str, address: str) -> None:
+def test_a_gateway_bound_everywhere_is_found_on_this_machine(read: Load, host: str, address: str) -> None:
     assert read(f"{{gateway: {{token: 'secret', host: '{host}'}}}}").settings.gateway.local_address(8) == address
 
 
