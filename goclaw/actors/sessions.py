@@ -222,6 +222,7 @@ class Session(Actor):
         try:
             return await ctx.ask(lane(LANE_OF[ask.kind]), TakeSlot(run_id=ask.run_id), within=SLOT)
         except RuntimeFault:
+            ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))  # it may still be granted
             return False
 
     def _claimed(self, ctx: Context, ask: Send, owner: str) -> Claimed:

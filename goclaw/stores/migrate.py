@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -196,7 +196,7 @@ async def _alone(db: Connection) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        with trio.move_on_after(CANCEL_WITHIN, shield=True):
+        with trio.move_on_after(CANCEL_WITHIN, shield=True), suppress(psycopg.OperationalError):  # then it is free
             await db.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
 
 

@@ -6,6 +6,7 @@ before it has the lock (durability.md §5.1). Writes of a running run name its o
 
 from __future__ import annotations
 
+import uuid
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
@@ -393,7 +394,7 @@ async def cancel(
     return await _leave(db, run, "CANCELED", "task.canceled", result=result, reason=reason, messages=messages)
 
 
-@transaction(single=True)
+@transaction
 async def put_back(db: Connection, run: Claimed, *, reason: str) -> Depth:
     """Give the run up so that somebody else takes it, not counted as an attempt (T9). Raises `StaleOwner`.
 
@@ -473,8 +474,12 @@ async def left(db: Connection, run: Claimed) -> bool:
 
 @transaction(readonly=True)
 async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
-    """Which session a run belongs to."""
-    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id::text = %(run)s"
+    """Which session a run belongs to; None for an id nobody gave out."""
+    try:
+        run_id = str(uuid.UUID(run_id))
+    except ValueError:
+        return None
+    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     return await maybe(str, db.execute(query, {"tenant": tenant, "run": run_id}))
 
 

@@ -93,7 +93,8 @@ HISTORY = """
 SELECT m.id, m.seq, m.role, m.content, m.payload, m.run_id, m.created_at
 FROM sessions s JOIN session_messages m ON m.session_id = s.id AND m.generation = s.generation
 WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS NULL AND NOT m.hidden
-  AND (%(before)s::text IS NULL OR m.seq < (SELECT seq FROM session_messages WHERE id::text = %(before)s))
+  AND (%(before)s::text IS NULL OR m.seq < (
+    SELECT b.seq FROM session_messages b WHERE b.session_id = s.id AND b.id::text = %(before)s))
 ORDER BY m.seq DESC LIMIT %(limit)s
 """
 

@@ -28,9 +28,6 @@ class Cursor(Protocol):
     """The answer to one statement."""
 
     @property
-    def rowcount(self) -> int: ...
-
-    @property
     def description(self) -> Sequence[Column] | None: ...
 
     async def fetchall(self) -> list[tuple[Any, ...]]: ...

@@ -85,8 +85,9 @@ class LaneActor(Actor):
 
     @handles
     async def start(self, ctx: Context, news: Start) -> None:
-        self.granted.pop(news.run.run_id, None)
-        self._begin(ctx, news.run)
+        """A slot that expired, or was granted by a former incarnation, starts nothing: the run is recovered."""
+        if self.granted.pop(news.run.run_id, None) is not None:
+            self._begin(ctx, news.run)
 
     @handles
     async def slot_back(self, ctx: Context, news: GiveSlotBack) -> None:

@@ -97,7 +97,6 @@ class Run(Actor):
                 ctx.log.warning("run.failed", run=run.run_id, error=str(trouble))
                 return await self._fail(ctx, unavailable("workspace"), "FAILED_INTERNAL")
         if limit.cancelled_caught:
-            interrupt(self.voice, self.draft)
             return await self._fail(ctx, agent_timeout(self.engine.defaults.run_timeout_sec), "TIMEOUT")
         await self._succeed(ctx)
 
