@@ -131,13 +131,14 @@ class Connection:
                         await self._read(self._nursery, box)
                     except Closing as ending:
                         await self._hang_up(ending)
+                    finally:
+                        self._nursery = None  # it takes nothing in while it closes
             except* Closing as ending:
                 first = ending.exceptions[0]
                 code, reason = (first.code, first.reason) if isinstance(first, Closing) else (1011, "")
             except* LinkClosed:
                 pass
             finally:
-                self._nursery = None
                 self._house.connections.pop(self.id, None)
             await self._link.close(code, reason)
 
