@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from goclaw.runtime.address import Address
 from goclaw.runtime.mailbox import Overflow
-from goclaw.runtime.message import Envelope, Message, Stop, Told
+from goclaw.runtime.message import Asked, Envelope, Message, Stop, Told
 
 if TYPE_CHECKING:
     import structlog
@@ -56,6 +56,8 @@ class Actor:
     overflow: ClassVar[Overflow] = Overflow.REJECT
     preemptible: ClassVar[bool] = False  # a `Cancel` signal cancels the handler that is running
     weather: ClassVar[tuple[type[Exception], ...]] = ()  # outages: the asker gets them, the actor lives on
+    trap_links: ClassVar[bool] = False  # a `LinkExit` is a message to handle instead of a crash
+    responsive: ClassVar[bool] = False  # a handler that takes more than 5 s is worth an event (H5)
     start_within: ClassVar[float] = 10.0  # seconds for `on_start`
     supervises: ClassVar[bool] = False  # a stop takes as long as its children need
     _table: ClassVar[Table]
@@ -75,6 +77,10 @@ class Actor:
     async def on_passivate(self, ctx: Context) -> bool:
         """A virtual actor was idle for long. False keeps it active."""
         return True
+
+    def coalesce(self, message: Message[Any]) -> Hashable:
+        """Under `Overflow.COALESCE`: of waiting messages with equal keys only the newest stays. None is no key."""
+        return None
 
     def release(self) -> None:
         """Called at every end, also after a crash or kill; must not wait. For resources outside the tree."""
@@ -154,6 +160,7 @@ class Context:
         Raises `Rejected` for a refusal, `AskTimeout`, `ActorCrashed`, `NoSuchActor`, `MailboxFull`, `AskCycle`.
         """
         envelope = self._envelope
+        self._cell.asked += 1
         return await self._cell.system.ask(
             to,
             message,
@@ -167,6 +174,14 @@ class Context:
     async def cast(self, to: Address, message: Message[Any], within: float) -> None:
         """Tell, but wait for room. Raises `MailboxFull` or `NoSuchActor`."""
         await self._cell.system.cast(to, message, within, sender=self._cell.address, principal=self.principal)
+
+    def forward(self, to: Address, message: Message[Any]) -> Told:
+        """Tell `message` to another actor and leave our asker's answer to it. A refusal reaches the asker."""
+        envelope = self._envelope
+        if envelope is None or (reply := envelope.defer()) is None:
+            return self.tell(to, message)
+        asked = Asked(message, self._cell.address, envelope.principal, reply, envelope.deadline, envelope.chain)
+        return self._cell.system.hand_on(to, asked)
 
     def publish(self, group: str, message: Message[Any]) -> int:
         return self._cell.system.publish(group, message, sender=self._cell.address)
@@ -193,9 +208,41 @@ class Context:
         """Stop a child within its shutdown budget. Nothing happens if it is gone already."""
         await self._cell.family.stop(address)
 
-    def monitor(self, address: Address) -> None:
-        """Get one `Down` when the actor at `address` is gone for good or quarantined, at once if it is already."""
-        self._cell.system.monitor(self._cell, address)
+    @property
+    def parent(self) -> Address | None:
+        """Our supervisor; the root has none."""
+        return self._cell.parent.address if self._cell.parent is not None else None
+
+    def children(self) -> list[Address]:
+        """Our living children, in start order."""
+        return [child.address for child in self._cell.children]
+
+    def monitor(self, address: Address, *, passive: bool = False, restarts: bool = False) -> None:
+        """Get one `Down` when the actor at `address` is gone for good or quarantined, at once if it is already.
+
+        `passive`: also when it is passivated. `restarts`: and a `Restarted` for each new incarnation.
+        """
+        self._cell.system.monitor(self._cell, address, passive=passive, restarts=restarts)
+
+    def demonitor(self, address: Address) -> None:
+        """No `Down` of `address` is handled after this."""
+        self._cell.system.demonitor(self._cell, address)
+
+    def link(self, address: Address) -> None:
+        """Tie our life to another's: if either ends abnormally, so does the other, unless it traps links."""
+        self._cell.system.link(self._cell, address)
+
+    def unlink(self, address: Address) -> None:
+        """Untie both. No `LinkExit` of `address` is handled after this."""
+        self._cell.system.unlink(self._cell, address)
+
+    def hold(self) -> None:
+        """Keep this virtual actor from being passivated until it calls `let_go`. A crash lets go."""
+        self._cell.kept = True
+
+    def let_go(self) -> None:
+        """Passivation is welcome again."""
+        self._cell.kept = False
 
     def defer(self) -> Reply | None:
         """Take over the duty to answer; the handler's return value is then ignored. None if we were told."""

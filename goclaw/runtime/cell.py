@@ -16,9 +16,22 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import UNSCATHED, Child, History, State
 from goclaw.runtime.crash import crash_of
 from goclaw.runtime.family import Family
-from goclaw.runtime.faults import ActorStopped, QueueDropped, Rejected, StartFailed, quarantined
+from goclaw.runtime.faults import ActorStopped, InjectedFault, QueueDropped, Rejected, StartFailed, quarantined
+from goclaw.runtime.latency import Latency
 from goclaw.runtime.mailbox import Mailbox, Overflow
-from goclaw.runtime.message import Cancel, ChildEnded, Envelope, Message, Signal, Stop, Told
+from goclaw.runtime.message import (
+    Cancel,
+    ChildEnded,
+    Drain,
+    Envelope,
+    LeaseLost,
+    Message,
+    Probe,
+    Probed,
+    Signal,
+    Stop,
+    Told,
+)
 from goclaw.runtime.reply import Reply
 from goclaw.runtime.serve import ASLEEP, serve
 from goclaw.runtime.timers import Timer
@@ -33,9 +46,9 @@ class Cell:
     """One address of the registry. Created by a family or a virtual class, never by hand."""
 
     __slots__ = (
-        "_family", "_over", "_parked", "_scope", "_up", "active_at", "actor", "address", "asleep", "born_at",
-        "failed", "groups", "hand", "hand_since", "handled", "in_hand", "incarnation", "mailbox", "news",
-        "parent", "past", "spec", "state", "system", "timers",
+        "_ends_as", "_family", "_over", "_parked", "_scope", "_up", "active_at", "actor", "address", "asked",
+        "asleep", "born_at", "failed", "groups", "hand", "hand_since", "handled", "in_hand", "incarnation",
+        "kept", "latency", "mailbox", "news", "parent", "past", "replies", "spec", "state", "system", "timers",
     )  # fmt: skip
 
     perpetual = False  # a waiting message brings it back, whatever ended it
@@ -46,7 +59,10 @@ class Cell:
         self.spec = spec
         self.parent = parent
         self.mailbox = Mailbox(
-            getattr(spec.start, "capacity", Actor.capacity), getattr(spec.start, "overflow", Overflow.REJECT)
+            getattr(spec.start, "capacity", Actor.capacity),
+            getattr(spec.start, "overflow", Overflow.REJECT),
+            system.load,
+            owner=self,
         )
         self.actor: Actor | None = None
         self.state = State.STARTING
@@ -56,13 +72,16 @@ class Cell:
         self.born_at = self.active_at = trio.current_time()
         self.in_hand: Envelope | None = None
         self.hand_since = 0.0
-        self.handled = self.failed = 0
+        self.handled = self.failed = self.replies = self.asked = 0
+        self.latency: Latency | None = None  # of the last minute, if it did anything then
         self.groups: set[str] | None = None
         self.timers: set[Timer] | None = None
+        self.kept = False  # it asked not to be passivated
         self._family: Family | None = None
         self.asleep = False  # the next message must wake it
         self._parked: trio.lowlevel.Task | None = None
         self._scope: trio.CancelScope | None = None  # of its task, while it has one
+        self._ends_as = "killed"  # the reason, should the scope be cancelled
         self.hand: trio.CancelScope | None = None  # of the running handler, if a `Cancel` may end it
         self._up: Reply | None = None  # the parent waits for the start
         self._over: trio.Event | None = None  # somebody waits for the end
@@ -79,13 +98,33 @@ class Cell:
 
     @property
     def idle(self) -> bool:
-        """It sleeps, nothing waits, no child, no timer: a virtual actor may be passivated (§10 R8)."""
-        return self.asleep and not (self.mailbox.user or self.children or self.timers)
+        """It sleeps, nothing waits, no child, no timer, no hold: a virtual actor may be passivated (§10 R8)."""
+        return self.asleep and not self.engaged
+
+    @property
+    def engaged(self) -> bool:
+        """Something is yet to come that needs it."""
+        return self.kept or bool(self.mailbox.user or self.children or self.timers)
 
     @property
     def running(self) -> bool:
         """It has a task."""
         return self._scope is not None
+
+    @property
+    def alive(self) -> bool:
+        """It is not between two incarnations, nor at its end."""
+        return self.state in (State.STARTING, State.RUNNING, State.SUSPENDED)
+
+    @property
+    def kind(self) -> str:
+        return "supervisor" if self.actor is not None and self.actor.supervises else self.spec.kind
+
+    @property
+    def class_name(self) -> str:
+        if self.actor is not None:
+            return type(self.actor).__name__
+        return getattr(self.spec.start, "__name__", "Actor")
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:
@@ -104,11 +143,11 @@ class Cell:
 
     def later(self, delay: float, message: Message[Any], period: float | None = None) -> Timer:
         """Send ourselves `message` in so many seconds, as long as this incarnation lasts."""
-        timer = Timer(self, message, period)
+        timer = Timer(self, message, period, trio.current_time() + delay)
         if self.timers is None:
             self.timers = set()
         self.timers.add(timer)
-        self.system.timers.at(trio.current_time() + delay, timer)
+        self.system.timers.at(timer.at, timer)
         return timer
 
     # --- messages in --------------------------------------------------------------------------
@@ -121,18 +160,48 @@ class Cell:
         homeless = self.mailbox.offer(envelope)
         if homeless is not None:
             if homeless is envelope and (
-                self.mailbox.overflow is Overflow.REJECT or isinstance(envelope.message, Signal)
+                self.mailbox.overflow is not Overflow.DROP_NEW or isinstance(envelope.message, Signal)
             ):
                 return Told.FULL
             self.undelivered(homeless, "dropped_old", QueueDropped(self.address))
         if self.asleep:
             self._wake()
-        elif self.hand is not None and isinstance(envelope.message, Cancel):
-            self.hand.cancel()
+        elif self.in_hand is not None and isinstance(envelope.message, Signal):
+            self._preempt(envelope)
         return ACCEPTED
 
-    def signal(self, signal: Signal) -> None:
+    def _preempt(self, envelope: Envelope) -> None:
+        """What some signals do although a handler runs (§4.3); they stay in the mailbox all the same."""
+        match envelope.message:
+            case Cancel(of=of) if self.hand is not None and self.in_hand is not None:
+                if not of or of == self.in_hand.message.subject:
+                    self.hand.cancel()
+            case LeaseLost():
+                self.kill("lease_lost")
+            case Probe() if envelope.reply is not None:
+                envelope.reply.answer(self.probed())
+                self.mailbox.control.remove(envelope)
+
+    def probed(self) -> Probed:
+        """How the actor is, as a `Probe` is answered."""
+        busy = self.in_hand
+        age = trio.current_time() - self.hand_since if busy is not None else 0.0
+        return Probed(
+            state=self.state.value,
+            handle_ms=round(age * 1000, 3),
+            in_hand=type(busy.message).TYPE if busy is not None else "",
+            waiting=len(self.mailbox.user),
+        )
+
+    def signal(self, signal: Signal[Any]) -> None:
         self.deliver(Envelope(signal))
+
+    def abandoned(self, envelope: Envelope) -> None:
+        """Nobody waits for this ask any more, nor wants what it does (§6 D3): drop it, or cancel its handler."""
+        if envelope is self.in_hand and self.hand is not None:
+            self.hand.cancel()
+        for waiting in self.mailbox.withdraw(lambda waiting: waiting is envelope):
+            self.undelivered(waiting, "abandoned", ActorStopped(self.address))
 
     def undelivered(self, envelope: Envelope, reason: str, fault: Exception) -> None:
         """A message nobody will handle (any more): tell its asker, and remember it as a dead letter."""
@@ -158,8 +227,8 @@ class Cell:
 
     # --- what a parent does with it -----------------------------------------------------------
 
-    def begin(self) -> None:
-        """Start an incarnation: at once if resident, with the next message if dormant."""
+    def begin(self, *, at_once: bool = False) -> None:
+        """Start an incarnation: at once if resident, with the next message if dormant unless told otherwise."""
         self.news = None
         if not self.spec.dormant:
             self.state = State.STARTING
@@ -167,7 +236,7 @@ class Cell:
         else:
             self.state = State.RUNNING
             self.asleep = True
-            if self.mailbox.pending:
+            if at_once or self.mailbox.pending:
                 self._wake()
 
     async def start(self) -> None:
@@ -182,7 +251,7 @@ class Cell:
     async def stop(self) -> None:
         """End this incarnation: in order within its budget, else by force. Whoever still starts is cancelled."""
         if self.running or self.actor is not None:  # else it waits for a restart, or its end is known
-            over = self._over = trio.Event() if self._over is None else self._over
+            over = self.end()
             if self.state is State.STARTING and self._scope is not None:
                 self._scope.cancel()
             else:
@@ -194,17 +263,24 @@ class Cell:
                 await over.wait()
         self.news = None
 
+    def end(self) -> trio.Event:
+        """Set when this incarnation is over."""
+        if self._over is None:
+            self._over = trio.Event()
+        return self._over
+
     @property
     def _patience(self) -> float:
         """Seconds; a supervisor takes as long as its children do."""
         return float("inf") if self.actor is not None and self.actor.supervises else self.spec.shutdown
 
-    def kill(self) -> None:
+    def kill(self, reason: str = "killed") -> None:
         """Cancel whatever runs, children included. `on_stop` is not called."""
         children = self.children
         for child in children:
-            child.kill()
+            child.kill(reason)
         if self._scope is not None:
+            self._ends_as = reason
             self._scope.cancel()
         elif not children:
             self._drop_actor()  # it sleeps: only its state goes (§10.1 V4)
@@ -218,6 +294,13 @@ class Cell:
         self.asleep = False
         self.news = None
 
+    def shelve(self) -> None:
+        """An operator stopped it: the address stays, whoever waits is told."""
+        self.pause(State.STOPPED)
+        for envelope in self.mailbox.clear():
+            self.undelivered(envelope, "stopped", ActorStopped(self.address))
+        self.system.down(self, "shutdown")
+
     def close(self, reason: str) -> None:
         """Leave the registry for good: the mailbox is emptied, watchers are told."""
         self.state = State.STOPPED
@@ -228,19 +311,19 @@ class Cell:
         self.system.forget(self)
         for envelope in self.mailbox.forget_signals() + self.mailbox.clear():
             self.undelivered(envelope, "stopped", ActorStopped(self.address))
-        if reason != "passivated":  # a virtual address is never gone
-            self.system.down(self, reason)
+        self.system.down(self, reason)
 
     # --- one incarnation ----------------------------------------------------------------------
 
     def _spawn(self) -> trio.CancelScope:
         self._scope = trio.CancelScope()
+        self._ends_as = "killed"
         self.system.spawn(self._live, self.address)
         return self._scope
 
     async def _live(self) -> None:
         assert self._scope is not None
-        reason, error = "killed", None
+        reason, error = "", None
         try:
             with self._scope:
                 reason = await self._incarnation()
@@ -253,7 +336,8 @@ class Cell:
             if not self._scope.cancel_called:
                 self._sleep()
                 return
-            reason = "killed"
+            reason = ""
+        reason = reason or self._ends_as
         if error is not None and self.state is State.STARTING:
             reason, error = self.unborn(error)
         print_of = self._crashed(error) if error is not None else ""
@@ -312,6 +396,7 @@ class Cell:
         self.born_at = trio.current_time()
         self.mailbox.held = False
         actor = self.actor = self.make()
+        self.mailbox.key = actor.coalesce if actor.overflow is Overflow.COALESCE else None
         for envelope in self.mailbox.resize(actor.capacity, actor.overflow):
             self.undelivered(envelope, "dropped_old", QueueDropped(self.address))
         with trio.fail_after(actor.start_within):
@@ -321,6 +406,8 @@ class Cell:
             self._up.answer(None)
             self._up = None
         self.system.happened("actor.restarted" if self.incarnation > 1 else "actor.started", self)
+        if self.incarnation > 1:
+            self.system.reborn(self)
 
     def make(self) -> Actor:
         return self.spec.start(*self.spec.args)
@@ -349,9 +436,11 @@ class Cell:
     def _ended(self, reason: str, error: Exception | None, print_of: str) -> None:
         if self.past is not UNSCATHED and trio.current_time() - self.born_at >= self.spec.backoff.reset_after:
             self.past.streak = self.past.quarantines = 0
-        self._gone()
-        self.system.happened("actor.crashed" if error else "actor.stopped", self, reason=reason)
+        crash = self.past.last_crash if error else None
+        self.system.happened("actor.crashed" if error else "actor.stopped", self, reason=reason, crash=crash)
+        self.system.broken(self, reason)
         self.news = ChildEnded(address=self.address, incarnation=self.incarnation, reason=reason, error=print_of)
+        self._gone()
         if self._up is not None:
             self._up.fail(StartFailed(self.address, error or ActorStopped(f"{self.address}: {reason}")))
             self._up = None
@@ -376,10 +465,11 @@ class Cell:
             path=self.address,
             incarnation=self.incarnation,
             in_hand=type(self.in_hand.message).TYPE if self.in_hand else "",
+            injected=error.plan if isinstance(error, InjectedFault) else "",
             queued=len(self.mailbox.user),
             lived=trio.current_time() - self.born_at,
         )
-        self.history().last_crash = crash
+        self.history().remember(crash, self.in_hand.message if self.in_hand else None)
         self.system.crashes.add(crash)
         if self._up is None:  # otherwise the parent gets the error itself
             self.log.error(
@@ -397,13 +487,15 @@ class Cell:
         except Exception:  # a failed clean-up must not hide the end
             self.log.exception("actor.release_failed")
         self._family = None
+        self.kept = False
         for timer in tuple(self.timers or ()):
             timer.cancel()
         self.timers = None
         for group in tuple(self.groups or ()):
             self.system.leave(group, self)
         self.groups = None
-        kept = (Stop,) if self._over is None else ()  # whoever waits for our end has got what its Stop was for
+        # whoever waits for our end has got what its Stop was for
+        kept = (Stop, Drain, LeaseLost) if self._over is None else (Drain, LeaseLost)
         for envelope in self.mailbox.forget_signals(*kept):
             if envelope.reply is not None:
                 envelope.reply.fail(ActorStopped(self.address))

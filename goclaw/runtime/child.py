@@ -5,6 +5,7 @@ Contract: supervision.md §8.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,8 +16,10 @@ from goclaw.runtime.actor import Actor
 
 if TYPE_CHECKING:
     from goclaw.runtime.crash import Crash
+    from goclaw.runtime.message import Message
     from goclaw.runtime.timers import Timer
 
+POISONS = 16  # remembered per cell
 ABNORMAL = frozenset({"crash", "killed", "lease_lost"})
 
 
@@ -45,6 +48,13 @@ class Strategy(Enum):
     ONE_FOR_ALL = "one_for_all"
     REST_FOR_ONE = "rest_for_one"
     DYNAMIC = "dynamic"  # one_for_one over children that come and go; crashes are counted per child
+
+
+class Ordered(Enum):
+    """What an operator wants of a child that is about to end. It never counts as a crash."""
+
+    RESTART = "restart"
+    STOP = "stop"  # its supervisor leaves it alone until somebody restarts it
 
 
 class Exhausted(Enum):
@@ -76,7 +86,10 @@ class Backoff:
 class History:
     """What crashes have cost a cell so far. Most cells share `UNSCATHED`."""
 
-    __slots__ = ("due", "last_crash", "quarantined_until", "quarantines", "restarts", "streak", "times")
+    __slots__ = (
+        "backoff", "by", "due", "last_crash", "ordered", "poison", "quarantined_until", "quarantines", "restarts",
+        "streak", "suspect", "times",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.restarts = 0
@@ -86,6 +99,28 @@ class History:
         self.quarantined_until = 0.0
         self.due: Timer | None = None  # ends the back-off or quarantine
         self.last_crash: Crash | None = None
+        self.backoff = 0.0  # seconds of the rest before the last restart
+        self.suspect: Message[Any] | None = None  # what the last crash had in hand
+        self.poison: deque[Message[Any]] | None = None  # what two incarnations in a row died of
+        self.ordered: Ordered | None = None  # an operator wants this end
+        self.by = ""  # which operator
+
+    def remember(self, crash: Crash, in_hand: Message[Any] | None) -> None:
+        """One more crash. A message that had a part in this one and the one before is poison (§8.5)."""
+        self.last_crash = crash
+        if in_hand is not None and self.suspect is not None and same_work(in_hand, self.suspect):
+            self.poison = self.poison or deque(maxlen=POISONS)
+            self.poison.append(in_hand)
+        self.suspect = in_hand
+
+    def poisoned(self, message: Message[Any]) -> bool:
+        return self.poison is not None and any(same_work(message, known) for known in self.poison)
+
+
+def same_work(one: Message[Any], other: Message[Any]) -> bool:
+    """They are one message, or say by their keys that they are the same work."""
+    key = one.poison_key
+    return one is other or (key is not None and type(one) is type(other) and key == other.poison_key)
 
 
 UNSCATHED = History()
@@ -110,8 +145,11 @@ class Child:
     shutdown: float = 5.0  # seconds of an orderly stop, then it is killed; supervisors take what they need
     backoff: Backoff = Backoff()
     limit: Limit | None = None  # own limit under a dynamic supervisor; otherwise the supervisor's
+    on_exhausted: Exhausted | None = None  # likewise
+    depends_on: tuple[str, ...] = ()  # siblings that start before it
+    lease: str = ""  # the shard whose lease its activation needs
     critical: bool = False  # while it is not running, health says degraded
-    significant: bool = False  # its normal end ends the supervisor normally
+    significant: bool = False  # its normal end ends the supervisor normally, see `Supervisor.ends_with`
     dormant: bool = False  # a task exists only while the mailbox is not empty
     kind: str = "io"
 

@@ -8,10 +8,13 @@ import traceback
 from collections import Counter, deque
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from goclaw.runtime.message import Envelope
+from goclaw.runtime.message import Envelope, Message
+from goclaw.runtime.values import plain
 
 MESSAGE = 2_000  # characters kept of an exception's text
 FRAMES = 40  # innermost ones
@@ -32,6 +35,7 @@ class Crash(Struct, frozen=True, kw_only=True):
     queued: int
     lived: float  # seconds since the incarnation started
     traceback: str
+    injected: str = ""  # the fault plan that caused it
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -41,6 +45,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     sender: str
     type: str
     reason: str
+    size: int  # bytes of the message as it would travel, 0 if it never does
 
 
 def fingerprint(error: BaseException) -> str:
@@ -55,7 +60,15 @@ def fingerprint(error: BaseException) -> str:
 
 
 def crash_of(
-    error: Exception, *, at: datetime, path: str, incarnation: int, in_hand: str, queued: int, lived: float
+    error: Exception,
+    *,
+    at: datetime,
+    path: str,
+    incarnation: int,
+    in_hand: str,
+    queued: int,
+    lived: float,
+    injected: str = "",
 ) -> Crash:
     """What is kept of `error`, cut to size."""
     trouble = traceback.TracebackException.from_exception(error, limit=-FRAMES)  # survives a broken __str__
@@ -69,8 +82,17 @@ def crash_of(
         in_hand=in_hand,
         queued=queued,
         lived=lived,
+        injected=injected,
         traceback="".join(trouble.format())[-TRACEBACK:],
     )
+
+
+def size_of(message: Message[Any]) -> int:
+    """Bytes of a message as it would travel; 0 if it cannot."""
+    try:
+        return len(msgspec.json.encode(message, enc_hook=plain))
+    except (TypeError, ValueError):
+        return 0
 
 
 class CrashLog:
@@ -98,5 +120,13 @@ class DeadLetters:
         kind = type(envelope.message).TYPE
         self.counters[reason, kind] += 1
         self.records.append(
-            DeadLetter(seq=self.total, at=at, to=to, sender=envelope.sender or "", type=kind, reason=reason)
+            DeadLetter(
+                seq=self.total,
+                at=at,
+                to=to,
+                sender=envelope.sender or "",
+                type=kind,
+                reason=reason,
+                size=size_of(envelope.message),
+            )
         )

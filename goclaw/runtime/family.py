@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING
 import trio
 
 from goclaw.runtime.address import Address
-from goclaw.runtime.child import ABNORMAL, UNSCATHED, Child, Exhausted, Limit, Restart, State, Strategy, restart_delay
+from goclaw.runtime.child import (
+    ABNORMAL,
+    UNSCATHED,
+    Child,
+    Exhausted,
+    Limit,
+    Ordered,
+    Restart,
+    State,
+    Strategy,
+    restart_delay,
+)
 from goclaw.runtime.faults import ActorStopped, AlreadyRegistered, Escalated, StartFailed
 from goclaw.runtime.message import ChildEnded, RestartDue
+from goclaw.runtime.storm import Storm
 from goclaw.runtime.timers import Timer
 
 if TYPE_CHECKING:
@@ -24,7 +36,7 @@ TOGETHER = 64  # children of a dynamic supervisor stopped at a time; §8.2
 class Family:
     """Starts, stops and restarts. Its rules run in the owner's own loop, so they never race with each other."""
 
-    __slots__ = ("cells", "limit", "on_exhausted", "owner", "strategy")
+    __slots__ = ("cells", "ends_with_all", "limit", "on_exhausted", "owner", "storm", "strategy")
 
     def __init__(self, owner: Cell) -> None:
         self.owner = owner
@@ -32,6 +44,8 @@ class Family:
         self.strategy = Strategy.DYNAMIC
         self.limit = Limit()
         self.on_exhausted = Exhausted.QUARANTINE
+        self.ends_with_all = False  # of the significant children, not with the first
+        self.storm: Storm | None = None
 
     # --- starting and stopping ----------------------------------------------------------------
 
@@ -95,8 +109,13 @@ class Family:
 
         Raises `Escalated` when a static supervisor's limit is exceeded.
         """
+        if cell.past.ordered is not None:
+            await self._obey(cell, cell.past.ordered)
+            return False
         abnormal = news.reason in ABNORMAL
         again = cell.spec.restart is Restart.PERMANENT or (cell.spec.restart is Restart.TRANSIENT and abnormal)
+        if abnormal and self.strategy is Strategy.DYNAMIC:
+            self._weather(cell, news.error)
         if again:
             if self._may_restart(cell, news.error):
                 await self._halt(cell)
@@ -105,23 +124,48 @@ class Family:
             cell.begin()
         else:
             self.remove(cell, news.reason)
-        return cell.spec.significant and not again and not abnormal
+        if not cell.spec.significant or again or abnormal:
+            return False
+        return not self.ends_with_all or not any(other.spec.significant for other in self.cells.values())
+
+    async def _obey(self, cell: Cell, ordered: Ordered) -> None:
+        """An operator's doing: nobody counts it, nobody waits."""
+        if ordered is Ordered.STOP:
+            cell.past.ordered = None
+            if not cell.perpetual:
+                cell.shelve()
+            elif cell.mailbox.user:
+                cell.begin()
+            else:
+                self.remove(cell, "shutdown")  # its next message brings it back
+            return
+        await self._halt(cell)
+        cell.past.due = self._due_in(0.0, cell)
 
     async def restart(self, address: Address) -> None:
         """A back-off or quarantine is over: start the child, and those the strategy stopped with it."""
         cell = self.cells.get(address)
-        if cell is None or cell.state not in (State.BACKOFF, State.QUARANTINED):
+        if cell is None or cell.state not in (State.BACKOFF, State.QUARANTINED, State.STOPPED):
             return
-        if cell.state is State.BACKOFF:  # others may have used up the limit meanwhile
-            error = cell.past.last_crash.fingerprint if cell.past.last_crash else ""
+        past = cell.history()
+        ordered = past.ordered is Ordered.RESTART
+        if ordered:
+            past.ordered, past.streak, past.quarantines = None, 0, 0
+            past.times.clear()
+        elif cell.state is State.STOPPED:
+            return
+        elif cell.state is State.BACKOFF:  # others may have used up the limit meanwhile
+            error = past.last_crash.fingerprint if past.last_crash else ""
             if not self._may_restart(cell, error):
                 return
-        cell.past.restarts += 1
-        cell.past.times.append(trio.current_time())
+            past.times.append(trio.current_time())
+        else:
+            past.times.append(trio.current_time())
+        past.restarts += 1
         for member in self._together(cell):
             if member is cell or member.state is State.BACKOFF:
                 if self.strategy in (Strategy.ONE_FOR_ONE, Strategy.DYNAMIC):
-                    member.begin()
+                    member.begin(at_once=ordered)
                     continue
                 try:
                     await member.start()
@@ -143,7 +187,7 @@ class Family:
         for member in reversed(self._together(cell)):
             if member.past.due is not None and member.state is State.BACKOFF:
                 member.past.due.cancel()
-            if member.state is State.QUARANTINED:
+            if member.state in (State.QUARANTINED, State.STOPPED) and member is not cell:
                 continue
             if member is not cell:
                 await member.stop()
@@ -152,12 +196,24 @@ class Family:
                     continue
             member.pause(State.BACKOFF)
 
+    def _weather(self, cell: Cell, error: str) -> None:
+        """Count a dynamic child's crash towards a storm. Raises `Escalated` with the third one in five minutes."""
+        self.storm = self.storm or Storm()
+        if not self.storm.crash(trio.current_time(), error, len(self.cells)):
+            return
+        self.owner.system.happened("actor.escalated", self.owner, reason="crash_storm", crash=cell.past.last_crash)
+        if self.storm.relentless:
+            raise Escalated(cell.address, error)
+
     def _plan(self, cell: Cell) -> None:
         past = cell.history()
         past.streak += 1
         delay = 0.0
         if trio.current_time() - cell.born_at < cell.spec.backoff.reset_after:
             delay = restart_delay(past.streak, cell.spec.backoff, self.owner.system.rng)
+        if self.storm is not None:
+            delay = max(delay, self.storm.until - trio.current_time())
+        past.backoff = delay
         past.due = self._due_in(delay, cell)
 
     def _may_restart(self, cell: Cell, error: str) -> bool:
@@ -171,8 +227,8 @@ class Family:
                 member.past.times = [at for at in member.past.times if at > since]
         if sum(len(member.past.times) for member in counted) < limit.restarts:
             return True
-        if self.on_exhausted is Exhausted.ESCALATE:
-            self.owner.system.happened("actor.escalated", cell, reason=error)
+        if (cell.spec.on_exhausted or self.on_exhausted) is Exhausted.ESCALATE:
+            self.owner.system.happened("actor.escalated", cell, reason="limit")
             raise Escalated(cell.address, error)
         self._quarantine(cell, error)
         return False
@@ -185,11 +241,13 @@ class Family:
         past.times.clear()
         past.due = self._due_in(rest, cell)
         cell.pause(State.QUARANTINED)
-        for envelope in cell.mailbox.withdraw_asks():  # whoever waits is told, as whoever asks from now on
+        for envelope in cell.mailbox.withdraw(
+            lambda envelope: envelope.reply is not None
+        ):  # whoever waits is told, as whoever asks from now on
             cell.deliver(envelope)
         system = self.owner.system
         system.down(cell, "quarantined")
-        system.happened("actor.quarantined", cell, reason=error)
+        system.happened("actor.quarantined", cell, reason=error, crash=past.last_crash)
 
     def _due_in(self, delay: float, cell: Cell) -> Timer:
         return self.owner.later(delay, RestartDue(address=cell.address))

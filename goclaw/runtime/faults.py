@@ -43,6 +43,11 @@ def quarantined(path: str, rest: float) -> Err:
     return Err("UNAVAILABLE", "quarantined", details, retryable=True, retry_after=rest)
 
 
+def storm(rest: float) -> Err:
+    """Actors of this class crash in crowds; nobody new is let in for `rest` seconds."""
+    return Err("UNAVAILABLE", "unavailable", {"reason": "crash_storm"}, retryable=True, retry_after=rest)
+
+
 def cancelled() -> Err:
     """A `Cancel` ended the handler of this message."""
     return Err("UNAVAILABLE", "cancelled", {"reason": "cancelled"})
@@ -77,12 +82,13 @@ class ActorStopped(RuntimeFault):
 
 
 class ActorCrashed(RuntimeFault):
-    """The handler of this very message crashed. Carries the crash's fingerprint."""
+    """The handler of this very message crashed. Carries the crash's fingerprint; retryable if it is IDEMPOTENT."""
 
-    def __init__(self, path: str, fingerprint: str) -> None:
+    def __init__(self, path: str, fingerprint: str, *, retryable: bool = False) -> None:
         super().__init__(f"{path} crashed ({fingerprint})")
         self.path = path
         self.fingerprint = fingerprint
+        self.retryable = retryable
 
 
 class AskTimeout(RuntimeFault):
@@ -123,6 +129,47 @@ class Escalated(RuntimeFault):
         self.fingerprint = fingerprint
 
 
+class LinkBroken(RuntimeFault):
+    """A linked actor ended abnormally, so this one does too."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} ended: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class NodeUnreachable(RuntimeFault):
+    """The node that owns the address does not answer."""
+
+    retryable = True
+
+
+class StaleOwner(RuntimeFault):
+    """The address moved to another owner; who asks again reaches it."""
+
+    retryable = True
+
+
+class NotRemotable(RuntimeFault):
+    """The message holds a local handle and cannot leave this node: a bug of the sender."""
+
+
+class MutableMessage(RuntimeFault):
+    """Debug mode: a message carries something that can change after it was sent."""
+
+
+class IgnoredFull(RuntimeFault):
+    """Debug mode: a `tell` was refused for load, and its sender did not look."""
+
+
+class InjectedFault(Exception):
+    """A planned fault crashed this handler."""
+
+    def __init__(self, plan: str) -> None:
+        super().__init__(f"injected by {plan}")
+        self.plan = plan
+
+
 class ControlOverflow(RuntimeFault):
     """More signals waited for an actor than anybody has reason to send: a bug of the sender."""
 
@@ -133,3 +180,7 @@ class ThreadDied(RuntimeFault):
 
 class TooManyZombies(RuntimeFault):
     """Too many threads were left behind in calls that never returned. Only a new process cures that."""
+
+
+class TooManyThreads(RuntimeFault):
+    """No more blocking actors fit on this node."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Hashable
 from enum import Enum
+from typing import Any
 
 import trio
 
 from goclaw.runtime.faults import ControlOverflow
-from goclaw.runtime.message import Envelope, Notice, Signal
+from goclaw.runtime.message import Down, Envelope, LinkExit, Message, Notice, Restarted, Signal
 
 CONTROL = 64  # signals waiting, after equal ones were merged; supervision.md §4.1
+QUEUED = 1_000_000  # ordinary messages waiting in all mailboxes of a node; §4.2
+BRIM, RELIEF = 0.8, 0.5  # shares of the capacity: from here on it is filling up, below there it no longer is
+ALARM = 1.0  # seconds at least between two alarms of a mailbox
+NEVER = 1 << 62
 NOTHING: deque[Envelope] = deque(maxlen=0)  # stands for every empty lane, so a sleeping actor owns none
+
+Key = Callable[[Message[Any]], Hashable]
 
 
 class Overflow(Enum):
@@ -20,29 +28,49 @@ class Overflow(Enum):
     REJECT = "reject"  # tell is refused; ask and cast wait for room within their deadline
     DROP_OLD = "drop_old"  # the oldest waiting message leaves
     DROP_NEW = "drop_new"  # the newcomer leaves
+    COALESCE = "coalesce"  # as REJECT, but first it takes the place of a waiting one with an equal key
+
+
+class Load:
+    """What all mailboxes of a node hold together, and the clock their waits are measured with."""
+
+    __slots__ = ("filling", "most", "now", "queued")
+
+    def __init__(self, now: Callable[[], float], filling: Callable[[Mailbox], None], most: int = QUEUED) -> None:
+        self.now = now
+        self.filling = filling  # called when a mailbox passes its brim
+        self.queued = 0
+        self.most = most
 
 
 class Mailbox:
     """Control, user and notice lanes. The user lane never holds more than `capacity`.
 
-    Notices need no bound of their own: there is one per end of a child and one per monitor.
+    Notices need no bound of their own: there is one per end of a child, per monitor and per link.
     """
 
     __slots__ = (
-        "_notices", "_waiting", "capacity", "control", "dropped", "expired", "held", "high_water", "overflow",
-        "taken", "user",
+        "_alarmed", "_brim", "_notices", "_waiting", "capacity", "control", "dropped", "expired", "held", "high_water",
+        "key", "load", "overflow", "owner", "taken", "user",
     )  # fmt: skip
 
-    def __init__(self, capacity: int, overflow: Overflow) -> None:
+    def __init__(
+        self, capacity: int, overflow: Overflow, load: Load, *, key: Key | None = None, owner: object = None
+    ) -> None:
         self.control = NOTHING
         self.user = NOTHING
         self.capacity = capacity
         self.overflow = overflow
+        self.key = key  # for COALESCE
+        self.load = load
+        self.owner = owner
         self.held = False  # the user lane is not served
         self.high_water = 0
         self.dropped = 0
         self.expired = 0
         self.taken = 0  # messages that left the user lane, handled or not
+        self._alarmed = -ALARM
+        self._brim = brim(capacity)
         self._notices: deque[tuple[int, Envelope]] | None = None  # each with `taken` once its turn has come
         self._waiting: deque[trio.lowlevel.Task] | None = None
 
@@ -57,21 +85,33 @@ class Mailbox:
         notices = self._notices
         return bool(self.control or (self.user and not self.held) or (notices and notices[0][0] <= self.taken))
 
+    @property
+    def filling(self) -> bool:
+        """It passed its brim and has not found relief since."""
+        return self._brim == NEVER
+
     # --- in -----------------------------------------------------------------------------------
 
     def offer(self, envelope: Envelope) -> Envelope | None:
         """Add `envelope`. Returns whom that left without room: nobody, an older message, or `envelope` itself."""
         if isinstance(envelope.message, Signal):
             return self._offer_signal(envelope)
-        user = self.user
-        if len(user) < self.capacity:
+        user, load = self.user, self.load
+        envelope.since = load.now()
+        if self.key is not None and (older := self._replace(envelope)) is not None:
+            return older
+        waiting = len(user) + 1
+        if waiting <= self.capacity and load.queued < load.most:
             if user is NOTHING:
                 self.user = user = deque()
             user.append(envelope)
-            if len(user) > self.high_water:
-                self.high_water = len(user)
+            load.queued += 1
+            if waiting > self.high_water:
+                self.high_water = waiting
+            if waiting >= self._brim:
+                self._overflowing(envelope.since)
             return None
-        if self.overflow is Overflow.REJECT:
+        if self.overflow is Overflow.REJECT or self.overflow is Overflow.COALESCE or not user:
             return envelope
         self.dropped += 1
         if self.overflow is Overflow.DROP_NEW:
@@ -79,6 +119,23 @@ class Mailbox:
         self.taken += 1
         user.append(envelope)
         return user.popleft()
+
+    def _overflowing(self, now: float) -> None:
+        self._brim = NEVER
+        if now >= self._alarmed + ALARM:
+            self._alarmed = now
+            self.load.filling(self)
+
+    def _replace(self, envelope: Envelope) -> Envelope | None:
+        """Take the place of a waiting message of equal key. Returns the one that leaves, if there is one."""
+        assert self.key is not None
+        key = self.key(envelope.message)
+        for place, waiting in enumerate(self.user):
+            if key is not None and self.key(waiting.message) == key:
+                self.user[place] = envelope
+                self.dropped += 1
+                return waiting
+        return None
 
     def _offer_signal(self, envelope: Envelope) -> Envelope | None:
         message, control = envelope.message, self.control
@@ -119,24 +176,32 @@ class Mailbox:
             return self.control.popleft()
         if self._notices and self._notices[0][0] <= self.taken:
             return self._notices.popleft()[1]
-        if self.user and not self.held:
+        user = self.user
+        if user and not self.held:
             self.taken += 1
+            self.load.queued -= 1
             if self._waiting:
                 trio.lowlevel.reschedule(self._waiting.popleft())
-            return self.user.popleft()
+            if self._brim == NEVER and len(user) <= self.capacity * RELIEF:
+                self._brim = brim(self.capacity)
+            return user.popleft()
         return None
 
     def resize(self, capacity: int, overflow: Overflow) -> list[Envelope]:
         """Take the bounds of the actor that moves in. Returns the messages that have no room any more."""
-        self.capacity, self.overflow = capacity, overflow
+        self.capacity, self.overflow, self._brim = capacity, overflow, brim(capacity)
         excess = max(0, len(self.user) - capacity)
-        self.taken += excess
+        self._left(excess)
         self.dropped += excess
         self.release()
         leave = self.user.popleft if overflow is Overflow.DROP_OLD else self.user.pop
         return [leave() for _ in range(excess)]
 
-    def forget_signals(self, *keep: type[Signal]) -> list[Envelope]:
+    def _left(self, messages: int) -> None:
+        self.taken += messages
+        self.load.queued -= messages
+
+    def forget_signals(self, *keep: type[Signal[Any]]) -> list[Envelope]:
         """Empty the control and notice lanes, as a crash does (§8.5), except for signals of type `keep`."""
         kept = [envelope for envelope in self.control if isinstance(envelope.message, keep)]
         lost = [envelope for envelope in self.control if not isinstance(envelope.message, keep)]
@@ -145,19 +210,27 @@ class Mailbox:
         self._notices = None
         return lost
 
-    def withdraw_asks(self) -> list[Envelope]:
-        """Take out whatever somebody waits for, and let all waiting senders try again."""
-        asks = [envelope for envelope in self.user if envelope.reply is not None]
-        if asks:
-            self.user = deque(envelope for envelope in self.user if envelope.reply is None)
-            self.taken += len(asks)
+    def forget_news_of(self, address: str) -> None:
+        """Drop the notices a monitor or link of `address` led to."""
+        self._notices = deque(
+            notice
+            for notice in self._notices or ()
+            if not (isinstance(news := notice[1].message, Down | Restarted | LinkExit) and news.address == address)
+        )
+
+    def withdraw(self, unwanted: Callable[[Envelope], bool]) -> list[Envelope]:
+        """Take the `unwanted` out of the user lane, and let all waiting senders try again."""
+        leaving = [envelope for envelope in self.user if unwanted(envelope)]
+        if leaving:
+            self.user = deque(envelope for envelope in self.user if not unwanted(envelope))
+            self._left(len(leaving))
         self.release()
-        return asks
+        return leaving
 
     def clear(self) -> list[Envelope]:
         """Empty the user lane, and let all waiting senders try again, wherever that leads them."""
         left = list(self.user)
-        self.taken += len(left)
+        self._left(len(left))
         self.user = NOTHING
         self.release()
         return left
@@ -177,3 +250,8 @@ class Mailbox:
             self._notices = None
         if not self._waiting:
             self._waiting = None
+
+
+def brim(capacity: int) -> int:
+    """From how many waiting messages on a mailbox counts as filling up."""
+    return max(2, int(capacity * BRIM))

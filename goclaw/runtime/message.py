@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Hashable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
 
@@ -36,38 +37,81 @@ class Message(msgspec.Struct, Generic[R], metaclass=MessageType):
 
     TYPE: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    REMOTE: ClassVar[bool] = True  # False: it holds a local handle and never leaves the node (M4)
+    IDEMPOTENT: ClassVar[bool] = False  # may be asked again after its handler crashed (§6)
+    LOSABLE: ClassVar[bool] = False  # its sender need not look whether there was room
+    CANCEL_WITH_ASKER: ClassVar[bool] = False  # nobody wants its effect once the asker is gone (D3)
+
+    @property
+    def subject(self) -> str:
+        """What a `Cancel` may name it by, a run id for instance."""
+        return ""
+
+    @property
+    def poison_key(self) -> Hashable:
+        """Equal for messages that are the same work. By default only the very same object is."""
+        return None
 
 
-class Signal(Message[None]):
+class Signal(Message[R]):
     """Control traffic: overtakes ordinary messages and never waits for room."""
 
 
-class Notice(Signal):
+class Notice(Signal[None]):
     """Always finds room but keeps its place: what its subject said before is heard before."""
 
 
-class Stop(Signal):
+class Stop(Signal[None]):
     """Finish the message in hand, stop the children, then end."""
 
     reason: str = "shutdown"
 
 
-class Suspend(Signal):
+class Suspend(Signal[None]):
     """Hold ordinary messages back until `Resume`; control is still served."""
 
 
-class Resume(Signal):
+class Resume(Signal[None]):
     """Serve ordinary messages again."""
 
 
-class Cancel(Signal):
-    """Cancel the handler that runs now, if its actor is `preemptible`. The actor lives on (§4.3)."""
+class Cancel(Signal[None]):
+    """Cancel the handler that runs now, if its actor is `preemptible`. The actor lives on (§4.3).
+
+    With a subject it hits only work of that subject: what runs, and what waits in the mailbox.
+    """
 
     reason: str
     by: str = ""
+    of: str = ""
 
 
-class Passivate(Signal):
+class Drain(Signal[None]):
+    """Bring the work in hand to a good place and stop taking more (§14). A crash does not forget it."""
+
+    within: float = 0.0  # seconds
+
+
+class LeaseLost(Signal[None]):
+    """Somebody else owns the address now: whatever runs is cancelled, `on_stop` is not called (§4.3)."""
+
+    key: str = ""
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """How an actor answers a `Probe`."""
+
+    state: str
+    handle_ms: float  # age of the handler that runs, 0 between two messages
+    in_hand: str = ""  # type of its message
+    waiting: int = 0  # ordinary messages behind it
+
+
+class Probe(Signal[Probed]):
+    """Are you alive? Answered by the runtime: at once while a handler runs, else by the actor's loop (§4.3)."""
+
+
+class Passivate(Signal[None]):
     """Sleep, if a virtual actor has nothing to do and agrees (§10 R7)."""
 
 
@@ -78,10 +122,24 @@ class RestartDue(Notice):
 
 
 class Down(Notice):
-    """A watched actor is gone for good. At most one per `monitor`."""
+    """A monitored actor is gone for good, quarantined or, if that was asked for, passivated. One per `monitor`."""
 
     address: Address
     incarnation: int
+    reason: str
+
+
+class Restarted(Notice):
+    """A monitored actor has a new incarnation; for those who asked for it (§8.5)."""
+
+    address: Address
+    incarnation: int
+
+
+class LinkExit(Notice):
+    """A linked actor ended abnormally. A crash here too, unless the actor's class says `trap_links` (§9)."""
+
+    address: Address
     reason: str
 
 
@@ -106,8 +164,9 @@ class Told(Enum):
 class Envelope:
     """A message under way, and what the receiver may know about its sender."""
 
-    __slots__ = ("message", "principal", "sender")
+    __slots__ = ("message", "principal", "sender", "since")
 
+    asked = False
     reply: Reply | None = None
     deadline: float = math.inf  # monotonic seconds
     chain: tuple[Address, ...] = ()
@@ -116,6 +175,7 @@ class Envelope:
         self.message = message
         self.sender = sender
         self.principal = principal
+        self.since = 0.0  # when a mailbox took it in, in the system's own seconds; 0 for signals
 
     def left(self) -> bool:
         """Called once when it leaves a mailbox. False if it lost its point while it waited."""
@@ -131,6 +191,8 @@ class Asked(Envelope):
 
     __slots__ = ("chain", "deadline", "reply")
 
+    asked = True
+
     def __init__(
         self,
         message: Message[Any],
@@ -143,6 +205,7 @@ class Asked(Envelope):
         self.message = message
         self.sender = sender
         self.principal = principal
+        self.since = 0.0
         self.reply = reply
         self.deadline = deadline
         self.chain = chain  # who waits for whom, oldest first; the cycle check scans it

@@ -10,8 +10,22 @@ import trio
 from goclaw.runtime.actor import Actor, Context, Handler
 from goclaw.runtime.child import State
 from goclaw.runtime.crash import fingerprint
-from goclaw.runtime.faults import ActorCrashed, ActorStopped, AskTimeout, NoSuchActor, Rejected, cancelled
-from goclaw.runtime.message import ChildEnded, Envelope, Passivate, RestartDue, Resume, Signal, Stop, Suspend
+from goclaw.runtime.faults import ActorCrashed, ActorStopped, AskTimeout, LinkBroken, NoSuchActor, Rejected, cancelled
+from goclaw.runtime.latency import Latency
+from goclaw.runtime.message import (
+    Cancel,
+    ChildEnded,
+    Envelope,
+    LeaseLost,
+    LinkExit,
+    Passivate,
+    Probe,
+    RestartDue,
+    Resume,
+    Signal,
+    Stop,
+    Suspend,
+)
 
 if TYPE_CHECKING:
     from goclaw.runtime.cell import Cell
@@ -19,7 +33,8 @@ if TYPE_CHECKING:
 BUDGET = 64  # messages handled between two checkpoints; supervision.md §10.1 V1
 PASSIVATE = 5.0  # seconds for `on_passivate`; §7
 ASLEEP = "asleep"  # not an end: the task of a dormant actor goes, its incarnation stays
-OBEYED = frozenset({Stop, Suspend, Resume, Passivate, RestartDue, ChildEnded})
+SAMPLE = 0b111  # of handlers that never wait, one message in eight is timed
+OBEYED = frozenset({Stop, Suspend, Resume, Cancel, LeaseLost, Probe, Passivate, RestartDue, ChildEnded, LinkExit})
 
 
 async def serve(cell: Cell, actor: Actor) -> str:
@@ -37,7 +52,10 @@ async def serve(cell: Cell, actor: Actor) -> str:
                 if (reason := await _obey(cell, actor, envelope)) is not None:
                     return reason
             elif (handler := table.get(kind)) is not None:
-                await _handle(cell, actor, handler, envelope)
+                if cell.past.poison is not None and cell.past.poisoned(envelope.message):
+                    _poison(cell, envelope)
+                else:
+                    await _handle(cell, actor, handler, envelope)
             elif not isinstance(envelope.message, Signal):
                 nobody = NoSuchActor(f"{cell.address} does not handle {kind.TYPE}")
                 cell.undelivered(envelope, "not_handled", nobody)
@@ -70,10 +88,27 @@ async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
             cell.state, cell.mailbox.held = State.SUSPENDED, True
         case Resume():
             cell.state, cell.mailbox.held = State.RUNNING, False
-        case Passivate() if not (cell.mailbox.user or cell.children or cell.timers):
+        case Passivate() if not cell.engaged:
             with trio.move_on_after(PASSIVATE):
                 if await actor.on_passivate(Context(cell)):
                     reason = "passivated"
+        case Cancel(of=of):
+            for waiting in cell.mailbox.withdraw(lambda waiting: bool(of) and waiting.message.subject == of):
+                cell.undelivered(waiting, "cancelled", Rejected(cancelled()))
+            if (handler := actor.table().get(Cancel)) is not None:
+                await _handle(cell, actor, handler, envelope)
+        case LeaseLost():
+            cell.kill("lease_lost")
+            await trio.lowlevel.checkpoint()
+        case Probe():
+            if envelope.reply is not None:
+                envelope.reply.answer(cell.probed())
+            return None
+        case LinkExit(address=address, reason=why):
+            if not actor.trap_links:
+                raise LinkBroken(address, why)
+            if (handler := actor.table().get(LinkExit)) is not None:
+                await _handle(cell, actor, handler, envelope)
         case RestartDue(address=address):
             await cell.family.restart(address)
         case ChildEnded() as news if (child := cell.family.author(news)) is not None:
@@ -88,30 +123,60 @@ async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
 
 async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope) -> None:
     method, waits = handler
+    system = cell.system
+    lens = system.lens
     cell.in_hand = envelope
+    timed = waits or lens is not None or not cell.handled & SAMPLE
+    if timed:
+        cell.hand_since = system.load.now()
+    outcome = "failed"
     try:
+        if lens is not None and not await lens.before(cell, envelope):
+            outcome = "dropped"
+            cell.in_hand = None
+            return
         result = method(actor, Context(cell, envelope), envelope.message)
         if waits:
-            cell.hand_since = trio.current_time()
-            result = await (_preemptibly(cell, result) if actor.preemptible else result)
+            scoped = actor.preemptible or envelope.message.CANCEL_WITH_ASKER
+            result = await (_preemptibly(cell, result) if scoped else result)
+        if lens is not None:
+            lens.after(cell, envelope)
+        outcome = "handled"
     except Rejected as refusal:
         if envelope.reply is None:  # nobody hears this refusal, so nobody expected it
             _failed(cell, envelope, refusal)
             raise
-        result = refusal.err
+        result, outcome = refusal.err, "refused"
     except Exception as error:
         if isinstance(error, actor.weather):
+            outcome = "outage"
             _outage(cell, envelope, error)
             return
         _failed(cell, envelope, error)
         raise
     except BaseException:  # killed in the middle: the asker must not wait for its deadline
+        outcome = "cancelled"
         cell.undelivered(envelope, "stopped", ActorStopped(cell.address))
         raise
+    finally:
+        if timed:
+            _measure(cell, envelope)
+        if lens is not None:
+            lens.seen(cell, envelope, outcome)
     cell.in_hand = None
     cell.handled += 1
-    if envelope.reply is not None and not envelope.reply.answer(result):
-        cell.system.dead_letters.add(cell.system.clock.now(), cell.address, envelope, "late_reply")
+    if envelope.reply is not None:
+        cell.replies += 1
+        if not envelope.reply.answer(result):
+            system.dead_letters.add(system.clock.now(), cell.address, envelope, "late_reply")
+
+
+def _measure(cell: Cell, envelope: Envelope) -> None:
+    now = cell.system.load.now()
+    if envelope.since:  # a signal never waits
+        if cell.latency is None:
+            cell.latency = Latency(now)
+        cell.latency.add(cell.hand_since - envelope.since, now - cell.hand_since, now)
 
 
 async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
@@ -126,7 +191,15 @@ async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
 
 def _failed(cell: Cell, envelope: Envelope, error: Exception) -> None:
     cell.failed += 1
-    cell.undelivered(envelope, "crashed_handler", ActorCrashed(cell.address, fingerprint(error)))
+    crashed = ActorCrashed(cell.address, fingerprint(error), retryable=envelope.message.IDEMPOTENT)
+    cell.undelivered(envelope, "crashed_handler", crashed)
+
+
+def _poison(cell: Cell, envelope: Envelope) -> None:
+    """Two incarnations died of it: nobody touches it again (§8.5)."""
+    cell.failed += 1
+    crash = cell.past.last_crash
+    cell.undelivered(envelope, "poison", ActorCrashed(cell.address, crash.fingerprint if crash else ""))
 
 
 def _outage(cell: Cell, envelope: Envelope, error: Exception) -> None:

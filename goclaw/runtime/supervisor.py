@@ -18,6 +18,7 @@ class StartChild(Message[Address]):
     Refused with `capacity` when full, with ALREADY_EXISTS, and with `start_failed` or what `on_start` refused.
     """
 
+    REMOTE: ClassVar[bool] = False
     child: Child
 
 
@@ -43,9 +44,15 @@ class Supervisor(Actor):
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         limit: Limit | None = None,
         on_exhausted: Exhausted | None = None,
+        ends_with_all: bool = False,
         max_children: int = 10_000,
     ) -> None:
-        self.children = children
+        """`ends_with_all`: the normal ends of all significant children end us, not the first.
+
+        Raises ValueError for a child that depends on an unknown sibling, or in a circle on itself.
+        """
+        self.children = in_order(children)
+        self.ends_with_all = ends_with_all
         self.strategy = strategy
         self.limit = limit or Limit()
         dynamic = strategy is Strategy.DYNAMIC
@@ -55,6 +62,7 @@ class Supervisor(Actor):
     async def on_start(self, ctx: Context) -> None:
         family = ctx._cell.family
         family.strategy, family.limit, family.on_exhausted = self.strategy, self.limit, self.on_exhausted
+        family.ends_with_all = self.ends_with_all
         for child in self.children:  # if one fails, the crash of our start stops its siblings
             await family.start(child)
 
@@ -75,3 +83,18 @@ class Supervisor(Actor):
     @handles
     async def stop_child(self, ctx: Context, ask: StopChild) -> None:
         await ctx.stop_child(ask.address)
+
+
+def in_order(children: Sequence[Child]) -> list[Child]:
+    """As written, but nobody before those it depends on. Raises ValueError for circles and unknown names."""
+    waiting = {child.id: child for child in children}
+    for child in children:
+        if unknown := [name for name in child.depends_on if name not in waiting]:
+            raise ValueError(f"{child.id} depends on {unknown[0]}, which is no sibling")
+    ordered: list[Child] = []
+    while waiting:
+        ready = next((c for c in waiting.values() if not any(name in waiting for name in c.depends_on)), None)
+        if ready is None:
+            raise ValueError(f"{', '.join(waiting)} depend on each other")
+        ordered.append(waiting.pop(ready.id))
+    return ordered

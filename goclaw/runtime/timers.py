@@ -64,12 +64,13 @@ class Timer:
     It ends with the incarnation that set it.
     """
 
-    __slots__ = ("_cell", "_message", "_period", "_queued", "over")
+    __slots__ = ("_cell", "_message", "_period", "_queued", "at", "over")
 
-    def __init__(self, cell: Cell, message: Message[Any], period: float | None) -> None:
+    def __init__(self, cell: Cell, message: Message[Any], period: float | None, at: float) -> None:
         if period is not None and period <= 0:
             raise ValueError(f"a period of {period} seconds")
         self.over = False
+        self.at = at  # monotonic seconds of its first tick
         self._cell = cell
         self._message = message
         self._period = period

@@ -15,6 +15,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.cell import Cell
 from goclaw.runtime.child import Backoff, Child, Limit, Restart, State, Strategy
 from goclaw.runtime.faults import Rejected, StartFailed, capacity
+from goclaw.runtime.faults import storm as storm_refusal
 from goclaw.runtime.message import Message, Passivate
 from goclaw.runtime.supervisor import Supervisor
 
@@ -77,7 +78,9 @@ class Virtual(Supervisor):
 
     def activate(self, owner: Cell, address: Address) -> Cell:
         """A cell for the first message to `address`. Raises `Rejected` when full."""
-        cells = owner.family.cells
+        cells, storm = owner.family.cells, owner.family.storm
+        if storm is not None and (rest := storm.until - trio.current_time()) > 0:
+            raise Rejected(storm_refusal(rest))
         if len(cells) >= self.max_children:
             asleep = (cell for cell in cells.values() if cell.idle)
             longest = heapq.nsmallest(max(1, self.max_children // 100), asleep, key=lambda cell: cell.active_at)
@@ -92,6 +95,10 @@ class Virtual(Supervisor):
 
     @handles
     def sweep(self, ctx: Context, _tick: Sweep) -> None:
+        now = ctx.system.load.now()
+        for cell in ctx._cell.family.cells.values():
+            if cell.latency is not None and cell.latency.stale(now):
+                cell.latency = None
         before = trio.current_time() - self.idle
         old = [cell for cell in ctx._cell.family.cells.values() if cell.active_at <= before and cell.idle]
         for cell in old[:PER_SWEEP]:

@@ -51,6 +51,7 @@ class Forward(Message[Any]):
 
 
 class StartOne(Message[Address]):
+    REMOTE = False
     child: Child
 
 

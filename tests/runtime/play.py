@@ -63,7 +63,7 @@ class Item(Message[int]):
 
 
 class Crash(Message[None]):
-    pass
+    LOSABLE = True
 
 
 class Ledger(Actor):

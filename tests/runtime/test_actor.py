@@ -28,6 +28,7 @@ class Now(Message[bool]):
 
 
 class Start(Message[Address]):
+    REMOTE = False
     child: Child
 
 

@@ -28,8 +28,8 @@ class Block(Message[str]):
     """Wait in the thread until the gate opens."""
 
 
-class Where(Message[str]):
-    """The name of the thread."""
+class Where(Message[tuple[int, str]]):
+    """The number and the name of the thread."""
 
 
 class Library(BlockingActor):
@@ -48,8 +48,8 @@ class Library(BlockingActor):
         return ask.text
 
     @handles
-    def where(self, ctx: ThreadContext, ask: Where) -> str:
-        return threading.current_thread().name
+    def where(self, ctx: ThreadContext, ask: Where) -> tuple[int, str]:
+        return threading.get_native_id(), threading.current_thread().name
 
     @handles
     def refuse(self, ctx: ThreadContext, ask: Refuse) -> Err:
@@ -144,9 +144,9 @@ async def test_a_kill_leaves_a_stuck_thread_behind_and_the_next_incarnation_gets
 
         assert await system.ask(A, Where(), within=10) != stuck_in
         assert isinstance(outcomes[0], ActorStopped)
-        assert [thread.is_alive() for thread in system.zombies] == [True]
+        assert system.vehicles.zombies == 1
         stuck.gate.set()  # its late answer reaches nobody
-        await until(lambda: not any(thread.is_alive() for thread in system.zombies))
+        await until(lambda: not system.vehicles.zombies)
         assert cell(system, "a").incarnation == 2
 
 
@@ -157,7 +157,7 @@ async def test_a_library_that_can_be_interrupted_leaves_no_thread_behind() -> No
         system.tell(A, Cancel(reason="user"))
 
         assert await system.ask(A, Where(), within=10)
-        await until(lambda: not any(thread.is_alive() for thread in system.zombies))
+        await until(lambda: not system.vehicles.zombies)
         assert cell(system, "a").incarnation == 1
 
 
@@ -176,12 +176,12 @@ async def test_too_many_stuck_threads_crash_the_actor() -> None:
 
         assert system.crashes.records[-1].type == "TooManyZombies"
         gate.set()
-        await until(lambda: not any(thread.is_alive() for thread in system.zombies))
+        await until(lambda: not system.vehicles.zombies)
 
 
 async def test_a_stop_ends_the_thread() -> None:
     async with house(library()) as system:
-        name = await system.ask(A, Where(), within=5)
+        _, name = await system.ask(A, Where(), within=5)
         assert name in {thread.name for thread in threading.enumerate()}
         await system.stop()
 

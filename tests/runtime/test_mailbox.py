@@ -8,9 +8,13 @@ import trio.testing
 
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ControlOverflow
-from goclaw.runtime.mailbox import CONTROL, Mailbox, Overflow
+from goclaw.runtime.mailbox import CONTROL, Load, Mailbox, Overflow
 from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Stop, Suspend
 from tests.runtime.house import Say
+
+
+def box(capacity: int, overflow: Overflow, most: int = 1_000) -> Mailbox:
+    return Mailbox(capacity, overflow, Load(lambda: 0.0, lambda mailbox: None, most))
 
 
 def put(mailbox: Mailbox, message: Message[object] | Message[str] | Message[None]) -> Envelope | None:
@@ -30,7 +34,7 @@ def down(path: str) -> Down:
 
 
 def test_ordinary_messages_keep_their_order_and_control_overtakes() -> None:
-    mailbox = Mailbox(10, Overflow.REJECT)
+    mailbox = box(10, Overflow.REJECT)
 
     for message in (Say(text="a"), Say(text="b"), Stop(), Say(text="c")):
         put(mailbox, message)
@@ -39,7 +43,7 @@ def test_ordinary_messages_keep_their_order_and_control_overtakes() -> None:
 
 
 def test_reject_hands_the_newcomer_back() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     put(mailbox, Say(text="a"))
     late = Envelope(Say(text="b"))
 
@@ -49,7 +53,7 @@ def test_reject_hands_the_newcomer_back() -> None:
 
 
 def test_drop_old_gives_the_place_of_the_oldest_to_the_newcomer() -> None:
-    mailbox = Mailbox(2, Overflow.DROP_OLD)
+    mailbox = box(2, Overflow.DROP_OLD)
     oldest = Envelope(Say(text="a"))
     mailbox.offer(oldest)
     put(mailbox, Say(text="b"))
@@ -60,7 +64,7 @@ def test_drop_old_gives_the_place_of_the_oldest_to_the_newcomer() -> None:
 
 
 def test_drop_new_turns_the_newcomer_away() -> None:
-    mailbox = Mailbox(1, Overflow.DROP_NEW)
+    mailbox = box(1, Overflow.DROP_NEW)
     put(mailbox, Say(text="a"))
     late = Envelope(Say(text="b"))
 
@@ -70,7 +74,7 @@ def test_drop_new_turns_the_newcomer_away() -> None:
 
 
 def test_a_full_user_lane_still_takes_control() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     put(mailbox, Say(text="a"))
 
     assert put(mailbox, Stop()) is None
@@ -78,7 +82,7 @@ def test_a_full_user_lane_still_takes_control() -> None:
 
 
 def test_a_notice_comes_after_what_was_said_before_it_and_before_what_was_said_after() -> None:
-    mailbox = Mailbox(3, Overflow.REJECT)
+    mailbox = box(3, Overflow.REJECT)
 
     for message in (Say(text="last words"), Say(text="more"), down("x"), Say(text="later"), down("y")):
         assert put(mailbox, message) is None  # full for others, never for notices
@@ -87,7 +91,7 @@ def test_a_notice_comes_after_what_was_said_before_it_and_before_what_was_said_a
 
 
 def test_a_notice_is_not_held_up_by_messages_that_were_dropped() -> None:
-    mailbox = Mailbox(1, Overflow.DROP_OLD)
+    mailbox = box(1, Overflow.DROP_OLD)
     put(mailbox, Say(text="a"))
     put(mailbox, down("x"))
     put(mailbox, Say(text="b"))
@@ -96,7 +100,7 @@ def test_a_notice_is_not_held_up_by_messages_that_were_dropped() -> None:
 
 
 def test_a_held_user_lane_lets_control_pass() -> None:
-    mailbox = Mailbox(2, Overflow.REJECT)
+    mailbox = box(2, Overflow.REJECT)
     put(mailbox, Say(text="a"))
     mailbox.held = True
     pending = [mailbox.pending]
@@ -110,7 +114,7 @@ def test_a_held_user_lane_lets_control_pass() -> None:
 
 
 def test_equal_signals_are_merged() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     for reason in ("x", "x", "y"):
         put(mailbox, Cancel(reason=reason))
 
@@ -118,7 +122,7 @@ def test_equal_signals_are_merged() -> None:
 
 
 def test_more_signals_than_anybody_needs_are_a_bug_and_stay_bounded() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     refused = [put(mailbox, Cancel(reason=str(number))) for number in range(CONTROL * 3)]
 
     assert len(mailbox.control) == CONTROL + 1
@@ -128,7 +132,7 @@ def test_more_signals_than_anybody_needs_are_a_bug_and_stay_bounded() -> None:
 
 
 def test_a_crash_forgets_signals_but_not_the_order_to_stop() -> None:
-    mailbox = Mailbox(2, Overflow.REJECT)
+    mailbox = box(2, Overflow.REJECT)
     ended = ChildEnded(address=Address("x"), incarnation=1, reason="crash")
     for message in (Say(text="a"), Suspend(), Stop(), ended):
         put(mailbox, message)
@@ -140,7 +144,7 @@ def test_a_crash_forgets_signals_but_not_the_order_to_stop() -> None:
 
 
 def test_smaller_bounds_push_out_what_no_longer_fits() -> None:
-    mailbox = Mailbox(5, Overflow.REJECT)
+    mailbox = box(5, Overflow.REJECT)
     for text in "abcde":
         put(mailbox, Say(text=text))
 
@@ -151,7 +155,7 @@ def test_smaller_bounds_push_out_what_no_longer_fits() -> None:
 
 
 async def test_senders_that_wait_for_room_are_let_in_one_by_one() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     put(mailbox, Say(text="0"))
 
     async def send(text: str) -> None:
@@ -174,7 +178,7 @@ async def test_senders_that_wait_for_room_are_let_in_one_by_one() -> None:
 
 
 async def test_a_sender_that_gives_up_waiting_leaves_no_trace() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     put(mailbox, Say(text="a"))
 
     async with trio.open_nursery() as nursery:
@@ -188,12 +192,12 @@ async def test_a_sender_that_gives_up_waiting_leaves_no_trace() -> None:
 
 
 def test_an_idle_mailbox_owns_no_lane() -> None:
-    mailbox = Mailbox(1, Overflow.REJECT)
+    mailbox = box(1, Overflow.REJECT)
     for message in (Say(text="a"), Stop(), down("x")):
         put(mailbox, message)
     texts(mailbox)
 
     mailbox.rest()
 
-    assert (mailbox.user, mailbox.control, mailbox._notices) == (Mailbox(1, Overflow.REJECT).user, mailbox.user, None)
+    assert (mailbox.user, mailbox.control, mailbox._notices) == (box(1, Overflow.REJECT).user, mailbox.user, None)
     assert mailbox.received == 1

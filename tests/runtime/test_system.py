@@ -26,8 +26,9 @@ from goclaw.runtime.faults import (
 )
 from goclaw.runtime.mailbox import Overflow
 from goclaw.runtime.message import Down, Message, Told
+from goclaw.runtime.news import EVENTS, LifeNews
 from goclaw.runtime.supervisor import Supervisor
-from goclaw.runtime.system import EVENTS, ActorEvent, System, open_system
+from goclaw.runtime.system import System, open_system
 from goclaw.runtime.virtual import Virtual
 from tests.runtime.house import (
     Boom,
@@ -91,7 +92,7 @@ class Watcher(Actor):
         self.seen.append(news.text)
 
     @handles
-    def event(self, ctx: Context, news: ActorEvent) -> None:
+    def event(self, ctx: Context, news: LifeNews) -> None:
         self.seen.append(f"{news.event} {news.path}")
 
     @handles

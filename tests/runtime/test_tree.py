@@ -56,7 +56,7 @@ async def test_a_node_tells_what_an_operator_asks(autojump_clock: MockClock) -> 
             "expired": 0,
         }
         assert node["in_hand"] == {"type": Wait.TYPE, "age_ms": 2000, "trace_id": None}
-        assert node["counters"] == {"received": 3, "handled": 0, "failed": 1}
+        assert node["counters"] == {"received": 3, "handled": 0, "failed": 1, "replies": 0, "asks_out": 0}
         assert node["snapshot"] == {"written": 2}
         assert node["uptime_ms"] < 7000
         assert "children" not in node
@@ -108,6 +108,10 @@ async def test_totals_count_everybody_once(autojump_clock: MockClock) -> None:
             "restarts_1h": 1,
             "mailbox_depth": 0,
             "dropped": 0,
+            "handled": 1,
+            "failed": 1,
+            "dead_letters": 1,
+            "zombie_threads": 0,
         }
 
 
