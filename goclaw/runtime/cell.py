@@ -6,6 +6,7 @@ A resident cell parks one task; a dormant one has a task only while messages wai
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -326,7 +327,12 @@ class Cell:
         reason, error = "", None
         try:
             with self._scope:
-                reason = await self._incarnation()
+                if self.actor is None:
+                    await self._come_up()
+                assert self.actor is not None
+                reason = await self._serving(self.actor)
+                if reason not in (ASLEEP, "passivated"):
+                    await self._wind_up(self.actor, reason)
         except Exception as trouble:  # the supervisor's boundary: whatever a handler let out
             reason, error = "crash", trouble
         except BaseException:  # the whole house goes down: nobody may wait for our end
@@ -354,26 +360,21 @@ class Cell:
         else:
             self.mailbox.rest()
 
-    async def _incarnation(self) -> str:
-        if self.actor is None:
-            await self._come_up()
-        actor = self.actor
-        assert actor is not None
-        reason = await self._serve(actor)
-        if reason not in (ASLEEP, "passivated"):
-            self.state = State.STOPPING
-            await self._stop_children()
-            try:
-                with trio.move_on_after(self.spec.shutdown):
-                    await actor.on_stop(Context(self), reason)
-            except Exception:  # a failed clean-up must not hide the orderly end
-                self.log.exception("actor.on_stop_failed")
-        return reason
+    def _serving(self, actor: Actor) -> Awaitable[str]:
+        return serve(self, actor) if type(actor).live is Actor.live else self._serve_and_live(actor)
 
-    async def _serve(self, actor: Actor) -> str:
-        """Handle messages, beside the actor's own long work if it has some."""
-        if type(actor).live is Actor.live:
-            return await serve(self, actor)
+    async def _wind_up(self, actor: Actor, reason: str) -> None:
+        """An orderly end: children first, then the actor's own clean-up."""
+        self.state = State.STOPPING
+        await self._stop_children()
+        try:
+            with trio.move_on_after(self.spec.shutdown):
+                await actor.on_stop(Context(self), reason)
+        except Exception:  # a failed clean-up must not hide the orderly end
+            self.log.exception("actor.on_stop_failed")
+
+    async def _serve_and_live(self, actor: Actor) -> str:
+        """Handle messages beside the actor's own long work."""
 
         async def live() -> None:
             await actor.live(Context(self))

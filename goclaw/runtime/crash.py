@@ -71,20 +71,29 @@ def crash_of(
     injected: str = "",
 ) -> Crash:
     """What is kept of `error`, cut to size."""
-    trouble = traceback.TracebackException.from_exception(error, limit=-FRAMES)  # survives a broken __str__
+    said = "".join(traceback.format_exception_only(error)).rstrip()  # survives a broken __str__
     return Crash(
         at=at,
         path=path,
         incarnation=incarnation,
         type=type(error).__name__,
-        message=str(trouble)[:MESSAGE],
+        message=said.partition(": ")[2][:MESSAGE],
         fingerprint=fingerprint(error),
         in_hand=in_hand,
         queued=queued,
         lived=lived,
         injected=injected,
-        traceback="".join(trouble.format())[-TRACEBACK:],
+        traceback=_trace(error, said)[-TRACEBACK:],
     )
+
+
+def _trace(error: Exception, said: str) -> str:
+    if error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        return "".join(traceback.format_exception(error, limit=-FRAMES))
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)][-FRAMES:]
+    # without columns: the carets under a line cost more than the rest of a crash
+    stack = traceback.StackSummary.from_list([(c.co_filename, line, c.co_name, None) for c, line in frames])
+    return "".join(("Traceback (most recent call last):\n", *stack.format(), said, "\n"))
 
 
 def size_of(message: Message[Any]) -> int:

@@ -71,11 +71,12 @@ class Latency:
         self.handle = Histogram()
         self._turn_at = now + WINDOW / 2
 
-    def add(self, wait: float, handle: float, now: float) -> None:
-        """Seconds a message waited and was handled for."""
+    def add(self, wait: float | None, handle: float, now: float) -> None:
+        """Seconds a message waited, if that is known, and was handled for."""
         if now >= self._turn_at:
             self._roll(now)
-        self.wait.add(wait)
+        if wait is not None:
+            self.wait.add(wait)
         self.handle.add(handle)
 
     def figures(self, now: float) -> dict[str, dict[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import trio
@@ -15,6 +16,7 @@ from goclaw.runtime.message import Down, Envelope, LinkExit, Message, Notice, Re
 CONTROL = 64  # signals waiting, after equal ones were merged; supervision.md §4.1
 QUEUED = 1_000_000  # ordinary messages waiting in all mailboxes of a node; §4.2
 BRIM, RELIEF = 0.8, 0.5  # shares of the capacity: from here on it is filling up, below there it no longer is
+SAMPLE = 0b11111  # when many wait, one message in 32 is timed
 ALARM = 1.0  # seconds at least between two alarms of a mailbox
 NEVER = 1 << 62
 NOTHING: deque[Envelope] = deque(maxlen=0)  # stands for every empty lane, so a sleeping actor owns none
@@ -97,7 +99,8 @@ class Mailbox:
         if isinstance(envelope.message, Signal):
             return self._offer_signal(envelope)
         user, load = self.user, self.load
-        envelope.since = load.now()
+        if not load.queued & SAMPLE:
+            envelope.since = load.now()
         if self.key is not None and (older := self._replace(envelope)) is not None:
             return older
         waiting = len(user) + 1
@@ -109,7 +112,7 @@ class Mailbox:
             if waiting > self.high_water:
                 self.high_water = waiting
             if waiting >= self._brim:
-                self._overflowing(envelope.since)
+                self._overflowing(load.now())
             return None
         if self.overflow is Overflow.REJECT or self.overflow is Overflow.COALESCE or not user:
             return envelope
@@ -252,6 +255,7 @@ class Mailbox:
             self._waiting = None
 
 
+@lru_cache
 def brim(capacity: int) -> int:
     """From how many waiting messages on a mailbox counts as filling up."""
     return max(2, int(capacity * BRIM))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 BUDGET = 64  # messages handled between two checkpoints; supervision.md §10.1 V1
 PASSIVATE = 5.0  # seconds for `on_passivate`; §7
+OUTAGE = object()  # stands for the answer of a handler that met an outage
 ASLEEP = "asleep"  # not an end: the task of a dormant actor goes, its incarnation stays
-SAMPLE = 0b111  # of handlers that never wait, one message in eight is timed
 OBEYED = frozenset({Stop, Suspend, Resume, Cancel, LeaseLost, Probe, Passivate, RestartDue, ChildEnded, LinkExit})
 
 
 async def serve(cell: Cell, actor: Actor) -> str:
     """Handle messages until there is a reason to end, and return it. Raises what a handler raised."""
-    mailbox, table = cell.mailbox, actor.table()
+    mailbox, table, system = cell.mailbox, actor.table(), cell.system
     while True:
         for _ in range(BUDGET):
             envelope = mailbox.take()
@@ -54,8 +54,10 @@ async def serve(cell: Cell, actor: Actor) -> str:
             elif (handler := table.get(kind)) is not None:
                 if cell.past.poison is not None and cell.past.poisoned(envelope.message):
                     _poison(cell, envelope)
-                else:
+                elif handler[1] or system.lens is not None:
                     await _handle(cell, actor, handler, envelope)
+                else:
+                    _do(cell, actor, handler[0], envelope)
             elif not isinstance(envelope.message, Signal):
                 nobody = NoSuchActor(f"{cell.address} does not handle {kind.TYPE}")
                 cell.undelivered(envelope, "not_handled", nobody)
@@ -121,14 +123,25 @@ async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
     return reason
 
 
+def _do(cell: Cell, actor: Actor, method: Callable[..., Any], envelope: Envelope) -> None:
+    """Call a handler that never waits, while nobody looks on: the short way of `_handle`."""
+    cell.in_hand = envelope
+    if envelope.since:
+        cell.hand_since = cell.system.load.now()
+    try:
+        result = method(actor, Context(cell, envelope), envelope.message)
+    except Exception as error:
+        result = _trouble(cell, actor, envelope, error)
+    if envelope.since:
+        _measure(cell, envelope)
+    _done(cell, envelope, result)
+
+
 async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope) -> None:
     method, waits = handler
-    system = cell.system
-    lens = system.lens
+    lens = cell.system.lens
     cell.in_hand = envelope
-    timed = waits or lens is not None or not cell.handled & SAMPLE
-    if timed:
-        cell.hand_since = system.load.now()
+    cell.hand_since = cell.system.load.now()
     outcome = "failed"
     try:
         if lens is not None and not await lens.before(cell, envelope):
@@ -142,41 +155,52 @@ async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope
         if lens is not None:
             lens.after(cell, envelope)
         outcome = "handled"
-    except Rejected as refusal:
-        if envelope.reply is None:  # nobody hears this refusal, so nobody expected it
-            _failed(cell, envelope, refusal)
-            raise
-        result, outcome = refusal.err, "refused"
     except Exception as error:
-        if isinstance(error, actor.weather):
-            outcome = "outage"
-            _outage(cell, envelope, error)
-            return
-        _failed(cell, envelope, error)
-        raise
+        result = _trouble(cell, actor, envelope, error)
+        outcome = "outage" if result is OUTAGE else "refused"
     except BaseException:  # killed in the middle: the asker must not wait for its deadline
         outcome = "cancelled"
         cell.undelivered(envelope, "stopped", ActorStopped(cell.address))
         raise
     finally:
-        if timed:
-            _measure(cell, envelope)
+        _measure(cell, envelope)
         if lens is not None:
             lens.seen(cell, envelope, outcome)
+    _done(cell, envelope, result)
+
+
+def _trouble(cell: Cell, actor: Actor, envelope: Envelope, error: Exception) -> object:
+    """What a handler raised: the refusal to answer with, OUTAGE if that was told already, else it is a crash."""
+    if isinstance(error, Rejected) and envelope.reply is not None:  # else nobody expected this refusal
+        return error.err
+    cell.failed += 1
+    if isinstance(error, actor.weather) and not isinstance(error, Rejected):
+        if envelope.reply is None:
+            cell.log.warning("actor.outage", type=type(envelope.message).TYPE, error=str(error))
+        cell.undelivered(envelope, "outage", error)
+        return OUTAGE
+    crashed = ActorCrashed(cell.address, fingerprint(error), retryable=envelope.message.IDEMPOTENT)
+    cell.undelivered(envelope, "crashed_handler", crashed)
+    raise error
+
+
+def _done(cell: Cell, envelope: Envelope, result: object) -> None:
     cell.in_hand = None
+    if result is OUTAGE:
+        return
     cell.handled += 1
     if envelope.reply is not None:
         cell.replies += 1
         if not envelope.reply.answer(result):
-            system.dead_letters.add(system.clock.now(), cell.address, envelope, "late_reply")
+            cell.system.dead_letters.add(cell.system.clock.now(), cell.address, envelope, "late_reply")
 
 
 def _measure(cell: Cell, envelope: Envelope) -> None:
     now = cell.system.load.now()
-    if envelope.since:  # a signal never waits
-        if cell.latency is None:
-            cell.latency = Latency(now)
-        cell.latency.add(cell.hand_since - envelope.since, now - cell.hand_since, now)
+    if cell.latency is None:
+        cell.latency = Latency(now)
+    wait = cell.hand_since - envelope.since if envelope.since else None
+    cell.latency.add(wait, now - cell.hand_since, now)
 
 
 async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
@@ -189,23 +213,8 @@ async def _preemptibly(cell: Cell, handling: Awaitable[Any]) -> Any:
     return cancelled()
 
 
-def _failed(cell: Cell, envelope: Envelope, error: Exception) -> None:
-    cell.failed += 1
-    crashed = ActorCrashed(cell.address, fingerprint(error), retryable=envelope.message.IDEMPOTENT)
-    cell.undelivered(envelope, "crashed_handler", crashed)
-
-
 def _poison(cell: Cell, envelope: Envelope) -> None:
     """Two incarnations died of it: nobody touches it again (§8.5)."""
     cell.failed += 1
     crash = cell.past.last_crash
     cell.undelivered(envelope, "poison", ActorCrashed(cell.address, crash.fingerprint if crash else ""))
-
-
-def _outage(cell: Cell, envelope: Envelope, error: Exception) -> None:
-    """Weather: whoever waits is told, nobody restarts."""
-    cell.failed += 1
-    cell.in_hand = None
-    if envelope.reply is None:
-        cell.log.warning("actor.outage", type=type(envelope.message).TYPE, error=str(error))
-    cell.undelivered(envelope, "outage", error)
