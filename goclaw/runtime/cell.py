@@ -186,7 +186,7 @@ class Cell:
     def probed(self) -> Probed:
         """How the actor is, as a `Probe` is answered."""
         busy = self.in_hand
-        age = trio.current_time() - self.hand_since if busy is not None else 0.0
+        age = self.system.load.now() - self.hand_since if busy is not None else 0.0
         return Probed(
             state=self.state.value,
             handle_ms=round(age * 1000, 3),

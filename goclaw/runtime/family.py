@@ -149,6 +149,9 @@ class Family:
             return
         past = cell.history()
         ordered = past.ordered is Ordered.RESTART
+        if self.storm is not None and (pause := self.storm.until - trio.current_time()) > 0 and not ordered:
+            past.due = self._due_in(pause, cell)
+            return
         if ordered:
             past.ordered, past.streak, past.quarantines = None, 0, 0
             past.times.clear()
@@ -211,8 +214,6 @@ class Family:
         delay = 0.0
         if trio.current_time() - cell.born_at < cell.spec.backoff.reset_after:
             delay = restart_delay(past.streak, cell.spec.backoff, self.owner.system.rng)
-        if self.storm is not None:
-            delay = max(delay, self.storm.until - trio.current_time())
         past.backoff = delay
         past.due = self._due_in(delay, cell)
 

@@ -72,7 +72,7 @@ class Lens:
             type=type(envelope.message).TYPE,
             sender=envelope.sender or "",
             kind="ask" if envelope.asked else "tell",
-            wait_ms=round((cell.hand_since - envelope.since) * 1000, 3) if envelope.since else 0.0,
+            wait_ms=round((cell.hand_since - envelope.since) * 1000, 3) if envelope.since is not None else 0.0,
             handle_ms=round((now - cell.hand_since) * 1000, 3),
             outcome=outcome,
             body=envelope.message,

@@ -175,7 +175,7 @@ class Envelope:
         self.message = message
         self.sender = sender
         self.principal = principal
-        self.since = 0.0  # when a mailbox took it in, in the system's own seconds; 0 for signals
+        self.since: float | None = None  # when a mailbox took it in, in seconds of `Load.now`; not all are timed
 
     def left(self) -> bool:
         """Called once when it leaves a mailbox. False if it lost its point while it waited."""
@@ -205,7 +205,7 @@ class Asked(Envelope):
         self.message = message
         self.sender = sender
         self.principal = principal
-        self.since = 0.0
+        self.since = None
         self.reply = reply
         self.deadline = deadline
         self.chain = chain  # who waits for whom, oldest first; the cycle check scans it

@@ -10,7 +10,16 @@ import trio
 from goclaw.runtime.actor import Actor, Context, Handler
 from goclaw.runtime.child import State
 from goclaw.runtime.crash import fingerprint
-from goclaw.runtime.faults import ActorCrashed, ActorStopped, AskTimeout, LinkBroken, NoSuchActor, Rejected, cancelled
+from goclaw.runtime.faults import (
+    ActorCrashed,
+    ActorStopped,
+    AskTimeout,
+    Err,
+    LinkBroken,
+    NoSuchActor,
+    Rejected,
+    cancelled,
+)
 from goclaw.runtime.latency import Latency
 from goclaw.runtime.message import (
     Cancel,
@@ -126,13 +135,14 @@ async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
 def _do(cell: Cell, actor: Actor, method: Callable[..., Any], envelope: Envelope) -> None:
     """Call a handler that never waits, while nobody looks on: the short way of `_handle`."""
     cell.in_hand = envelope
-    if envelope.since:
+    timed = envelope.since is not None
+    if timed:
         cell.hand_since = cell.system.load.now()
     try:
         result = method(actor, Context(cell, envelope), envelope.message)
     except Exception as error:
         result = _trouble(cell, actor, envelope, error)
-    if envelope.since:
+    if timed:
         _measure(cell, envelope)
     _done(cell, envelope, result)
 
@@ -154,7 +164,7 @@ async def _handle(cell: Cell, actor: Actor, handler: Handler, envelope: Envelope
             result = await (_preemptibly(cell, result) if scoped else result)
         if lens is not None:
             lens.after(cell, envelope)
-        outcome = "handled"
+        outcome = "refused" if isinstance(result, Err) else "handled"
     except Exception as error:
         result = _trouble(cell, actor, envelope, error)
         outcome = "outage" if result is OUTAGE else "refused"
@@ -199,7 +209,7 @@ def _measure(cell: Cell, envelope: Envelope) -> None:
     now = cell.system.load.now()
     if cell.latency is None:
         cell.latency = Latency(now)
-    wait = cell.hand_since - envelope.since if envelope.since else None
+    wait = cell.hand_since - envelope.since if envelope.since is not None else None
     cell.latency.add(wait, now - cell.hand_since, now)
 
 

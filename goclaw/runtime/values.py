@@ -70,6 +70,8 @@ class BlobRef(Struct, frozen=True):
 def plain(value: Any) -> Any:
     """How these values are written by the codec; raises TypeError for others."""
     match value:
+        case str():  # of a subclass, such as an address
+            return str(value)
         case FrozenMap():
             return dict(value)
         case Secret():

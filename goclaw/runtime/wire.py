@@ -61,7 +61,7 @@ def pack(to: Address, envelope: Envelope, now: float, ask_id: str = "") -> bytes
         ask_id=ask_id,
         chain=envelope.chain,
     )
-    return msgspec.json.encode(parcel)
+    return msgspec.json.encode(parcel, enc_hook=plain)
 
 
 class Codec:

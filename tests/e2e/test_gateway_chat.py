@@ -35,7 +35,8 @@ async def test_a_streamed_turn_has_the_events_of_the_contract_in_its_order(
     assert all(set(event) - {"text"} == ENVELOPE for event in events)
     assert {(e["agentId"], e["sessionKey"], e["userId"]) for e in events} == {("default", key, "lan")}
     queued, started, activity, *_, completed = (event["payload"] for event in events)
-    assert queued == {"position": 0, "requestId": client.frames[-1]["id"]}
+    asked = [frame["id"] for frame in client.frames if frame["type"] == "res"]
+    assert queued == {"position": 0, "requestId": asked[-1]}
     assert (started["model"], started["provider"], started["attempt"]) == ("echo", "fake", 1)
     assert started["message"] == "hello there"
     assert activity == {"phase": "thinking", "iteration": 1}
