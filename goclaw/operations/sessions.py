@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
@@ -17,6 +18,7 @@ from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow
 
 WHOLE = 1_000  # rows of a list nobody pages; edge-websocket.md §7.4
 MOST = 200  # rows of a page
+PAGE_BYTES = 512 * 1024  # of its messages; client libraries take frames of 1 MiB unless told otherwise
 CALL = ("id", "name", "arguments")  # what clients see of a call; wire-compat.md E3
 
 
@@ -161,11 +163,16 @@ async def session_seen(ctx: Context, key: str) -> SessionRow | None:
 async def page_of_history(
     ctx: Context, key: str, *, limit: int, before: str | None, tools: bool
 ) -> tuple[list[Message], bool]:
-    """The newest messages, oldest of them first, then what was said and waits for an answer; and if there is more."""
+    """The newest messages, oldest of them first, then what was said and waits for an answer; and if there is more.
+
+    There are fewer than `limit` when they are longer than `PAGE_BYTES` together.
+    """
     tenant = ctx.caller.tenant_id
     rows = await ctx.db(sessions.history, tenant=tenant, key=key, limit=limit + 1, before=before)
     has_more = len(rows) > limit
     messages = [_message(row) for row in rows[-limit:] if tools or row.role != "tool"]
+    fitting = _fitting(messages)
+    has_more, messages = has_more or fitting < len(messages), messages[len(messages) - fitting :]
     if before is None:
         for run in await ctx.db(runs.open_runs, tenant=tenant, key=key):
             messages.append(
@@ -179,6 +186,16 @@ async def page_of_history(
                 )
             )
     return messages, has_more
+
+
+def _fitting(messages: list[Message]) -> int:
+    """How many of the newest fit into a page; the newest always does, or nobody could read past it."""
+    size = 0
+    for count, message in enumerate(reversed(messages)):
+        size += len(msgspec.json.encode(message))
+        if size > PAGE_BYTES and count > 0:
+            return count
+    return len(messages)
 
 
 def _message(row: MessageRow) -> Message:
