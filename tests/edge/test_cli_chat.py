@@ -60,7 +60,9 @@ class Gateway:
 
 
 async def weather(gateway: Gateway, frame: dict[str, Any]) -> None:
-    await gateway.event("run.queued")
+    await gateway.event("run.queued", run="r-2")
+    await gateway.event("run.queued", requestId=frame["id"])
+    await gateway.event("run.queued", run="r-3")
     await gateway.event("chunk", content="Let me ")
     await gateway.event("chunk", run="r-2", content="SOMEBODY ELSE")
     await gateway.event("chunk", content="look")
@@ -204,7 +206,7 @@ def test_other_addresses_are_wrong_use(url: str) -> None:
 def test_a_restarted_answer_starts_on_a_new_line(capsys: pytest.CaptureFixture[str]) -> None:
     answer = Answer()
     for kind, detail in (
-        ("run.queued", {}),
+        ("run.queued", {"requestId": "2"}),
         ("chunk", {"content": "half an ans"}),
         ("run.retrying", {"reset": True}),
         ("chunk", {"content": "whole"}),
