@@ -27,14 +27,14 @@ from goclaw.domain.errors import (
     unknown_method,
 )
 from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_user
-from goclaw.edge.door import Link, LinkClosed
+from goclaw.edge.door import MESSAGE_BYTES, Link, LinkClosed
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.outcomes import refusal_of
 from goclaw.edge.ws import frames
 from goclaw.edge.ws.connect import Client, greet
 from goclaw.edge.ws.frames import BadFrame, Request
 from goclaw.edge.ws.news import entry_of
-from goclaw.edge.ws.outbox import BYTES, Entry, Outbox
+from goclaw.edge.ws.outbox import BYTES, FRAMES, Entry, Outbox
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import PROTOCOL, status_of
 from goclaw.operations.operation import Operation, Rpc
@@ -50,7 +50,6 @@ IN_FLIGHT = 64
 FLOOD = (200, 10.0)  # frames in seconds
 GARBAGE = (10, 60.0)  # malformed frames in seconds
 FAREWELL = 2.0  # seconds for what is still to be written when we end a connection
-MESSAGE_BYTES = 524_288
 
 Methods = Mapping[str, tuple[Operation, Rpc]]
 log = structlog.get_logger()
@@ -243,7 +242,7 @@ class Connection:
             "limits": {
                 "maxMessageBytes": MESSAGE_BYTES,
                 "pingIntervalMs": int(PING * 1000),
-                "outboxFrames": 256,
+                "outboxFrames": FRAMES,
                 "resumeWindowMs": 0,  # runs are re-read from the history; there is no event buffer yet
             },
             "stateVersion": self._versions(),
