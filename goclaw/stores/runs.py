@@ -496,13 +496,17 @@ async def orphans(db: Connection, *, node: str, alone: bool) -> list[Claimed]:
 
 
 @transaction(readonly=True)
-async def forsaken(db: Connection) -> list[Forsaken]:
-    """Runs that wait for a slot although their asker held a line that a dead process took with it."""
+async def forsaken(db: Connection, *, node: str) -> list[Forsaken]:
+    """Runs that wait for a slot although their asker held a line that a dead process took with it.
+
+    They are older than `node`, the id of the process that asks: ids are in the order of their making.
+    """
     query = """
     SELECT run_id, tenant_id, session_key FROM runs
-    WHERE state = 'QUEUED' AND kind = 'http' AND ingress_key IS NULL ORDER BY run_id LIMIT 1000
+    WHERE state = 'QUEUED' AND kind = 'http' AND ingress_key IS NULL AND run_id < %(node)s::uuid
+    ORDER BY run_id LIMIT 1000
     """
-    return await many(Forsaken, db.execute(query))
+    return await many(Forsaken, db.execute(query, {"node": node}))
 
 
 @transaction(readonly=True)

@@ -237,9 +237,11 @@ async def test_waiting_http_runs_are_forsaken_by_a_dead_process_chats_are_not(da
     chat = await accept(database, key=KEY)
     http = await accept(database, key="agent:default:http:direct:1", kind="http")
     kept = await accept(database, key="agent:default:http:direct:2", kind="http", ingress_key="http:1")
+    process = new_id()
+    ours = await accept(database, key="agent:default:http:direct:3", kind="http")
 
-    assert [run.run_id for run in await database.run(runs.forsaken)] == [http]
-    assert chat != kept
+    assert [run.run_id for run in await database.run(runs.forsaken, node=process)] == [http]
+    assert len({chat, http, kept, ours}) == 4
 
 
 async def test_orphans_are_those_of_other_owners(database: Database) -> None:
