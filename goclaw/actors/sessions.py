@@ -15,10 +15,10 @@ import msgspec
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice
 from goclaw.domain.address import lane, run
-from goclaw.domain.errors import StoreError, exhausted, failed_precondition, not_found
+from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, TakeSlot
+from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -147,15 +147,8 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        wanted = [ask.run_id] if ask.run_id else list(self.open)
-        stopped: list[str] = []
-        for run_id in wanted:
-            if run_id in self.open and self._stop(ctx, run_id, ask):
-                stopped.append(run_id)
-                if ask.oldest:
-                    break
         drained: list[str] = []
-        if ask.drain or (ask.run_id and not stopped):
+        if ask.drain or (ask.run_id and not self._runs(ctx, ask.run_id)):  # first: what waits now may be claimed next
             drained = await ctx.db(
                 runs.cancel_waiting,
                 tenant=self.tenant,
@@ -165,6 +158,12 @@ class Session(Actor):
             )
             for run_id in drained:
                 self._dropped(ctx, run_id, ask.reason, None)
+        stopped: list[str] = []
+        for run_id in [ask.run_id] if ask.run_id else list(self.open):
+            if run_id in self.open and await self._stop(ctx, run_id, ask):
+                stopped.append(run_id)
+                if ask.oldest:
+                    break
         if ask.run_id:
             return Aborted(run_ids=tuple(stopped or drained), drained=0)
         return Aborted(run_ids=tuple(stopped), drained=len(drained))
@@ -252,16 +251,21 @@ class Session(Actor):
         return as_admin or self.owner is None or self.owner == user_id
 
     def _runs(self, ctx: Context, run_id: str) -> bool:
-        return run(LANE_OF[self.open[run_id].kind], run_id) in ctx.system.members
+        known = self.open.get(run_id)
+        return known is not None and run(LANE_OF[known.kind], run_id) in ctx.system.members
 
     def _waiting(self, ctx: Context) -> list[str]:
         return [run_id for run_id in self.open if not self._runs(ctx, run_id)]
 
-    def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
-        if not self._runs(ctx, run_id):
-            return False
-        address = run(LANE_OF[self.open[run_id].kind], run_id)
-        return ctx.tell(address, Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
+    async def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
+        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it."""
+        where = LANE_OF[self.open[run_id].kind]
+        if self._runs(ctx, run_id):
+            return ctx.tell(run(where, run_id), Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
+        try:
+            return await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
+        except RuntimeFault:
+            raise Rejected(unavailable("restarting")) from None
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")

@@ -14,12 +14,12 @@ from goclaw.actors.engine.run import RELEASE, Run, failure
 from goclaw.actors.engine.voice import voice_of
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
-from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, TakeSlot
+from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
-from goclaw.runtime.message import Cancel, ChildEnded, Message
+from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
 from goclaw.stores import runs
 from goclaw.stores.runs import Claimed, StaleOwner
@@ -136,6 +136,12 @@ class LaneActor(Actor):
         for run in claimed:
             self._begin(ctx, run)
         self._fill_soon(ctx)
+
+    @handles
+    async def stop_run(self, ctx: Context, ask: StopRun) -> bool:
+        """Whatever was claimed before we were asked has begun by now."""
+        address = at.run(self.name, ask.run_id)
+        return address in self.running and ctx.tell(address, Cancel(reason=ask.reason, by=ask.by)) is Told.ACCEPTED
 
     @handles
     async def child_ended(self, ctx: Context, news: ChildEnded) -> None:

@@ -1,0 +1,62 @@
+"""A house without doors: sessions, lanes and the offline model on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from goclaw.actors.agents import agents
+from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.tree import engine
+from goclaw.actors.sessions import sessions
+from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.ids import new_id
+from goclaw.domain.run import RunRequest
+from goclaw.domain.session import Send
+from goclaw.runtime.child import child
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.system import System, open_system
+from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.providers import Providers
+from goclaw.settings.queue import Queue
+from goclaw.stores import agents as rows
+from goclaw.stores.database import Database
+
+KEY = "agent:default:ws:direct:1"
+
+
+@asynccontextmanager
+async def house(database: Database, workspace: Path, queue: Queue = Queue()) -> AsyncIterator[System]:  # noqa: B008
+    await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
+    defaults, providers = AgentDefaults(workspace=workspace), Providers()
+    node = new_id()
+
+    def tree() -> Supervisor:
+        return Supervisor(
+            children=[
+                child("engine", partial(engine, alone=True), Engine(node, {}, defaults, queue), providers),
+                child("agents", agents, defaults, providers),
+                child("sessions", sessions, node, queue, defaults.run_timeout_sec),
+            ]
+        )
+
+    async with open_system(database) as system:
+        await system.start(child("", tree))
+        yield system
+
+
+async def turn(database: Database, text: str = "hello", *, fresh: bool = False) -> Send:
+    agent = await database.run(rows.default, tenant=MASTER_TENANT)
+    assert agent is not None
+    return Send(
+        run_id=new_id(),
+        user_id="lan",
+        as_admin=False,
+        agent_id=agent.id,
+        agent_key=agent.agent_key,
+        kind="chat",
+        request=RunRequest(message=text),
+        fresh=fresh,
+    )
