@@ -7,6 +7,8 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,6 +31,7 @@ from goclaw.domain.session import (
     Inject,
     Injected,
     RunEnded,
+    RunLost,
     Send,
     parse_key,
 )
@@ -85,6 +88,19 @@ class Session(Actor):
                 self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
             self.owner = row.user_id
         self.remembered = True
+
+    def _forget(self) -> None:
+        self.open.clear()
+        self.remembered = False
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """A write that failed may have happened all the same: what is open is read again before the next answer."""
+        try:
+            yield
+        except StoreError:
+            self._forget()
+            raise
 
     @handles
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
@@ -149,13 +165,14 @@ class Session(Actor):
             return not_found("session", self.text_key)
         drained: list[str] = []
         if ask.drain or (ask.run_id and not self._runs(ctx, ask.run_id)):  # first: what waits now may be claimed next
-            drained = await ctx.db(
-                runs.cancel_waiting,
-                tenant=self.tenant,
-                key=self.text_key,
-                reason="CANCELED",
-                runs=[ask.run_id] if ask.run_id else None,
-            )
+            with self._forgetting():
+                drained = await ctx.db(
+                    runs.cancel_waiting,
+                    tenant=self.tenant,
+                    key=self.text_key,
+                    reason="CANCELED",
+                    runs=[ask.run_id] if ask.run_id else None,
+                )
             for run_id in drained:
                 self._dropped(ctx, run_id, ask.reason, None)
         stopped: list[str] = []
@@ -194,8 +211,13 @@ class Session(Actor):
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
-        if self.open.pop(news.run_id, None) is not None:
+        if self.open.pop(news.run_id, None) is not None or not self.remembered:
+            await self._remember(ctx)
             self._updated(ctx)
+
+    @handles
+    async def lost(self, ctx: Context, _news: RunLost) -> None:
+        self._forget()
 
     # --- accepting ----------------------------------------------------------------------------
 
@@ -206,10 +228,11 @@ class Session(Actor):
         earlier = [_history(message) for message in ask.earlier]
         started = False
         try:
-            if earlier:
-                stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
-            else:
-                stored = await ctx.db(runs.accept, node=node, **turn)
+            with self._forgetting():
+                if earlier:
+                    stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
+                else:
+                    stored = await ctx.db(runs.accept, node=node, **turn)
             started = stored.started
         finally:
             if at_once and not started:
@@ -269,9 +292,15 @@ class Session(Actor):
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")
-        gone = await ctx.db(
-            runs.cancel_waiting, tenant=self.tenant, key=self.text_key, reason="QUEUE_DROPPED", runs=oldest, error=err
-        )
+        with self._forgetting():
+            gone = await ctx.db(
+                runs.cancel_waiting,
+                tenant=self.tenant,
+                key=self.text_key,
+                reason="QUEUE_DROPPED",
+                runs=oldest,
+                error=err,
+            )
         for run_id in gone:
             self._dropped(ctx, run_id, "dropped", err)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.engine import Engine
@@ -28,7 +29,7 @@ KEY = "agent:default:ws:direct:1"
 
 
 @asynccontextmanager
-async def house(database: Database, workspace: Path, queue: Queue = Queue()) -> AsyncIterator[System]:  # noqa: B008
+async def house(database: Database | Weather, workspace: Path, queue: Queue = Queue()) -> AsyncIterator[System]:  # noqa: B008
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     defaults, providers = AgentDefaults(workspace=workspace), Providers()
     node = new_id()
@@ -60,3 +61,18 @@ async def turn(database: Database, text: str = "hello", *, fresh: bool = False) 
         request=RunRequest(message=text),
         fresh=fresh,
     )
+
+
+class Weather:
+    """A database with one stroke of bad luck: `instead` is done in place of the store function of that name, once."""
+
+    def __init__(self, database: Database, name: str, instead: Callable[..., Awaitable[Any]]) -> None:
+        self._database = database
+        self._name = name
+        self._instead: Callable[..., Awaitable[Any]] | None = instead
+
+    async def run(self, work: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if work.name == self._name and self._instead is not None:
+            instead, self._instead = self._instead, None
+            return await instead(work, *args, **kwargs)
+        return await self._database.run(work, *args, **kwargs)

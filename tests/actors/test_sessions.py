@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import session
-from goclaw.domain.session import Abort
+from goclaw.domain.errors import StoreError
+from goclaw.domain.session import Abort, GetActivity
 from goclaw.operations.feed import listening
+from goclaw.stores import runs
 from goclaw.stores.database import Database
-from tests.actors.house import KEY, house, turn
+from tests.actors.house import KEY, Weather, house, turn
 
 HERE = session(MASTER_TENANT, KEY)
 
@@ -26,3 +30,37 @@ async def test_a_run_is_stopped_between_its_claim_and_its_start(database: Databa
 
     assert stopped.run_ids == (send.run_id,)
     assert result.cancelled
+
+
+async def test_a_turn_whose_commit_is_unknown_is_known_to_its_session(database: Database, tmp_path: Path) -> None:
+    async def done_and_lost(work: Any, **turn: Any) -> None:
+        await database.run(work, **turn)
+        raise StoreError("commit_unknown", "the connection broke while committing")
+
+    async with house(Weather(database, "runs.accept", done_and_lost), tmp_path) as system:
+        send = await turn(database, fresh=True)
+        with trio.fail_after(10):
+            with pytest.raises(StoreError):
+                await system.ask(HERE, send, within=5)
+            activity = await system.ask(HERE, GetActivity(), within=5)
+
+    assert send.run_id in activity.running + activity.waiting
+
+
+async def test_a_run_that_somebody_else_ended_is_not_open_any_more(database: Database, tmp_path: Path) -> None:
+    over = trio.Event()
+
+    async def beaten(work: Any, run: runs.Claimed, **end: Any) -> None:
+        await database.run(work, run, **end)
+        try:
+            await database.run(work, run, **end)
+        finally:
+            over.set()
+
+    async with house(Weather(database, "runs.succeed", beaten), tmp_path) as system:
+        with trio.fail_after(10):
+            await system.ask(HERE, await turn(database, fresh=True), within=5)
+            await over.wait()
+            activity = await system.ask(HERE, GetActivity(), within=5)
+
+    assert activity.running == activity.waiting == ()

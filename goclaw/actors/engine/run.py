@@ -33,7 +33,7 @@ from goclaw.domain.events import body
 from goclaw.domain.ids import new_id
 from goclaw.domain.model import BorrowProvider
 from goclaw.domain.run import PREVIEW, RunQueued, RunResult
-from goclaw.domain.session import RunEnded
+from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.tokens import estimate
 from goclaw.domain.usage import on_socket
@@ -243,6 +243,7 @@ class Run(Actor):
                 except StaleOwner:
                     ctx.log.warning("run.stale", run=self.run.run_id)
                     self.over = True
+                    ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
                     ctx.stop()
                     return False
                 except StoreError as trouble:
