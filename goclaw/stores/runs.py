@@ -16,14 +16,14 @@ from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import LANES, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 SHARDS = 256  # data-model.md §9, shard_leases
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-SCAN = 200  # sessions looked at for work; durability.md §5.1
+SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
@@ -268,9 +268,12 @@ ORDER BY run_id LIMIT 1000
 """
 
 WAITING = """
-SELECT tenant_id, session_key, lane FROM session_heads
-WHERE queued > 0 AND running < max_concurrent AND head_at <= now()
-ORDER BY head_at LIMIT %(limit)s
+SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(name) CROSS JOIN LATERAL (
+  SELECT tenant_id, session_key, lane, head_at FROM session_heads
+  WHERE lane = l.name AND queued > 0 AND running < max_concurrent AND head_at <= now()
+  ORDER BY head_at LIMIT %(limit)s
+) AS w
+ORDER BY w.head_at
 """
 
 RENEW = """
@@ -485,8 +488,8 @@ async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
 
 @transaction(readonly=True)
 async def waiting(db: Connection) -> list[Waiting]:
-    """Sessions with work that could be claimed now, longest waiting first."""
-    return await many(Waiting, db.execute(WAITING, {"limit": SCAN}))
+    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other."""
+    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN}))
 
 
 @transaction(readonly=True)

@@ -269,6 +269,26 @@ async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) 
     assert (again.run_id, again.attempt, again.crash_count) == (run_id, 1, 0)
 
 
+@transaction
+async def crowd(db: Connection, size: int) -> None:
+    """Sessions beside the accepted one, waiting a minute longer."""
+    query = """
+    INSERT INTO session_heads (tenant_id, session_key, shard, lane, max_concurrent, queued, running, head_at, next_seq)
+    SELECT tenant_id, session_key || n, shard, 'main', 1, 1, 0, now() - interval '1 minute', 2
+    FROM session_heads, generate_series(1, %s) AS n
+    """
+    await db.execute(query, [size])
+
+
+async def test_a_crowded_lane_hides_no_work_of_another(database: Database) -> None:
+    await accept(database, lane="cron")
+    await database.run(crowd, runs.SCAN + 1)
+
+    found = await database.run(runs.waiting)
+
+    assert [row.lane for row in found] == ["main"] * runs.SCAN + ["cron"]
+
+
 async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Database) -> None:
     first, second, third = [await accept(database, text) for text in ("one", "two", "three")]
     await claim(database)
