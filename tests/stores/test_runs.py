@@ -14,7 +14,7 @@ from goclaw.domain.run import RunRequest, RunResult
 from goclaw.stores import agents, runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
-from goclaw.stores.sessions import NewMessage
+from goclaw.stores.sessions import ListedSession, NewMessage, Wanted
 from goclaw.stores.unit import Connection, many, one, transaction
 
 NODE = "0193a5b0-0000-7000-8000-00000000000a"
@@ -343,12 +343,18 @@ async def test_sessions_are_listed_newest_first_and_found_literally(database: Da
     for n in range(3):
         await accept(database, key=f"agent:default:ws:direct:50%_{n}")
 
-    page = {"tenant": MASTER_TENANT, "user": None, "agent": None, "channel": "ws", "limit": 2, "offset": 0}
-    rows = await database.run(sessions.page, search=None, **page)
-    literal = await database.run(sessions.page, search="50%_1", **page)
-    nothing = await database.run(sessions.page, search="5__%", **page)
+    async def page(search: str | None, offset: int = 0) -> tuple[list[ListedSession], int]:
+        wanted = Wanted(tenant=MASTER_TENANT, channel="ws", search=search)
+        total = await database.run(sessions.total, wanted)
+        return await database.run(sessions.page, wanted, limit=2, offset=offset), total
+
+    rows, total = await page(None)
+    literal, one = await page("50%_1")
+    nothing, none = await page("5__%")
+    past, still = await page(None, offset=3)
 
     assert [(row.session_key[-1], row.queued, row.total) for row in rows] == [("2", 1, 3), ("1", 1, 3)]
     assert [row.session_key[-1] for row in literal] == ["1"]
-    assert nothing == []
+    assert nothing == past == []
+    assert (total, one, none, still) == (3, 1, 0, 3)
     assert await database.run(sessions.count, tenant=MASTER_TENANT) == 3
