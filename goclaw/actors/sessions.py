@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from goclaw.actors.engine.lane import Start
-from goclaw.actors.engine.voice import Voice
+from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
@@ -45,7 +45,7 @@ from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
 from goclaw.stores import runs
 from goclaw.stores import sessions as rows
-from goclaw.stores.runs import Claimed
+from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
 
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
@@ -163,7 +163,7 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        drained: list[str] = []
+        drained: list[Canceled] = []
         if ask.drain or (ask.run_id and not self._runs(ctx, ask.run_id)):  # first: what waits now may be claimed next
             with self._forgetting():
                 drained = await ctx.db(
@@ -173,8 +173,8 @@ class Session(Actor):
                     reason="CANCELED",
                     runs=[ask.run_id] if ask.run_id else None,
                 )
-            for run_id in drained:
-                self._dropped(ctx, run_id, ask.reason, None)
+            for gone in drained:
+                self._dropped(ctx, gone, ask.reason, None)
         stopped: list[str] = []
         for run_id in [ask.run_id] if ask.run_id else list(self.open):
             if run_id in self.open and await self._stop(ctx, run_id, ask):
@@ -182,7 +182,7 @@ class Session(Actor):
                 if ask.oldest:
                     break
         if ask.run_id:
-            return Aborted(run_ids=tuple(stopped or drained), drained=0)
+            return Aborted(run_ids=tuple(stopped or [gone.run_id for gone in drained]), drained=0)
         return Aborted(run_ids=tuple(stopped), drained=len(drained))
 
     @handles
@@ -301,17 +301,17 @@ class Session(Actor):
                 runs=oldest,
                 error=err,
             )
-        for run_id in gone:
-            self._dropped(ctx, run_id, "dropped", err)
+        for dropped in gone:
+            self._dropped(ctx, dropped, "dropped", err)
 
-    def _dropped(self, ctx: Context, run_id: str, reason: str, err: Err | None) -> None:
-        """A waiting run ended without ever having started: its listeners hear one terminal event."""
-        dropped = self.open.pop(run_id, None)
+    def _dropped(self, ctx: Context, gone: Canceled, reason: str, err: Err | None) -> None:
+        """A waiting run ended: its listeners hear one terminal event."""
+        dropped = self.open.pop(gone.run_id, None)
         if dropped is not None:
             result = RunResult(
-                run_id=run_id, session_key=self.text_key, cancelled=True, finish_reason="cancelled", error=err
+                run_id=gone.run_id, session_key=self.text_key, cancelled=True, finish_reason="cancelled", error=err
             )
-            self._voice(ctx, dropped, seq=1).say("run.cancelled", body(reason=reason), result=result)
+            self._voice(ctx, dropped, seq=said_in(gone.fence)).say("run.cancelled", body(reason=reason), result=result)
 
     def _voice(self, ctx: Context, of: Open, seq: int = 0) -> Voice:
         return Voice(

@@ -89,6 +89,11 @@ class Forsaken(Struct, frozen=True, kw_only=True):
     session_key: str
 
 
+class Canceled(Struct, frozen=True, kw_only=True):
+    run_id: str
+    fence: int  # how often it had been claimed
+
+
 class Known(Struct, frozen=True, kw_only=True):
     """A run found by its idempotency key. `result` is there once it has ended."""
 
@@ -243,7 +248,7 @@ WITH gone AS (
   SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC),
     'task.canceled', 'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
 )
-SELECT run_id FROM gone ORDER BY run_id
+SELECT run_id, fence FROM gone ORDER BY run_id
 """
 
 BURY = """
@@ -432,7 +437,7 @@ async def recover(db: Connection, run: Claimed) -> Recovered:
 @transaction
 async def cancel_waiting(
     db: Connection, *, tenant: str, key: str, reason: str, runs: Sequence[str] | None = None, error: Err | None = None
-) -> list[str]:
+) -> list[Canceled]:
     """Take waiting runs out of the queue (T12): these, or all. Who was taken, oldest first.
 
     `error` is what their askers hear; without it they hear that they were cancelled.
@@ -568,7 +573,7 @@ async def _asker_gone(db: Connection, run: Claimed) -> bool:
 
 async def _cancel_waiting(
     db: Connection, tenant: str, key: str, reason: str, runs: Sequence[str] | None, error: Err | None = None
-) -> list[str]:
+) -> list[Canceled]:
     params = {
         "tenant": tenant,
         "key": key,
@@ -576,4 +581,4 @@ async def _cancel_waiting(
         "runs": None if runs is None else list(runs),
         "error": None if error is None else Json(error),
     }
-    return await many(str, db.execute(CANCEL_WAITING, params))
+    return await many(Canceled, db.execute(CANCEL_WAITING, params))

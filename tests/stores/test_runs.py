@@ -296,7 +296,7 @@ async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Datab
     gone = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED", runs=[second])
     rest = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED")
 
-    assert (gone, rest) == ([second], [third])
+    assert ([run.run_id for run in gone], [run.run_id for run in rest]) == ([second], [third])
     assert await database.run(head) == Depth(queued=0, running=1)
     assert [run.run_id for run in await database.run(runs.open_runs, tenant=MASTER_TENANT, key=KEY)] == [first]
     seqs = [seq for seq, _ in await database.run(trail)]

@@ -11,7 +11,7 @@ from itertools import islice
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.run import RELEASE, Run, failure
-from goclaw.actors.engine.voice import voice_of
+from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, StopRun, TakeSlot
@@ -222,6 +222,6 @@ class LaneActor(Actor):
 def announce_loss(ctx: Context, run: Claimed) -> None:
     """Tell its session and whoever listens that a run ended without its actor."""
     ctx.tell(at.session(run.tenant_id, run.session_key), RunEnded(run_id=run.run_id))
-    voice = voice_of(ctx, run, seq=2**31)  # above all it may have said
+    voice = voice_of(ctx, run, seq=said_in(run.fence))
     result = RunResult(run_id=run.run_id, session_key=run.session_key, error=runs.LOST)
     voice.say("run.failed", failure(runs.LOST, ""), result=result)
