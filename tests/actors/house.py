@@ -29,9 +29,14 @@ KEY = "agent:default:ws:direct:1"
 
 
 @asynccontextmanager
-async def house(database: Database | Weather, workspace: Path, queue: Queue = Queue()) -> AsyncIterator[System]:  # noqa: B008
+async def house(
+    database: Database | Weather,
+    workspace: Path,
+    queue: Queue = Queue(),  # noqa: B008 - frozen
+    providers: Providers = Providers(),  # noqa: B008 - frozen
+) -> AsyncIterator[System]:
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
-    defaults, providers = AgentDefaults(workspace=workspace), Providers()
+    defaults = AgentDefaults(workspace=workspace)
     node = new_id()
 
     def tree() -> Supervisor:

@@ -66,7 +66,7 @@ class LaneActor(Actor):
         self.granted: dict[str, float] = {}  # slots kept for runs about to be accepted, and since when
         self.filling = False
         self.closing = False
-        self.handed_back = 0
+        self.released: set[Address] = set()  # runs told to go back into the queue
         self.waits_for_end: Reply | None = None
 
     async def on_start(self, ctx: Context) -> None:
@@ -177,13 +177,12 @@ class LaneActor(Actor):
     @handles
     async def cut_off(self, ctx: Context, _tick: CutOff) -> None:
         self.closing = True
-        self.handed_back += len(self.running)
         for address in self.running:
-            ctx.tell(address, Cancel(reason=RELEASE))
+            self._release(ctx, address)
 
     def _ended_all(self) -> None:
         if self.waits_for_end is not None and not self.running:
-            self.waits_for_end.answer(self.handed_back)
+            self.waits_for_end.answer(len(self.released))
             self.waits_for_end = None
 
     def _free(self) -> int:
@@ -191,9 +190,14 @@ class LaneActor(Actor):
 
     def _begin(self, ctx: Context, run: Claimed) -> None:
         child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
-        self.running[ctx.child(child)] = run
+        address = ctx.child(child)
+        self.running[address] = run
         if self.closing:
-            ctx.tell(at.run(self.name, run.run_id), Cancel(reason=RELEASE))
+            self._release(ctx, address)
+
+    def _release(self, ctx: Context, address: Address) -> None:
+        self.released.add(address)
+        ctx.tell(address, Cancel(reason=RELEASE))
 
     def _fill_soon(self, ctx: Context) -> None:
         """Once for all the news that wait in the mailbox: that is what makes batches."""
