@@ -6,6 +6,8 @@ Contract  supervision.md §12, §13; data-model.md §20
 
 from __future__ import annotations
 
+import trio
+
 from goclaw.domain.errors import StoreError
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Backoff, Limit, Strategy, child
@@ -16,6 +18,7 @@ from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.health import probe
 
 PROBE = 5.0  # seconds between two questions to the database
+LOG_LOOK = 60.0  # seconds between two looks at the size of the embedded server's log
 
 
 class Check(Message[None]):
@@ -40,8 +43,15 @@ class EmbeddedDatabase(Actor):
             ctx.log.info("db.restarted")
 
     async def live(self, ctx: Context) -> None:
-        await self.server.exited()
-        raise DatabaseGone("the embedded PostgreSQL ended")
+        while True:
+            with trio.move_on_after(LOG_LOOK) as look:
+                await self.server.exited()
+            if not look.cancelled_caught:
+                raise DatabaseGone("the embedded PostgreSQL ended")
+            try:
+                self.server.rotate_log()
+            except OSError as trouble:
+                ctx.log.warning("db.log_not_rotated", error=str(trouble))
 
 
 class PoolWatch(Actor):

@@ -7,18 +7,20 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from goclaw.actors.engine.lane import Start
-from goclaw.actors.engine.voice import Voice
+from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
-from goclaw.domain.errors import StoreError, exhausted, failed_precondition, not_found
+from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, TakeSlot
+from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -29,6 +31,7 @@ from goclaw.domain.session import (
     Inject,
     Injected,
     RunEnded,
+    RunLost,
     Send,
     parse_key,
 )
@@ -42,7 +45,7 @@ from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
 from goclaw.stores import runs
 from goclaw.stores import sessions as rows
-from goclaw.stores.runs import Claimed
+from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
 
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
@@ -85,6 +88,19 @@ class Session(Actor):
                 self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
             self.owner = row.user_id
         self.remembered = True
+
+    def _forget(self) -> None:
+        self.open.clear()
+        self.remembered = False
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """A write that failed may have happened all the same: what is open is read again before the next answer."""
+        try:
+            yield
+        except StoreError:
+            self._forget()
+            raise
 
     @handles
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
@@ -147,26 +163,26 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        wanted = [ask.run_id] if ask.run_id else list(self.open)
+        drained: list[Canceled] = []
+        if ask.drain or (ask.run_id and not self._runs(ctx, ask.run_id)):  # first: what waits now may be claimed next
+            with self._forgetting():
+                drained = await ctx.db(
+                    runs.cancel_waiting,
+                    tenant=self.tenant,
+                    key=self.text_key,
+                    reason="CANCELED",
+                    runs=[ask.run_id] if ask.run_id else None,
+                )
+            for gone in drained:
+                self._dropped(ctx, gone, ask.reason, None)
         stopped: list[str] = []
-        for run_id in wanted:
-            if run_id in self.open and self._stop(ctx, run_id, ask):
+        for run_id in [ask.run_id] if ask.run_id else list(self.open):
+            if run_id in self.open and await self._stop(ctx, run_id, ask):
                 stopped.append(run_id)
                 if ask.oldest:
                     break
-        drained: list[str] = []
-        if ask.drain or (ask.run_id and not stopped):
-            drained = await ctx.db(
-                runs.cancel_waiting,
-                tenant=self.tenant,
-                key=self.text_key,
-                reason="CANCELED",
-                runs=[ask.run_id] if ask.run_id else None,
-            )
-            for run_id in drained:
-                self._dropped(ctx, run_id, ask.reason, None)
         if ask.run_id:
-            return Aborted(run_ids=tuple(stopped or drained), drained=0)
+            return Aborted(run_ids=tuple(stopped or [gone.run_id for gone in drained]), drained=0)
         return Aborted(run_ids=tuple(stopped), drained=len(drained))
 
     @handles
@@ -195,8 +211,13 @@ class Session(Actor):
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
-        if self.open.pop(news.run_id, None) is not None:
+        if self.open.pop(news.run_id, None) is not None or not self.remembered:
+            await self._remember(ctx)
             self._updated(ctx)
+
+    @handles
+    async def lost(self, ctx: Context, _news: RunLost) -> None:
+        self._forget()
 
     # --- accepting ----------------------------------------------------------------------------
 
@@ -207,10 +228,11 @@ class Session(Actor):
         earlier = [_history(message) for message in ask.earlier]
         started = False
         try:
-            if earlier:
-                stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
-            else:
-                stored = await ctx.db(runs.accept, node=node, **turn)
+            with self._forgetting():
+                if earlier:
+                    stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
+                else:
+                    stored = await ctx.db(runs.accept, node=node, **turn)
             started = stored.started
         finally:
             if at_once and not started:
@@ -252,33 +274,44 @@ class Session(Actor):
         return as_admin or self.owner is None or self.owner == user_id
 
     def _runs(self, ctx: Context, run_id: str) -> bool:
-        return run(LANE_OF[self.open[run_id].kind], run_id) in ctx.system.members
+        known = self.open.get(run_id)
+        return known is not None and run(LANE_OF[known.kind], run_id) in ctx.system.members
 
     def _waiting(self, ctx: Context) -> list[str]:
         return [run_id for run_id in self.open if not self._runs(ctx, run_id)]
 
-    def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
-        if not self._runs(ctx, run_id):
-            return False
-        address = run(LANE_OF[self.open[run_id].kind], run_id)
-        return ctx.tell(address, Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
+    async def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
+        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it."""
+        where = LANE_OF[self.open[run_id].kind]
+        if self._runs(ctx, run_id):
+            return ctx.tell(run(where, run_id), Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
+        try:
+            return await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
+        except RuntimeFault:
+            raise Rejected(unavailable("restarting")) from None
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")
-        gone = await ctx.db(
-            runs.cancel_waiting, tenant=self.tenant, key=self.text_key, reason="QUEUE_DROPPED", runs=oldest, error=err
-        )
-        for run_id in gone:
-            self._dropped(ctx, run_id, "dropped", err)
+        with self._forgetting():
+            gone = await ctx.db(
+                runs.cancel_waiting,
+                tenant=self.tenant,
+                key=self.text_key,
+                reason="QUEUE_DROPPED",
+                runs=oldest,
+                error=err,
+            )
+        for dropped in gone:
+            self._dropped(ctx, dropped, "dropped", err)
 
-    def _dropped(self, ctx: Context, run_id: str, reason: str, err: Err | None) -> None:
-        """A waiting run ended without ever having started: its listeners hear one terminal event."""
-        dropped = self.open.pop(run_id, None)
+    def _dropped(self, ctx: Context, gone: Canceled, reason: str, err: Err | None) -> None:
+        """A waiting run ended: its listeners hear one terminal event."""
+        dropped = self.open.pop(gone.run_id, None)
         if dropped is not None:
             result = RunResult(
-                run_id=run_id, session_key=self.text_key, cancelled=True, finish_reason="cancelled", error=err
+                run_id=gone.run_id, session_key=self.text_key, cancelled=True, finish_reason="cancelled", error=err
             )
-            self._voice(ctx, dropped, seq=1).say("run.cancelled", body(reason=reason), result=result)
+            self._voice(ctx, dropped, seq=said_in(gone.fence)).say("run.cancelled", body(reason=reason), result=result)
 
     def _voice(self, ctx: Context, of: Open, seq: int = 0) -> Voice:
         return Voice(

@@ -63,6 +63,14 @@ class GiveSlotBack(Message[None]):
     run_id: str
 
 
+class StopRun(Message[bool]):
+    """Cancel a run that has no actor yet. False if the lane has not claimed it, or it is over."""
+
+    run_id: str
+    reason: str
+    by: str
+
+
 class LaneLoad(Message[None]):
     name: str
     limit: int

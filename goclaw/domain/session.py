@@ -125,6 +125,10 @@ class GetActivity(Message[Activity]):
     """What runs and waits here, oldest first."""
 
 
+class RunLost(Message[None]):
+    """From a run that is no longer ours: it ended or belongs to somebody else, only the database knows."""
+
+
 class RunEnded(Message[None]):
     """From a run or its lane to the session: the run is over."""
 

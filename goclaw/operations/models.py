@@ -18,9 +18,10 @@ from goclaw.domain.model import BorrowProvider
 from goclaw.operations.agents import ListAgents, list_agents
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
-from goclaw.providers.choose import OFFLINE, usable
+from goclaw.providers.choose import usable
 from goclaw.providers.provider import Provider
 from goclaw.runtime.faults import RuntimeFault
+from goclaw.settings.providers import OFFLINE
 
 ANY_AGENT = "goclaw-v1"
 VENDOR = 10.0  # seconds a vendor has to list its models

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
@@ -13,10 +14,12 @@ from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import checked_key
 from goclaw.stores import runs, sessions
-from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow
+from goclaw.stores.runs import OpenRun
+from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow, Wanted
 
 WHOLE = 1_000  # rows of a list nobody pages; edge-websocket.md §7.4
 MOST = 200  # rows of a page
+PAGE_BYTES = 512 * 1024  # of its messages; client libraries take frames of 1 MiB unless told otherwise
 CALL = ("id", "name", "arguments")  # what clients see of a call; wire-compat.md E3
 
 
@@ -112,18 +115,19 @@ async def list_sessions(ctx: Context, ask: ListSessions) -> SessionPage:
     """List conversations, last touched first. Without limit and offset up to 1,000 of them."""
     paged = ask.limit is not None or ask.offset is not None
     limit = min(ask.limit or 20, MOST) if paged else WHOLE
-    rows = await ctx.db(
-        sessions.page,
+    offset = ask.offset or 0
+    wanted = Wanted(
         tenant=ctx.caller.tenant_id,
         user=ask.user_id if ctx.caller.is_admin else ctx.user_id,
         agent=ask.agent_id,
         channel=ask.channel,
         search=ask.search,
-        limit=limit,
-        offset=ask.offset or 0,
     )
+    rows = await ctx.db(sessions.page, wanted, limit=limit, offset=offset)
     total = rows[0].total if rows else 0
-    return SessionPage(sessions=[_session(row) for row in rows], total=total, limit=limit, offset=ask.offset or 0)
+    if offset and not rows:
+        total = await ctx.db(sessions.total, wanted)  # no row past the end carries it
+    return SessionPage(sessions=[_session(row) for row in rows], total=total, limit=limit, offset=offset)
 
 
 class GetSession(Struct, kw_only=True):
@@ -161,24 +165,41 @@ async def session_seen(ctx: Context, key: str) -> SessionRow | None:
 async def page_of_history(
     ctx: Context, key: str, *, limit: int, before: str | None, tools: bool
 ) -> tuple[list[Message], bool]:
-    """The newest messages, oldest of them first, then what was said and waits for an answer; and if there is more."""
+    """The newest messages, oldest of them first, then what was said and waits for an answer; and if there is more.
+
+    There are fewer than `limit` when they are longer than `PAGE_BYTES` together.
+    """
     tenant = ctx.caller.tenant_id
+    open_runs = [] if before else await ctx.db(runs.open_runs, tenant=tenant, key=key)  # first: one may end meanwhile
     rows = await ctx.db(sessions.history, tenant=tenant, key=key, limit=limit + 1, before=before)
+    answered = {row.run_id for row in rows}
     has_more = len(rows) > limit
     messages = [_message(row) for row in rows[-limit:] if tools or row.role != "tool"]
-    if before is None:
-        for run in await ctx.db(runs.open_runs, tenant=tenant, key=key):
-            messages.append(
-                Message(
-                    id=run.run_id,
-                    role="user",
-                    content=run.request.message,
-                    created_at=run.created_at,
-                    run_id=run.run_id,
-                    pending=True,
-                )
-            )
-    return messages, has_more
+    fitting = _fitting(messages)
+    has_more, messages = has_more or fitting < len(messages), messages[len(messages) - fitting :]
+    pending = [_pending(run) for run in open_runs if run.run_id not in answered]
+    return messages + pending, has_more
+
+
+def _pending(run: OpenRun) -> Message:
+    return Message(
+        id=run.run_id,
+        role="user",
+        content=run.request.message,
+        created_at=run.created_at,
+        run_id=run.run_id,
+        pending=True,
+    )
+
+
+def _fitting(messages: list[Message]) -> int:
+    """How many of the newest fit into a page; the newest always does, or nobody could read past it."""
+    size = 0
+    for count, message in enumerate(reversed(messages)):
+        size += len(msgspec.json.encode(message))
+        if size > PAGE_BYTES and count > 0:
+            return count
+    return len(messages)
 
 
 def _message(row: MessageRow) -> Message:

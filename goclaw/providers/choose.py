@@ -7,29 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from goclaw.providers.catalogue import CATALOGUE, Vendor
+from goclaw.providers.catalogue import BY_NAME, Vendor
+from goclaw.settings import providers as settings
 from goclaw.settings.agents import AgentDefaults
-from goclaw.settings.providers import KEYED, Provider, Providers
-
-OFFLINE = "offline"
+from goclaw.settings.providers import Provider, Providers, first_usable
 
 
 def usable(providers: Providers) -> Iterator[tuple[Vendor, Provider]]:
-    """Vendors with a key or an address of their own, in order of preference."""
-    rows = {vendor.name: vendor for vendor in CATALOGUE}
-    order = {name: place for place, name in enumerate(KEYED)}
-    for name in sorted(providers.named, key=lambda name: (order.get(name, len(order)), name)):
-        row = providers.named[name]
-        vendor = rows.get(name, Vendor(name))
-        if row.enabled and (row.api_key or vendor.keyless or row.api_base) and (row.api_base or vendor.base_url):
-            yield vendor, row
+    """Vendors that can be asked with this configuration, in order of preference."""
+    for name in settings.usable(providers):
+        yield BY_NAME.get(name, Vendor(name)), providers.named[name]
 
 
 def default_provider(providers: Providers, defaults: AgentDefaults) -> str:
     """The provider of agents that name none: configured, else the first usable one, else offline."""
-    if defaults.provider:
-        return defaults.provider
-    return next((vendor.name for vendor, _ in usable(providers)), OFFLINE)
+    return defaults.provider or first_usable(providers)
 
 
 def default_model(provider: str, providers: Providers, defaults: AgentDefaults) -> str:
@@ -39,4 +31,5 @@ def default_model(provider: str, providers: Providers, defaults: AgentDefaults) 
     row = providers.named.get(provider)
     if row is not None and row.models:
         return row.models[0]
-    return next((vendor.default_model for vendor in CATALOGUE if vendor.name == provider), "")
+    known = BY_NAME.get(provider)
+    return known.default_model if known else ""

@@ -65,6 +65,12 @@ def holder(data_dir: Path) -> tuple[int, str] | None:
     return (int(pid), address) if pid.isdecimal() else None
 
 
+def address_in(data_dir: Path) -> str | None:
+    """HOST:PORT of the last gateway that was ready there, alive or not; None while somebody starts or migrates."""
+    other = holder(data_dir)
+    return other[1] if other and ":" in other[1] else None
+
+
 def _unusable(data_dir: Path, error: OSError) -> StartupFatal:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:

@@ -18,7 +18,7 @@ from goclaw.settings.convert import Given, Unfit, expand
 from goclaw.settings.environment import read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
-from goclaw.settings.providers import KEYED, Providers
+from goclaw.settings.providers import first_usable
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
@@ -124,21 +124,13 @@ def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
         database = replace(database, mode="external" if database.dsn else "embedded")
         origins["database.mode"] = "computed"
     if not defaults.provider:
-        defaults = replace(defaults, provider=_first_usable(settings.providers))
+        defaults = replace(defaults, provider=first_usable(settings.providers))
         origins["agents.defaults.provider"] = "computed"
     vendor = settings.providers.named.get(defaults.provider)
     if not defaults.model and vendor and vendor.models:
         defaults = replace(defaults, model=vendor.models[0])
         origins["agents.defaults.model"] = "computed"
     return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
-
-
-def _first_usable(providers: Providers) -> str:
-    """The first vendor with a key, then one of the file's own with an address, else the offline model."""
-    enabled = {name: provider for name, provider in providers.named.items() if provider.enabled}
-    keyed = [name for name in KEYED if name in enabled and enabled[name].api_key]
-    own = [name for name, provider in enabled.items() if name not in KEYED and provider.api_base]
-    return (keyed + own + ["offline"])[0]
 
 
 def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:

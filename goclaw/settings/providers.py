@@ -26,7 +26,10 @@ KEYED = (
     "novita",
     "byteplus",
     "ollama_cloud",
+    "yescale",
 )
+KEYLESS = ("ollama",)  # has an address of its own and asks for no key
+OFFLINE = "offline"
 
 
 class Provider(Section, frozen=True):
@@ -62,3 +65,19 @@ class Providers(Section, frozen=True):
 
     offline: Offline = Offline()
     named: dict[str, Provider] = field(default_factory=dict)
+
+
+def usable(providers: Providers) -> list[str]:
+    """Vendors with an address, their own or a configured one, and the key it wants. The best default is the first."""
+    order = {name: place for place, name in enumerate((*KEYED, *KEYLESS))}
+    return [
+        name
+        for name in sorted(providers.named, key=lambda name: order.get(name, len(order)))
+        if (row := providers.named[name]).enabled
+        and (row.api_base or name in KEYLESS or (name in KEYED and row.api_key))
+    ]
+
+
+def first_usable(providers: Providers) -> str:
+    """Who answers when nobody is configured to (config-cli.md §9.3, providers.md O7)."""
+    return next(iter(usable(providers)), OFFLINE)

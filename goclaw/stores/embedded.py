@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -105,7 +106,10 @@ class EmbeddedServer:
             for signal_ in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 if not self._alive():
                     return
-                os.kill(self.pid, signal_)
+                with suppress(
+                    ProcessLookupError
+                ):  # it has just ended; an adopted one leaves no zombie that waits for us
+                    os.kill(self.pid, signal_)
                 with trio.move_on_after(STOP_WITHIN):
                     await self.exited()
 
@@ -113,7 +117,10 @@ class EmbeddedServer:
         return self._child.poll() is None if self._child else _is_postgres_of(self.pid, self.directory)
 
     def rotate_log(self) -> None:
-        """Keep the log below 10 MB × 3. The server holds the file open, so it is copied and emptied."""
+        """Keep the log at 10 MB × 3, if it is called now and then. Raises OSError.
+
+        The server holds the file open, so it is copied and emptied.
+        """
         if not self.log_path.exists() or self.log_path.stat().st_size < LOG_LIMIT:
             return
         names = [self.log_path, *(self.log_path.with_suffix(f".log.{n}") for n in range(1, LOG_FILES))]
@@ -233,7 +240,10 @@ def _spawn(program: Path, arguments: list[str], output: int) -> subprocess.Popen
 
 
 async def _gone(pid: int) -> None:
-    watch = os.pidfd_open(pid)
+    try:
+        watch = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     try:
         await trio.lowlevel.wait_readable(watch)
     finally:

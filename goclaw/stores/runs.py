@@ -16,14 +16,14 @@ from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import LANES, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 SHARDS = 256  # data-model.md §9, shard_leases
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-SCAN = 200  # sessions looked at for work; durability.md §5.1
+SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
@@ -87,6 +87,11 @@ class Forsaken(Struct, frozen=True, kw_only=True):
     run_id: str
     tenant_id: str
     session_key: str
+
+
+class Canceled(Struct, frozen=True, kw_only=True):
+    run_id: str
+    fence: int  # how often it had been claimed
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -243,7 +248,7 @@ WITH gone AS (
   SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC),
     'task.canceled', 'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
 )
-SELECT run_id FROM gone ORDER BY run_id
+SELECT run_id, fence FROM gone ORDER BY run_id
 """
 
 BURY = """
@@ -268,9 +273,12 @@ ORDER BY run_id LIMIT 1000
 """
 
 WAITING = """
-SELECT tenant_id, session_key, lane FROM session_heads
-WHERE queued > 0 AND running < max_concurrent AND head_at <= now()
-ORDER BY head_at LIMIT %(limit)s
+SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(name) CROSS JOIN LATERAL (
+  SELECT tenant_id, session_key, lane, head_at FROM session_heads
+  WHERE lane = l.name AND queued > 0 AND running < max_concurrent AND head_at <= now()
+  ORDER BY head_at LIMIT %(limit)s
+) AS w
+ORDER BY w.head_at
 """
 
 RENEW = """
@@ -429,7 +437,7 @@ async def recover(db: Connection, run: Claimed) -> Recovered:
 @transaction
 async def cancel_waiting(
     db: Connection, *, tenant: str, key: str, reason: str, runs: Sequence[str] | None = None, error: Err | None = None
-) -> list[str]:
+) -> list[Canceled]:
     """Take waiting runs out of the queue (T12): these, or all. Who was taken, oldest first.
 
     `error` is what their askers hear; without it they hear that they were cancelled.
@@ -485,8 +493,8 @@ async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
 
 @transaction(readonly=True)
 async def waiting(db: Connection) -> list[Waiting]:
-    """Sessions with work that could be claimed now, longest waiting first."""
-    return await many(Waiting, db.execute(WAITING, {"limit": SCAN}))
+    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other."""
+    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN}))
 
 
 @transaction(readonly=True)
@@ -496,13 +504,17 @@ async def orphans(db: Connection, *, node: str, alone: bool) -> list[Claimed]:
 
 
 @transaction(readonly=True)
-async def forsaken(db: Connection) -> list[Forsaken]:
-    """Runs that wait for a slot although their asker held a line that a dead process took with it."""
+async def forsaken(db: Connection, *, node: str) -> list[Forsaken]:
+    """Runs that wait for a slot although their asker held a line that a dead process took with it.
+
+    They are older than `node`, the id of the process that asks: ids are in the order of their making.
+    """
     query = """
     SELECT run_id, tenant_id, session_key FROM runs
-    WHERE state = 'QUEUED' AND kind = 'http' AND ingress_key IS NULL ORDER BY run_id LIMIT 1000
+    WHERE state = 'QUEUED' AND kind = 'http' AND ingress_key IS NULL AND run_id < %(node)s::uuid
+    ORDER BY run_id LIMIT 1000
     """
-    return await many(Forsaken, db.execute(query))
+    return await many(Forsaken, db.execute(query, {"node": node}))
 
 
 @transaction(readonly=True)
@@ -561,7 +573,7 @@ async def _asker_gone(db: Connection, run: Claimed) -> bool:
 
 async def _cancel_waiting(
     db: Connection, tenant: str, key: str, reason: str, runs: Sequence[str] | None, error: Err | None = None
-) -> list[str]:
+) -> list[Canceled]:
     params = {
         "tenant": tenant,
         "key": key,
@@ -569,4 +581,4 @@ async def _cancel_waiting(
         "runs": None if runs is None else list(runs),
         "error": None if error is None else Json(error),
     }
-    return await many(str, db.execute(CANCEL_WAITING, params))
+    return await many(Canceled, db.execute(CANCEL_WAITING, params))

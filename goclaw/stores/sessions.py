@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from goclaw.domain.chat import Usage
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
@@ -48,6 +49,19 @@ class ListedSession(SessionRow, frozen=True, kw_only=True):
     total: int  # sessions that match, beyond this page
 
 
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which sessions to list; None means any."""
+
+    tenant: str
+    user: str | None = None
+    agent: str | None = None
+    channel: str | None = None
+    search: str | None = None
+
+    def params(self) -> dict[str, Any]:
+        return {**asdict(self), "search": None if self.search is None else _contains(self.search)}
+
+
 class MessageRow(Struct, frozen=True, kw_only=True):
     """`payload` by role: data-model.md §8."""
 
@@ -74,17 +88,19 @@ s.created_at, s.updated_at"""
 
 FIND = f"SELECT {COLUMNS} FROM sessions s WHERE tenant_id = %(tenant)s AND session_key = %(key)s"
 
+MATCHING = """s.tenant_id = %(tenant)s AND s.archived_at IS NULL
+  AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
+  AND (%(agent)s::text IS NULL OR s.agent_key = %(agent)s)
+  AND (%(channel)s::text IS NULL OR s.channel = %(channel)s)
+  AND (%(search)s::text IS NULL OR s.label ILIKE %(search)s OR s.session_key ILIKE %(search)s)"""
+
 PAGE = f"""
 SELECT {COLUMNS}, a.display_name AS agent_name, coalesce(h.running, 0) AS running, coalesce(h.queued, 0) AS queued,
   count(*) OVER () AS total
 FROM sessions s
 LEFT JOIN session_heads h ON h.tenant_id = s.tenant_id AND h.session_key = s.session_key
 LEFT JOIN agents a ON a.id = s.agent_id
-WHERE s.tenant_id = %(tenant)s AND s.archived_at IS NULL
-  AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
-  AND (%(agent)s::text IS NULL OR s.agent_key = %(agent)s)
-  AND (%(channel)s::text IS NULL OR s.channel = %(channel)s)
-  AND (%(search)s::text IS NULL OR s.label ILIKE %(search)s OR s.session_key ILIKE %(search)s)
+WHERE {MATCHING}
 ORDER BY s.updated_at DESC, s.id
 LIMIT %(limit)s OFFSET %(offset)s
 """
@@ -129,22 +145,15 @@ async def find(db: Connection, *, tenant: str, key: str) -> SessionRow | None:
 
 
 @transaction(readonly=True)
-async def page(
-    db: Connection,
-    *,
-    tenant: str,
-    user: str | None,
-    agent: str | None,
-    channel: str | None,
-    search: str | None,
-    limit: int,
-    offset: int,
-) -> list[ListedSession]:
-    """Sessions, last touched first; None as a filter means any."""
-    params = {"tenant": tenant, "user": user, "agent": agent, "channel": channel, "limit": limit, "offset": offset}
-    return await many(
-        ListedSession, db.execute(PAGE, {**params, "search": None if search is None else _contains(search)})
-    )
+async def page(db: Connection, wanted: Wanted, *, limit: int, offset: int) -> list[ListedSession]:
+    """Sessions, last touched first."""
+    return await many(ListedSession, db.execute(PAGE, {**wanted.params(), "limit": limit, "offset": offset}))
+
+
+@transaction(readonly=True)
+async def total(db: Connection, wanted: Wanted) -> int:
+    query = f"SELECT count(*) FROM sessions s WHERE {MATCHING}"
+    return await one(int, db.execute(query, wanted.params()))
 
 
 @transaction(readonly=True)

@@ -32,7 +32,6 @@ RETURNING {COLUMNS}
 """
 
 GET = f"SELECT {COLUMNS} FROM tenants WHERE id = %(id)s"
-BY_SLUG = f"SELECT {COLUMNS} FROM tenants WHERE slug = %(slug)s"
 PAGE = f"SELECT {COLUMNS} FROM tenants WHERE slug > %(after)s ORDER BY slug LIMIT %(limit)s"
 
 
@@ -44,11 +43,6 @@ async def add(db: Connection, *, id: str, slug: str, name: str) -> Tenant:
 @transaction(readonly=True)
 async def get(db: Connection, id: str) -> Tenant | None:
     return await maybe(Tenant, db.execute(GET, {"id": id}))
-
-
-@transaction(readonly=True)
-async def by_slug(db: Connection, slug: str) -> Tenant | None:
-    return await maybe(Tenant, db.execute(BY_SLUG, {"slug": slug}))
 
 
 @transaction(readonly=True)

@@ -49,7 +49,7 @@ class ToolContext:
     timezone: str  # IANA; empty means the machine's
 
     async def thread(self, work: Callable[..., T], *args: object) -> T:
-        """Run blocking work in a thread; cancelling leaves it behind."""
+        """Run blocking work in a thread; cancelling leaves it behind until it calls `from_thread.check_cancelled`."""
         return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
 
 

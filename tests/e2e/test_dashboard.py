@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.e2e.browser import Desk
 
@@ -216,6 +216,29 @@ def test_a_killed_gateway_is_announced_and_the_draft_is_kept(desk: Callable[...,
         expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.get_by_label("Message", exact=True)).to_have_value("half a thou")
         page.goto("about:blank")
+
+
+def test_a_slow_handshake_costs_no_sign_in(desk: Callable[..., Desk], locked_url: str) -> None:
+    page = desk().page()
+    page.goto(f"{locked_url}/ui/")
+    page.get_by_label("User id").fill("lan")
+    page.get_by_label("Gateway token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    sockets = []
+
+    def cut_the_first(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        if len(sockets) == 1:
+            socket.close(code=4401, reason="handshake_timeout")
+        else:
+            socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/ws$"), cut_the_first)
+    page.reload()
+
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    assert len(sockets) == 2
 
 
 def test_hostile_markdown_is_text_and_a_link_asks_before_it_leaves(page: Page) -> None:

@@ -450,3 +450,18 @@ async def test_a_vendor_in_trouble_is_one_named_error_and_the_session_works_on(
         f"!{trouble}",
         "still there?",
     ]
+
+
+async def test_a_page_of_long_messages_is_a_short_page(client: Client, vendor: ObedientVendor, key: str) -> None:
+    await client.chat("first", key)
+    for number in range(76):  # 64 KB each as JSON, almost 5 MiB together
+        await client.ask("chat.inject", sessionKey=key, message=f"{number:03}" + '"' * 31_997)
+
+    pages, before = [], None
+    while before is None or pages[-1]["hasMore"]:
+        pages.append(await client.ask("chat.history", sessionKey=key, **({"beforeId": before} if before else {})))
+        before = pages[-1]["messages"][0]["id"]
+
+    said = [message["content"][:3] for page in reversed(pages) for message in page["messages"]]
+    assert said[2:] == [f"{number:03}" for number in range(76)]
+    assert [len(page["messages"]) for page in pages[:-1]] == [8] * 9

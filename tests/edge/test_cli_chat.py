@@ -60,7 +60,9 @@ class Gateway:
 
 
 async def weather(gateway: Gateway, frame: dict[str, Any]) -> None:
-    await gateway.event("run.queued")
+    await gateway.event("run.queued", run="r-2")
+    await gateway.event("run.queued", requestId=frame["id"])
+    await gateway.event("run.queued", run="r-3")
     await gateway.event("chunk", content="Let me ")
     await gateway.event("chunk", run="r-2", content="SOMEBODY ELSE")
     await gateway.event("chunk", content="look")
@@ -79,8 +81,8 @@ async def chat(gateway: Gateway, home: Path, *arguments: str, token: str = TOKEN
     return done
 
 
-async def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+async def command(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]} | variables
     with trio.fail_after(30):
         return await trio.run_process(
             [sys.executable, "-m", "goclaw", *arguments],
@@ -165,6 +167,22 @@ async def test_the_local_gateway_is_found_through_its_configuration_and_token(tm
     assert done.returncode == 0, done.stderr
 
 
+async def test_the_token_of_the_gateway_here_never_goes_to_another_one(tmp_path: Path) -> None:
+    gateway = Gateway(weather)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve_websocket, gateway.serve, "127.0.0.1", 0, None)
+        url = f"http://127.0.0.1:{server.port}"
+        done = await command(tmp_path, "--url", url, "agent", "chat", "hi", GOCLAW_GATEWAY_TOKEN=TOKEN)
+        named = await command(tmp_path, "--url", url, "agent", "chat", "hi", GOCLAW_TOKEN=TOKEN)
+        here = await command(tmp_path, "agent", "chat", "hi", GOCLAW_GATEWAY_TOKEN=TOKEN, GOCLAW_PORT=str(server.port))
+        nursery.cancel_scope.cancel()
+
+    assert done.returncode == 4
+    assert "token" not in gateway.asked[0]["params"]
+    assert named.returncode == 0, named.stderr
+    assert here.returncode == 0, here.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "socket"),
     [
@@ -188,7 +206,7 @@ def test_other_addresses_are_wrong_use(url: str) -> None:
 def test_a_restarted_answer_starts_on_a_new_line(capsys: pytest.CaptureFixture[str]) -> None:
     answer = Answer()
     for kind, detail in (
-        ("run.queued", {}),
+        ("run.queued", {"requestId": "2"}),
         ("chunk", {"content": "half an ans"}),
         ("run.retrying", {"reset": True}),
         ("chunk", {"content": "whole"}),

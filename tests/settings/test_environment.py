@@ -47,6 +47,7 @@ def problem(home: Path, **variables: str) -> str:
         ({"OPENAI_API_KEY": "a", "GROQ_API_KEY": "b"}, "agents.defaults.provider", "openai"),
         ({"GOCLAW_GROQ_API_KEY": "b", "OPENAI_API_KEY": "a"}, "agents.defaults.provider", "openai"),
         ({"GOCLAW_OPENAI_BASE_URL": "http://x"}, "providers.openai.api_base", "http://x"),
+        ({"GOCLAW_YESCALE_API_KEY": "x"}, "agents.defaults.provider", "yescale"),
         ({"GOCLAW_ZAI_CODING_API_KEY": "x", "GOCLAW_MODEL": "m"}, "agents.defaults.model", "m"),
     ],
 )

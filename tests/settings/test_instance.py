@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from goclaw.domain.errors import StartupFatal
-from goclaw.settings.instance import holder, instance_lock
+from goclaw.settings.instance import address_in, holder, instance_lock
 
 HOLD = """
 import sys
@@ -35,6 +35,16 @@ def test_a_second_gateway_is_refused_and_told_who_is_there(tmp_path: Path) -> No
     assert caught.value.detail == f"another gateway (pid {os.getpid()}, 127.0.0.1:18790) uses {tmp_path / 'data'}"
     with instance_lock(tmp_path / "data"):
         assert holder(tmp_path / "data") == (os.getpid(), "starting")
+
+
+def test_only_a_gateway_that_is_ready_has_an_address(tmp_path: Path) -> None:
+    assert address_in(tmp_path) is None
+    with instance_lock(tmp_path) as lock:
+        assert address_in(tmp_path) is None
+        lock.announce("migrating")
+        assert address_in(tmp_path) is None
+        lock.announce("[::1]:18790")
+        assert address_in(tmp_path) == "[::1]:18790"
 
 
 def test_a_killed_gateway_leaves_no_lock(tmp_path: Path) -> None:

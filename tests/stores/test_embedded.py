@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import psycopg
@@ -124,6 +124,31 @@ async def test_a_server_left_alive_is_adopted(server: EmbeddedServer) -> None:
     assert (second.pid, second.adopted) == (server.pid, True)
     await second.stop()
     await server.exited()
+
+
+class LateLook(EmbeddedServer):
+    """Finds its server alive once more after it has ended, as a look just before its end would."""
+
+    looks = 0
+
+    def _alive(self) -> bool:
+        self.looks += 1
+        return self.looks == 1 or super()._alive()
+
+
+@pytest.mark.parametrize("way", [EmbeddedServer.stop, EmbeddedServer.exited])
+async def test_an_adopted_server_may_end_at_any_moment(
+    server: EmbeddedServer, way: Callable[[EmbeddedServer], Awaitable[None]]
+) -> None:
+    await server.start()
+    second = LateLook(server.directory)
+    await second.start()
+    await server.stop()
+
+    with trio.fail_after(5):
+        await way(second)
+
+    assert second.looks > 1
 
 
 async def test_a_killed_gateway_takes_the_server_with_it_cleanly(server: EmbeddedServer) -> None:

@@ -14,7 +14,7 @@ from goclaw.domain.run import RunRequest, RunResult
 from goclaw.stores import agents, runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
-from goclaw.stores.sessions import NewMessage
+from goclaw.stores.sessions import ListedSession, NewMessage, Wanted
 from goclaw.stores.unit import Connection, many, one, transaction
 
 NODE = "0193a5b0-0000-7000-8000-00000000000a"
@@ -237,9 +237,11 @@ async def test_waiting_http_runs_are_forsaken_by_a_dead_process_chats_are_not(da
     chat = await accept(database, key=KEY)
     http = await accept(database, key="agent:default:http:direct:1", kind="http")
     kept = await accept(database, key="agent:default:http:direct:2", kind="http", ingress_key="http:1")
+    process = new_id()
+    ours = await accept(database, key="agent:default:http:direct:3", kind="http")
 
-    assert [run.run_id for run in await database.run(runs.forsaken)] == [http]
-    assert chat != kept
+    assert [run.run_id for run in await database.run(runs.forsaken, node=process)] == [http]
+    assert len({chat, http, kept, ours}) == 4
 
 
 async def test_orphans_are_those_of_other_owners(database: Database) -> None:
@@ -267,6 +269,26 @@ async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) 
     assert (again.run_id, again.attempt, again.crash_count) == (run_id, 1, 0)
 
 
+@transaction
+async def crowd(db: Connection, size: int) -> None:
+    """Sessions beside the accepted one, waiting a minute longer."""
+    query = """
+    INSERT INTO session_heads (tenant_id, session_key, shard, lane, max_concurrent, queued, running, head_at, next_seq)
+    SELECT tenant_id, session_key || n, shard, 'main', 1, 1, 0, now() - interval '1 minute', 2
+    FROM session_heads, generate_series(1, %s) AS n
+    """
+    await db.execute(query, [size])
+
+
+async def test_a_crowded_lane_hides_no_work_of_another(database: Database) -> None:
+    await accept(database, lane="cron")
+    await database.run(crowd, runs.SCAN + 1)
+
+    found = await database.run(runs.waiting)
+
+    assert [row.lane for row in found] == ["main"] * runs.SCAN + ["cron"]
+
+
 async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Database) -> None:
     first, second, third = [await accept(database, text) for text in ("one", "two", "three")]
     await claim(database)
@@ -274,7 +296,7 @@ async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Datab
     gone = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED", runs=[second])
     rest = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED")
 
-    assert (gone, rest) == ([second], [third])
+    assert ([run.run_id for run in gone], [run.run_id for run in rest]) == ([second], [third])
     assert await database.run(head) == Depth(queued=0, running=1)
     assert [run.run_id for run in await database.run(runs.open_runs, tenant=MASTER_TENANT, key=KEY)] == [first]
     seqs = [seq for seq, _ in await database.run(trail)]
@@ -321,12 +343,18 @@ async def test_sessions_are_listed_newest_first_and_found_literally(database: Da
     for n in range(3):
         await accept(database, key=f"agent:default:ws:direct:50%_{n}")
 
-    page = {"tenant": MASTER_TENANT, "user": None, "agent": None, "channel": "ws", "limit": 2, "offset": 0}
-    rows = await database.run(sessions.page, search=None, **page)
-    literal = await database.run(sessions.page, search="50%_1", **page)
-    nothing = await database.run(sessions.page, search="5__%", **page)
+    async def page(search: str | None, offset: int = 0) -> tuple[list[ListedSession], int]:
+        wanted = Wanted(tenant=MASTER_TENANT, channel="ws", search=search)
+        total = await database.run(sessions.total, wanted)
+        return await database.run(sessions.page, wanted, limit=2, offset=offset), total
+
+    rows, total = await page(None)
+    literal, one = await page("50%_1")
+    nothing, none = await page("5__%")
+    past, still = await page(None, offset=3)
 
     assert [(row.session_key[-1], row.queued, row.total) for row in rows] == [("2", 1, 3), ("1", 1, 3)]
     assert [row.session_key[-1] for row in literal] == ["1"]
-    assert nothing == []
+    assert nothing == past == []
+    assert (total, one, none, still) == (3, 1, 0, 3)
     assert await database.run(sessions.count, tenant=MASTER_TENANT) == 3

@@ -11,15 +11,15 @@ from itertools import islice
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.run import RELEASE, Run, failure
-from goclaw.actors.engine.voice import voice_of
+from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
-from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, TakeSlot
+from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
-from goclaw.runtime.message import Cancel, ChildEnded, Message
+from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
 from goclaw.stores import runs
 from goclaw.stores.runs import Claimed, StaleOwner
@@ -66,7 +66,7 @@ class LaneActor(Actor):
         self.granted: dict[str, float] = {}  # slots kept for runs about to be accepted, and since when
         self.filling = False
         self.closing = False
-        self.handed_back = 0
+        self.released: set[Address] = set()  # runs told to go back into the queue
         self.waits_for_end: Reply | None = None
 
     async def on_start(self, ctx: Context) -> None:
@@ -138,6 +138,12 @@ class LaneActor(Actor):
         self._fill_soon(ctx)
 
     @handles
+    async def stop_run(self, ctx: Context, ask: StopRun) -> bool:
+        """Whatever was claimed before we were asked has begun by now."""
+        address = at.run(self.name, ask.run_id)
+        return address in self.running and ctx.tell(address, Cancel(reason=ask.reason, by=ask.by)) is Told.ACCEPTED
+
+    @handles
     async def child_ended(self, ctx: Context, news: ChildEnded) -> None:
         run = self.running.pop(news.address, None)
         if run is not None and news.reason in ABNORMAL:
@@ -171,13 +177,12 @@ class LaneActor(Actor):
     @handles
     async def cut_off(self, ctx: Context, _tick: CutOff) -> None:
         self.closing = True
-        self.handed_back += len(self.running)
         for address in self.running:
-            ctx.tell(address, Cancel(reason=RELEASE))
+            self._release(ctx, address)
 
     def _ended_all(self) -> None:
         if self.waits_for_end is not None and not self.running:
-            self.waits_for_end.answer(self.handed_back)
+            self.waits_for_end.answer(len(self.released))
             self.waits_for_end = None
 
     def _free(self) -> int:
@@ -185,9 +190,14 @@ class LaneActor(Actor):
 
     def _begin(self, ctx: Context, run: Claimed) -> None:
         child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
-        self.running[ctx.child(child)] = run
+        address = ctx.child(child)
+        self.running[address] = run
         if self.closing:
-            ctx.tell(at.run(self.name, run.run_id), Cancel(reason=RELEASE))
+            self._release(ctx, address)
+
+    def _release(self, ctx: Context, address: Address) -> None:
+        self.released.add(address)
+        ctx.tell(address, Cancel(reason=RELEASE))
 
     def _fill_soon(self, ctx: Context) -> None:
         """Once for all the news that wait in the mailbox: that is what makes batches."""
@@ -216,6 +226,6 @@ class LaneActor(Actor):
 def announce_loss(ctx: Context, run: Claimed) -> None:
     """Tell its session and whoever listens that a run ended without its actor."""
     ctx.tell(at.session(run.tenant_id, run.session_key), RunEnded(run_id=run.run_id))
-    voice = voice_of(ctx, run, seq=2**31)  # above all it may have said
+    voice = voice_of(ctx, run, seq=said_in(run.fence))
     result = RunResult(run_id=run.run_id, session_key=run.session_key, error=runs.LOST)
     voice.say("run.failed", failure(runs.LOST, ""), result=result)

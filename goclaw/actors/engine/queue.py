@@ -47,7 +47,7 @@ class QueueKeeper(Actor):
 
     async def _hang_up(self, ctx: Context) -> None:
         """Whoever waited on a plain HTTP request is gone with the process that held it."""
-        while waiting := await ctx.db(runs.forsaken):
+        while waiting := await ctx.db(runs.forsaken, node=self.engine.node_id):
             for run in waiting:
                 await ctx.db(
                     runs.cancel_waiting,

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.voice import voice_of
+from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
@@ -33,7 +33,7 @@ from goclaw.domain.events import body
 from goclaw.domain.ids import new_id
 from goclaw.domain.model import BorrowProvider
 from goclaw.domain.run import PREVIEW, RunQueued, RunResult
-from goclaw.domain.session import RunEnded
+from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.tokens import estimate
 from goclaw.domain.usage import on_socket
@@ -48,7 +48,6 @@ from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
-LIVES = 100_000  # event numbers of one life; a recovered run goes on above all it may have said
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
 
 
@@ -69,7 +68,7 @@ class Run(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         run = self.run
-        self.voice = voice_of(ctx, run, stream=run.request.stream, seq=1 + run.crash_count * LIVES)  # 1: run.queued
+        self.voice = voice_of(ctx, run, stream=run.request.stream, seq=said_in(run.fence - 1))
         self.began = ctx.clock.monotonic()
         ctx.tell(ctx.address, Work())
 
@@ -243,6 +242,7 @@ class Run(Actor):
                 except StaleOwner:
                     ctx.log.warning("run.stale", run=self.run.run_id)
                     self.over = True
+                    ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
                     ctx.stop()
                     return False
                 except StoreError as trouble:

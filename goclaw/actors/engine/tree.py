@@ -8,13 +8,13 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
-from goclaw.providers.choose import OFFLINE, usable
+from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
 from goclaw.providers.provider import Provider, open_provider
 from goclaw.runtime.child import Child, Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
-from goclaw.settings.providers import Providers
+from goclaw.settings.providers import OFFLINE, Providers
 
 
 def engine(engine: Engine, settings: Providers, *, alone: bool) -> Supervisor:

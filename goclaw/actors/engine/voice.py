@@ -19,6 +19,12 @@ from goclaw.tools.pipeline import ToolResult
 
 ARGUMENTS = 8192  # bytes shown of a call's arguments
 PREVIEW = 1000  # characters shown of a result
+LIFE = 100_000  # event numbers for each time a run is claimed; the next life goes on above all the last one said
+
+
+def said_in(lives: int) -> int:
+    """The number that no event of a run is above when it has been claimed so often. Its first, run.queued, is 1."""
+    return 1 + lives * LIFE
 
 
 def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True) -> Voice:

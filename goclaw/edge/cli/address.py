@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from goclaw.edge.cli.options import Exit, Failure, Options
-from goclaw.settings.instance import holder
+from goclaw.settings.instance import address_in
 from goclaw.settings.load import Loaded
 
 
@@ -44,6 +44,6 @@ def socket_url(url: str) -> str:
 def local_address(loaded: Loaded) -> str:
     """HOST:PORT that reaches the gateway of this configuration from this machine."""
     gateway = loaded.settings.gateway
-    if gateway.port == 0 and (other := holder(loaded.settings.data_dir)):
-        return other[1]  # any free port: the running gateway wrote down which
+    if gateway.port == 0 and (address := address_in(loaded.settings.data_dir)):
+        return address  # any free port: the running gateway wrote down which
     return gateway.local_address(gateway.port)

@@ -59,7 +59,7 @@ class Answer:
 
     def __init__(self, silent: bool = False) -> None:
         self._silent = silent
-        self._run = ""  # ours: the first to be queued after we asked
+        self._run = ""  # ours: only its sender is told a requestId, and this socket sends one
         self._segment = ""  # text since the last tool or restart (edge-websocket.md §8.3)
 
     def heard(self, event: Event) -> None:
@@ -68,7 +68,7 @@ class Answer:
             return
         detail = about.get("payload") or {}
         match about.get("type"):
-            case "run.queued" if not self._run:
+            case "run.queued" if "requestId" in detail:
                 self._run = str(about.get("runId"))
             case "chunk" if about.get("runId") == self._run:
                 self._print(str(detail.get("content", "")))

@@ -49,7 +49,7 @@ def gateway(
     given = {"gateway.host": host, "gateway.port": port, "logging.level": "debug" if verbose else None}
     chosen = options(ctx)
     chosen.config, chosen.json, chosen.url, chosen.timeout = config, json or daemon, url, timeout
-    chosen.token = token or os.environ.get("GOCLAW_TOKEN", "") or os.environ.get("GOCLAW_GATEWAY_TOKEN", "")
+    chosen.token = token or os.environ.get("GOCLAW_TOKEN", "")
     chosen.flags = {key: text for key, text in given.items() if text is not None}
     if ctx.invoked_subcommand is None:
         from goclaw.settings.load import load

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from goclaw.stores.migrate import SchemaVersion
 
 T = TypeVar("T")
+WAIT = 60.0  # seconds for another starter; config-cli.md §13
+LOOK = 0.1  # seconds between two looks at it
 
 app = typer.Typer(name="migrate", help="Look at the database schema and bring it up to date.", no_args_is_help=True)
 
@@ -68,27 +71,46 @@ async def _connection(loaded: Loaded) -> AsyncIterator[Connection]:
     """A connection to the database; the embedded server is started for it unless a gateway already runs it."""
     import psycopg
 
-    from goclaw.settings.instance import instance_lock
     from goclaw.stores.connection import connect
     from goclaw.stores.embedded import EmbeddedServer
 
     database = loaded.settings.database
-    with ExitStack() as stack:
-        server = EmbeddedServer(database.embedded.dir) if database.mode == "embedded" else None
+    async with AsyncExitStack() as stack:
         try:
-            if server is not None:
-                try:
-                    stack.enter_context(instance_lock(loaded.settings.data_dir))
-                except StartupFatal as fatal:
-                    if fatal.reason != "E_ALREADY_RUNNING":
-                        raise  # a running gateway has started the server: it is adopted
-            db = await connect(await server.start() if server else database.dsn.reveal())
+            dsn = database.dsn.reveal()
+            if database.mode == "embedded":
+                await _claim(loaded.settings.data_dir, stack)
+                server = EmbeddedServer(database.embedded.dir)
+                dsn = await server.start()
+                if not server.adopted:
+                    stack.push_async_callback(server.stop)
+            db = await connect(dsn)
         except psycopg.Error as error:
             why = str(error).partition("\n")[0]
             raise StartupFatal("E_STORE_OPEN", f"the database does not answer: {why}", exit_code=72) from None
+        stack.callback(db.close_now)
+        yield db
+
+
+async def _claim(data_dir: Path, stack: AsyncExitStack) -> None:
+    """Keep others from starting a second server. Not needed beside a gateway that is ready: its server is adopted.
+
+    Whoever is there without an address is about to start a server or to stop it, and is waited for.
+    """
+    import trio
+
+    from goclaw.settings.instance import address_in, instance_lock
+
+    patience = trio.current_time() + WAIT
+    while True:
         try:
-            yield db
-        finally:
-            db.close_now()
-            if server is not None and not server.adopted:
-                await server.stop()
+            stack.enter_context(instance_lock(data_dir)).announce("migrating")
+            return
+        except StartupFatal as fatal:
+            if fatal.reason != "E_ALREADY_RUNNING":
+                raise
+            if address_in(data_dir) is not None:
+                return
+            if trio.current_time() > patience:
+                raise
+        await trio.sleep(LOOK)

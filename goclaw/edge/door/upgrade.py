@@ -63,9 +63,7 @@ class Upgrade:
         self.path = request.target.partition("?")[0]
         self.headers = Headers([(b"host", request.host.encode("latin-1", "replace")), *request.extra_headers])
         self.subprotocols = tuple(request.subprotocols)
-        address = stream.socket.getpeername()
-        self.peer: str = address[0]
-        self.peer_port: int = address[1]
+        self.peer: str = stream.socket.getpeername()[0]
         self.link: Link | None = None
 
     @property

@@ -63,7 +63,7 @@ class UiFiles:
         }
 
     def answer(self, path: str, headers: Mapping[str, str]) -> Answer:
-        """Status, headers and body for a GET of `path` (decoded, no query). `headers` finds names in lower case.
+        """Status, headers and body for a GET of `path` (raw, no query). `headers` finds names in lower case.
 
         A path without a file extension is a page of the application and gets the index; an unknown file is a 404.
         """

@@ -23,17 +23,18 @@ from goclaw.domain.errors import (
     exhausted,
     failed_precondition,
     role_too_low,
+    too_large,
     unknown_method,
 )
 from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_user
-from goclaw.edge.door import Link, LinkClosed
+from goclaw.edge.door import MESSAGE_BYTES, Link, LinkClosed
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.outcomes import refusal_of
 from goclaw.edge.ws import frames
 from goclaw.edge.ws.connect import Client, greet
 from goclaw.edge.ws.frames import BadFrame, Request
 from goclaw.edge.ws.news import entry_of
-from goclaw.edge.ws.outbox import Entry, Outbox
+from goclaw.edge.ws.outbox import BYTES, FRAMES, Entry, Outbox
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import PROTOCOL, status_of
 from goclaw.operations.operation import Operation, Rpc
@@ -49,7 +50,6 @@ IN_FLIGHT = 64
 FLOOD = (200, 10.0)  # frames in seconds
 GARBAGE = (10, 60.0)  # malformed frames in seconds
 FAREWELL = 2.0  # seconds for what is still to be written when we end a connection
-MESSAGE_BYTES = 524_288
 
 Methods = Mapping[str, tuple[Operation, Rpc]]
 log = structlog.get_logger()
@@ -197,11 +197,13 @@ class Connection:
                 raise Rejected(role_too_low(request.method, surface.role.label))
             ask = decode(operation.input, request.params)
             ctx = Context(self._house, caller, request_id=request.id, connection_id=self.id)
-            text = frames.response(request.id, surface.reply(await operation.fn(ctx, ask)))
+            answer = Entry("keep", "", frames.response(request.id, surface.reply(await operation.fn(ctx, ask))))
+            if answer.size > BYTES:
+                raise Rejected(too_large(BYTES))  # no reader is quick enough for it
         except Exception as error:  # the connection's boundary: every outcome is an answer
-            text = frames.refusal(request.id, refusal_of(error, request.method), caller.locale)
+            answer = Entry("keep", "", frames.refusal(request.id, refusal_of(error, request.method), caller.locale))
         self._in_flight.discard(request.id)
-        self._put(Entry("keep", "", text))
+        self._put(answer)
 
     def _connect(self, request: Request, box: Inbox) -> None:
         if self._caller is not None:
@@ -240,7 +242,7 @@ class Connection:
             "limits": {
                 "maxMessageBytes": MESSAGE_BYTES,
                 "pingIntervalMs": int(PING * 1000),
-                "outboxFrames": 256,
+                "outboxFrames": FRAMES,
                 "resumeWindowMs": 0,  # runs are re-read from the history; there is no event buffer yet
             },
             "stateVersion": self._versions(),

@@ -59,7 +59,7 @@ def structured(form: dict[str, object], text: str) -> Reply:
     schema = described.get("schema", {}) if isinstance(described, dict) else {"type": "object"}
     try:
         value = instance(schema, unmarked(text))
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         return Reply(rule="schema", error=ProviderError("bad_request", f"the response schema cannot be used: {error}"))
     return Reply(rule="schema", text=msgspec.json.encode(value).decode(), spoken=False)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import repeat
 from typing import Annotated
 
+import trio
 from msgspec import Meta, Struct
 
 from goclaw.security.paths import PathRefused, is_hidden
 from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
 
-LOOKED_AT = 100_000  # entries of a directory, and of all together; what lies beyond is not counted
+LOOKED_AT = 100_000  # entries of all directories together, hidden ones too; what lies beyond is not counted
 UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # in names: would forge lines or break encoding
 
 
@@ -45,19 +46,23 @@ async def list_files(ctx: ToolContext, ask: ListFiles) -> str:
 def _list(ctx: ToolContext, ask: ListFiles) -> list[str]:
     with ctx.workspace.open(ask.path, directory=True) as directory:
         depth = ask.max_depth if ask.recursive else 1
-        return list(islice(_entries(directory, "", depth, ask.show_hidden), LOOKED_AT))
+        return list(entries(directory, "", depth, ask.show_hidden, repeat(None, LOOKED_AT)))
 
 
-def _entries(directory: int, prefix: str, depth: int, hidden: bool) -> Iterator[str]:
-    """Lines for what is in an open directory. What vanishes or closes itself while we look is skipped."""
-    with os.scandir(directory) as found:
-        entries = [
+def entries(directory: int, prefix: str, depth: int, hidden: bool, looks: Iterator[None]) -> Iterator[str]:
+    """Lines for what is in an open directory. What vanishes or closes itself while we look is skipped.
+
+    Every look at an entry takes one of `looks`, and so does the end of each directory.
+    """
+    with os.scandir(directory) as scan:
+        found = [
             entry
-            for entry in islice(found, LOOKED_AT)
+            for _, entry in zip(looks, scan, strict=False)
             if not is_hidden(entry.name) and (hidden or not entry.name.startswith("."))
         ]
-    entries.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), os.fsencode(entry.name)))
-    for entry in entries:
+    found.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), os.fsencode(entry.name)))
+    for entry in found:
+        trio.from_thread.check_cancelled()
         name = prefix + UNFIT.sub("\ufffd", entry.name)
         try:
             if not entry.is_dir(follow_symlinks=False):
@@ -69,7 +74,7 @@ def _entries(directory: int, prefix: str, depth: int, hidden: bool) -> Iterator[
                     entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
                 )
                 try:
-                    yield from _entries(below, f"{name}/", depth - 1, hidden)
+                    yield from entries(below, f"{name}/", depth - 1, hidden, looks)
                 finally:
                     os.close(below)
         except OSError:

@@ -6,6 +6,7 @@ import os
 from io import BufferedReader
 from typing import Annotated
 
+import trio
 from msgspec import Meta, Struct
 
 from goclaw.security.paths import PathRefused
@@ -52,6 +53,7 @@ def _lines(file: BufferedReader, path: str, first: int, count: int) -> str:
     room = WHOLE
     number = 0
     while number < first + count - 1 and (line := file.readline(WHOLE + 1)):
+        trio.from_thread.check_cancelled()  # a file may have any number of short lines before the first we want
         number += 1
         room -= len(line) if number >= first else 0
         if room < 0 or len(line) > WHOLE:

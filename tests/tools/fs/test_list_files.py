@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
+from goclaw.tools.fs.list_files import entries
 from goclaw.tools.pipeline import ToolResult, call
 from goclaw.tools.tool import ToolContext, collect
 
@@ -92,3 +95,20 @@ async def test_a_link_leads_to_a_directory_inside_but_not_outside(tree: Path) ->
 )
 async def test_what_is_no_directory_is_named(path: str, code: str, tree: Path) -> None:
     assert (await listed(tree, path=path)).error_code == code
+
+
+async def test_hidden_entries_and_those_of_all_directories_are_looked_at_once_and_no_more(tmp_path: Path) -> None:
+    for name in (".a", ".b", "sub/.c", "sub/d", "sub/e", "sub/f"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def look(times: int) -> list[str]:
+        directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return list(entries(directory, "", 10, False, repeat(None, times)))
+        finally:
+            os.close(directory)
+
+    found = [len(await trio.to_thread.run_sync(look, times)) for times in (0, 3, 8, 100)]
+
+    assert found == [0, 1, 4, 4], "three looks see what is at the top"

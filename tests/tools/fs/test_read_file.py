@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
@@ -106,3 +109,18 @@ async def test_what_cannot_be_read_is_named(path: str, code: str, tmp_path: Path
     (tmp_path / "file").touch()
     (tmp_path / "sub").mkdir()
     assert (await read(tmp_path, path)).error_code == code
+
+
+async def test_a_cancelled_read_ends_its_thread_too(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"\n" * 128 * MIB)  # half a minute of short lines
+    threads = trio.to_thread.current_default_thread_limiter()
+    threads.total_tokens = 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(read, tmp_path, "log", offset=10**18))
+        await wait_all_tasks_blocked()
+        assert threads.borrowed_tokens == 1
+        nursery.cancel_scope.cancel()
+
+    with trio.fail_after(2):
+        await threads.acquire_on_behalf_of("us")

@@ -142,7 +142,8 @@ export class Gateway {
   #closed(code, reason) {
     clearTimeout(this.#watch)
     this.#dropWaiting()
-    if (code === 4401 || code === 4403) {
+    const slow = reason === 'handshake_timeout' // the link or this tab was; the credential was not looked at
+    if ((code === 4401 && !slow) || code === 4403) {
       this.#refused(new Refusal({ code: 'UNAUTHORIZED', message: '', details: { reason: reason || 'revoked' } }))
       return
     }
