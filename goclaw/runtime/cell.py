@@ -172,12 +172,13 @@ class Cell:
         return ACCEPTED
 
     def _preempt(self, envelope: Envelope) -> None:
-        """What some signals do although a handler runs (§4.3); they stay in the mailbox all the same."""
+        """What some signals do although a handler runs (§4.3)."""
         match envelope.message:
             case Cancel(of=of) if self.hand is not None and self.in_hand is not None:
                 if not of or of == self.in_hand.message.subject:
                     self.hand.cancel()
             case LeaseLost():
+                self.mailbox.control.remove(envelope)  # the next life has nothing to do with it
                 self.kill("lease_lost")
             case Probe() if envelope.reply is not None:
                 envelope.reply.answer(self.probed())
