@@ -13,6 +13,7 @@ import math
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pykka
 import structlog
@@ -21,6 +22,7 @@ import trio.testing
 
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
+from goclaw.runtime.blocking import BlockingActor, ThreadContext
 from goclaw.runtime.cell import Cell
 from goclaw.runtime.child import Backoff, Child, Limit, Strategy
 from goclaw.runtime.faults import ActorCrashed
@@ -31,6 +33,7 @@ from goclaw.runtime.virtual import Virtual
 
 ROUNDS = 5
 ROOM = 20_000
+CROWD = 100_000
 ECHO = Address("echo")
 
 
@@ -54,6 +57,12 @@ class Echo(Actor):
         raise RuntimeError("as asked")
 
 
+class Library(BlockingActor):
+    @handles
+    def ping(self, ctx: ThreadContext, ask: Ping) -> int:
+        return ask.n
+
+
 class NoDatabase:
     async def run(self, work: object, /, *args: object, **kwargs: object) -> object:
         raise NotImplementedError
@@ -64,6 +73,7 @@ def house() -> Supervisor:
         [
             Child("echo", Echo, backoff=Backoff(first=0.0)),
             Child("sleepy", sleepy),
+            Child("library", Library),
             Child("many", many),
         ],
         limit=Limit(restarts=10**9, within=1.0),
@@ -158,6 +168,25 @@ async def activate(system: System) -> float:
     return await best(1_000, first_messages)
 
 
+async def ask_waits(system: System, to: Address) -> tuple[float, float]:
+    """p50 and p99 of a round trip in wall-clock microseconds, 20,000 one after the other."""
+    ping, took = Ping(n=1), []
+    for _ in range(20_000):
+        began = time.perf_counter()
+        await system.ask(to, ping, within=60)
+        took.append(time.perf_counter() - began)
+    took.sort()
+    return took[10_000] * 1e6, took[19_800] * 1e6
+
+
+async def collection_pause(system: System) -> float:
+    """Milliseconds a full collection holds the loop, with everything alive that the run has made so far."""
+    gc.collect()
+    began = time.perf_counter()
+    gc.collect()
+    return (time.perf_counter() - began) * 1e3
+
+
 async def recovery(system: System) -> float:
     """From the message that crashes the actor to the next incarnation's first answer."""
 
@@ -237,13 +266,18 @@ async def trio_channel_ask() -> float:
 
 
 async def trio_channel_tell() -> float:
-    send, receive = trio.open_memory_channel[int](ROOM)
+    """A producer and a consumer, as with asyncio."""
+    send, receive = trio.open_memory_channel[int](1024)
+
+    async def produce() -> None:
+        for n in range(ROOM):
+            await send.send(n)
 
     async def burst() -> None:
-        for n in range(ROOM):
-            send.send_nowait(n)
-        for _ in range(ROOM):
-            await receive.receive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(produce)
+            for _ in range(ROOM):
+                await receive.receive()
 
     return await best(ROOM, burst)
 
@@ -269,20 +303,48 @@ async def asyncio_queue_ask() -> float:
 
 
 async def asyncio_queue_tell() -> float:
-    queue: asyncio.Queue[int] = asyncio.Queue()
+    """A producer and a consumer, each a task of its own, and a queue as deep as a mailbox."""
+    queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1024)
+
+    async def produce() -> None:
+        for n in range(ROOM):
+            await queue.put(n)
 
     async def burst() -> None:
-        for n in range(ROOM):
-            queue.put_nowait(n)
+        producer = asyncio.create_task(produce())
         for _ in range(ROOM):
             await queue.get()
+        await producer
 
     return await best(ROOM, burst)
+
+
+class Job(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def on_receive(self, message: Callable[[], None]) -> None:
+        message()
 
 
 class Thread(pykka.ThreadingActor):
     def on_receive(self, message: int) -> int:
         return message
+
+
+async def bridge_ask() -> float:
+    """Hand a call to a pykka thread and be woken by it: what a blocking actor is built on."""
+    actor = Job.start()
+    token = trio.lowlevel.current_trio_token()
+
+    async def trips() -> None:
+        for _ in range(5_000):
+            done = trio.Event()
+            actor.tell(partial(token.run_sync_soon, done.set))
+            await done.wait()
+
+    cost = await best(5_000, trips)
+    actor.stop(block=False)
+    return cost
 
 
 async def pykka_tell() -> float:
@@ -345,10 +407,16 @@ async def measure(others: dict[str, float]) -> None:
         line("crash to the next answer", await recovery(system), {})
 
         many = owner_of_many(system)
+        p50, p99 = await ask_waits(system, ECHO)
+        print(f"{'ask, resident, wall clock':<34}{p50:9.1f} µs p50{p99:9.1f} µs p99")
+        bridge = await bridge_ask()
+        line("trio to a pykka thread and back", bridge, {})
+        line("ask, blocking actor", await ask(system, Address("library")), {"bridge": bridge})
         resident = await idle_bytes(lambda n: many.family.start_soon(Child(f"idle-{n}", Echo)), 1_000)
-        dormant = await idle_bytes(lambda n: system.tell(Address("sleepy", "idle", str(n)), Ping()), 20_000)
+        dormant = await idle_bytes(lambda n: system.tell(Address("sleepy", "idle", str(n)), Ping()), CROWD)
         line("idle resident", resident, {}, "bytes")
-        line("idle dormant", dormant, {}, "bytes")
+        line(f"idle dormant, {CROWD:,} of them", dormant, {}, "bytes")
+        line("full collection over that crowd", await collection_pause(system), {}, "ms")
 
 
 async def on_asyncio() -> dict[str, float]:

@@ -6,6 +6,7 @@ One embedded server for the whole run; each test gets its own copy of a migrated
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -18,6 +19,7 @@ from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import migrate_up
 
+os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
 _numbers = itertools.count(1)
 
 

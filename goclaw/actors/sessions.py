@@ -64,6 +64,7 @@ class Open(Message[None]):
 
 
 class Session(Actor):
+    responsive = True
     weather = (StoreError,)
 
     def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 from urllib.parse import quote
 
@@ -84,6 +85,10 @@ class Send(Message[Accepted]):
     fresh: bool = False  # the key was made for this turn, so nothing is stored under it
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None
+
+    @property
+    def poison_key(self) -> Hashable:
+        return (self.user_id, self.idempotency_key) if self.idempotency_key else None
 
 
 class Aborted(Message[None]):

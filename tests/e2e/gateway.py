@@ -132,7 +132,7 @@ class Gateway:
         if config is not None:
             (home / "config.json").write_text(json.dumps(config))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GOCLAW_")}
-        self.environ = {**kept, "GOCLAW_HOME": str(home), **environ}
+        self.environ = {**kept, "GOCLAW_HOME": str(home), "GOCLAW_ACTOR_DEBUG": "1", **environ}
         self.process: subprocess.Popen[str] | None = None
         self.address = ""
         self.forgiven = ""  # crashes with this text are what the test is about

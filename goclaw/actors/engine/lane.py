@@ -56,6 +56,7 @@ class CutOff(Message[None]):
 
 class LaneActor(Actor):
     capacity = 4096
+    responsive = True
 
     def __init__(self, name: Lane, limit: int, engine: Engine) -> None:
         self.name = name
