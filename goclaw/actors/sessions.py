@@ -263,7 +263,7 @@ class Session(Actor):
             crash_count=0,
             fence=1,
             lease_owner=self.node_id,
-            stored=msgspec.to_builtins(ask.request),
+            stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
             first=ask.fresh and not ask.earlier,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
@@ -59,7 +60,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     crash_count: int
     fence: int
     lease_owner: str
-    stored: dict[str, Any] = field(name="request")
+    stored: str = field(name="request")  # JSON
     created_at: datetime
     age: float  # seconds since it was accepted, by the database's clock
     first: bool = False  # nothing was said before it, so there is no history to read
@@ -67,7 +68,8 @@ class Claimed(Struct, frozen=True, kw_only=True):
     @property
     def request(self) -> RunRequest:
         """Read by the run itself: one that cannot be read breaks its own run, not the lane that claims for all."""
-        return convert(self.stored, RunRequest)
+        request: RunRequest = msgspec.json.decode(self.stored, type=RunRequest)
+        return request
 
 
 class OpenRun(Struct, frozen=True, kw_only=True):
@@ -113,7 +115,7 @@ def shard_of(tenant: str, key: str) -> int:
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
-  fence, lease_owner, request, created_at, extract(epoch FROM now() - created_at)::float8 AS age"""
+  fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age"""
 
 STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
 
