@@ -354,7 +354,9 @@ def application(gateway: StandIn, nursery: trio.Nursery) -> QuartTrio:
             gateway.released.set()
         if what == "crash":
             for path in request.args["path"].split(","):
-                gateway.acts.crash(path, request.args.get("then", "restarted"), int(request.args.get("backoff_ms", 150)))
+                gateway.acts.crash(
+                    path, request.args.get("then", "restarted"), int(request.args.get("backoff_ms", 150))
+                )
         if what == "end":
             mind = gateway.house.minds[request.args["path"]]
             gateway.house.end(mind.path)

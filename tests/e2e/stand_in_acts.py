@@ -121,7 +121,11 @@ class Acts:
         return self.house.minds[path]
 
     def crashes(self, asked: Json) -> Json:
-        found = [r for r in reversed(self.rows) if all(asked.get(n) in (None, r[n]) for n in ("path", "event", "fingerprint"))]
+        found = [
+            r
+            for r in reversed(self.rows)
+            if all(asked.get(n) in (None, r[n]) for n in ("path", "event", "fingerprint"))
+        ]
         found = [r for r in found if r["at"] >= asked.get("from", "")]
         if asked.get("group") == "true":
             return {"groups": list(self._groups([r for r in found if r["fingerprint"]]))}
@@ -150,12 +154,21 @@ class Acts:
         shown = [letter for letter in found if asked.get("reason") in (None, letter["reason"])]
         offset, limit = int(asked.get("offset", 0)), int(asked.get("limit", 50))
         counts = [{"reason": reason, "type": type, "count": n} for (reason, type), n in counters.items()]
-        return {"deadletters": shown[offset : offset + limit], "counters": counts, "total": len(shown), "limit": limit, "offset": offset}
+        return {
+            "deadletters": shown[offset : offset + limit],
+            "counters": counts,
+            "total": len(shown),
+            "limit": limit,
+            "offset": offset,
+        }
 
     def metrics(self) -> str:
         age = time.time() - self.house.born
         lines = [f'goclaw_actor_messages_total{{class="Worker",outcome="handled"}} {4000 + age * 212:.0f}']
-        lines += [f'goclaw_loop_lag_seconds_bucket{{le="{le}"}} {int(age * 4 * share)}' for le, share in ((0.001, 0.9), (0.005, 1), ("+Inf", 1))]
+        lines += [
+            f'goclaw_loop_lag_seconds_bucket{{le="{le}"}} {int(age * 4 * share)}'
+            for le, share in ((0.001, 0.9), (0.005, 1), ("+Inf", 1))
+        ]
         return "\n".join([*lines, "goclaw_zombie_threads 1", ""])
 
 
@@ -192,7 +205,11 @@ def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
     @app.get("/v1/health/components")
     async def components() -> Response:
         locked = [m.path for m in acts.house.minds.values() if m.state == "quarantined"]
-        row = {"name": "actors", "state": "degraded" if locked else "ok", "reason": f"{locked[0]} is quarantined" if locked else ""}
+        row = {
+            "name": "actors",
+            "state": "degraded" if locked else "ok",
+            "reason": f"{locked[0]} is quarantined" if locked else "",
+        }
         return answer(lambda: {"components": [row]})
 
     @app.get("/metrics")
@@ -213,6 +230,14 @@ def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
 async def envelopes(asked: Json) -> AsyncIterator[bytes]:
     for n in range(min(5, asked["count"])):
         body = {"body": {"text": "hello"}} if asked["include_body"] else {}
-        row = {"at": iso(time.time()), "type": "session.enqueue", "from": "/edge/edg-001", "wait_ms": 0.02, "handle_ms": 1.9, "outcome": "handled", **body}
+        row = {
+            "at": iso(time.time()),
+            "type": "session.enqueue",
+            "from": "/edge/edg-001",
+            "wait_ms": 0.02,
+            "handle_ms": 1.9,
+            "outcome": "handled",
+            **body,
+        }
         yield f"event: envelope\nid: {n}\ndata: {json.dumps(row)}\n\n".encode()
         await trio.sleep(PAUSE)

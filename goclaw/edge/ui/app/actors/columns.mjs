@@ -52,7 +52,7 @@ export const CELLS = {
   rate: ({ rate }) => rate != null && number(Math.round(rate)),
   wait: ({ latency_us: latency }) => us(latency?.wait?.p95),
   handle: ({ latency_us: latency }) => us(latency?.handle?.p95),
-  restarts: (node) => html`<span data-some=${node.restarts_window > 0} title=${t('actors.restarts.hint', { total: node.restarts_total ?? 0, recent: node.restarts_window ?? 0 })}>${restarts(node)}</span>`,
+  restarts: (node) => (node.restarts_total > 0 || node.restarts_window > 0) && html`<span data-some=${node.restarts_window > 0} title=${t('actors.restarts.hint', { total: node.restarts_total ?? 0, recent: node.restarts_window ?? 0 })}>${restarts(node)}</span>`,
   uptime: ({ started_at: since, state }, now) => since && state === 'running' && duration(Math.max(0, now - new Date(since))),
   memory: ({ bytes: size }) => size != null && `${number(Math.max(1, Math.round(size / 1024)))} KB`,
 }
@@ -61,7 +61,7 @@ export const NameCell = ({ node, now }) => html`
   <${Glyph} node=${node} now=${now} />${busy(node) && html`<${Icon} name="hourglass" />`}<span class="actor-name">${label(node)}</span>
   <${Redacted} node=${node} />${node.children_total > 0 && html`<span class="count">${number(node.children_total)}</span>`}`
 
-const restarts = ({ restarts_total: total, restarts_window: recent }) => (recent > 0 ? t('actors.restarts', { total: total ?? recent, recent }) : total ? number(total) : '')
+const restarts = ({ restarts_total: total, restarts_window: recent }) => (recent > 0 ? t('actors.restarts', { total: Math.max(total ?? 0, recent), recent }) : total ? number(total) : '')
 
 function Mailbox({ node }) {
   const { depth, capacity, high_water: high, dropped } = node.mailbox ?? {}

@@ -22,7 +22,7 @@ export function Strip({ tree, vitals, now }) {
   ]
   return html`
     <div class="strip">
-      <div class="states" role="group" aria-label=${t('actors.filter.state')}>
+      <div class="states" role="group" aria-label=${t('actors.total')}>
         <span class="figure"><b>${number(totals.actors)}</b> ${t('actors.total')}</span>
         ${STATES.filter((state) => totals.by_state?.[state] || state === chosen).map((state) => html`
           <button type="button" key=${state} class="state" aria-pressed=${String(state === chosen)} onClick=${() => refine({ state: state === chosen ? '' : state })}>
