@@ -388,7 +388,7 @@ def test_the_other_views_have_addresses(page: Page, house_url: str) -> None:
     expect(details(page)).to_contain_text("busy")
 
     visit(page, house_url, "?view=dead")
-    expect(page.get_by_role("row")).to_have_count(101)
+    expect(page.get_by_role("row")).to_have_count(51)
     page.get_by_role("button", name="expired").click()
     expect(page.get_by_role("row")).to_have_count(20)
     expect(page).to_have_url(re.compile("reason=expired"))

@@ -8,9 +8,12 @@ import { number, t } from '../core/i18n.mjs'
 import { copyText } from '../core/ids.mjs'
 import { href, refine, route } from '../core/router.mjs'
 import { Bars } from '../ui/chart.mjs'
+import { useWindow } from '../ui/window.mjs'
 import { Ago, Empty, Icon, IconButton, Skeleton, Trouble } from '../ui/parts.mjs'
 
 const PAGE = 100 // rows per read
+const ROW = 32 // px
+const ROW_NARROW = 72
 const KEPT = 500 // live rows
 const SPARKS = 24 // bars of a cause's history
 const RECENT = 200 // crashes the histories are drawn from
@@ -29,7 +32,7 @@ export function log(name, event, now) {
 }
 
 // The log of one path (`small`, in the drawer) or, with the filters of the address, of the node.
-export function CrashTable({ now, path, small }) {
+export function CrashTable({ path, small }) {
   const { of = '', event = '', cause = '' } = small ? { of: path } : route.value.query
   const [stored, setStored] = useState(null)
   const [since, setSince] = useState(null) // the newest live row when we last read
@@ -58,25 +61,41 @@ export function CrashTable({ now, path, small }) {
   const fits = (row) => (!of || row.path === of) && (!event || row.event === event) && (!cause || row.fingerprint === cause)
   const rows = [...(upTo < 0 ? heard.value : heard.value.slice(0, upTo)).filter(fits), ...stored]
   if (rows.length === 0) return html`<${Empty} title=${t('actors.crashes.none')} />`
+  const earlier = more && html`<p class="more"><button type="button" onClick=${() => read(stored)}>${t('actors.crashes.more')}</button></p>`
+  const shown = rows.find(({ id }) => id === open)
+  const flip = (id) => setOpen(open === id ? null : id)
+  if (!small) return html`<${Long} rows=${rows} open=${open} onOpen=${flip} earlier=${earlier} />${shown && html`<${Beside} row=${shown} onClose=${() => setOpen(null)} />`}`
   return html`
-    <ul class="crashes" data-small=${!!small}>${rows.map((row) => html`<${Row} key=${row.id} row=${row} small=${small} open=${open === row.id} onOpen=${() => setOpen(open === row.id ? null : row.id)} />`)}</ul>
-    ${more && html`<p class="more"><button type="button" onClick=${() => read(stored)}>${t('actors.crashes.more')}</button></p>`}`
+    <ul class="crashes" data-small="true">${rows.slice(0, PAGE + stored.length).map((row) => html`<li key=${row.id} class="crash" data-event=${row.event}>
+      <${CrashLine} row=${row} small open=${open === row.id} onOpen=${() => flip(row.id)} />${open === row.id && html`<${Crash} row=${row} small />`}</li>`)}</ul>${earlier}`
 }
 
-function Row({ row, small, open, onOpen }) {
+// Thousands of rows of one height, of which only those in view are in the document.
+function Long({ rows, open, onOpen, earlier }) {
+  const size = matchMedia('(max-width: 760px)').matches ? ROW_NARROW : ROW
+  const { box, onScroll, first, last } = useWindow(rows.length, size)
   return html`
-    <li class="crash" data-event=${row.event}>
-      <button type="button" class="crash-line" aria-expanded=${String(open)} onClick=${onOpen}>
-        <span class="crash-time"><${Ago} at=${row.at} /></span>
-        <span class="crash-event"><i class="glyph" data-state=${GLYPHS[row.event] ?? 'stopped'}></i>${t(`actors.event.${row.event}`)}</span>
-        ${!small && html`<span class="crash-path mono" title=${row.path}>${row.path}</span>`}
-        <span class="crash-error">${row.error_type && html`<b class="error-type">${row.error_type}</b> `}${row.error_message ?? row.reason ?? ''}</span>
-        ${!small && html`<span class="crash-hand mono">${row.in_hand_type ?? ''}</span>`}
-        ${!small && html`<span class="crash-window">${row.restarts_in_window ? t('actors.crashes.window', { n: row.restarts_in_window }) : ''}</span>`}
-      </button>
-      ${open && html`<${Crash} row=${row} small=${small} />`}
-    </li>`
+    <div class="crash-list" ref=${box} onScroll=${onScroll} tabindex="0">
+      <ul class="crashes" style=${{ height: `${rows.length * size}px` }}>${rows.slice(first, last).map((row, i) => html`
+        <li key=${row.id} class="crash" data-event=${row.event} aria-setsize=${rows.length} aria-posinset=${first + i + 1}
+          style=${{ height: `${size}px`, transform: `translateY(${(first + i) * size}px)` }}><${CrashLine} row=${row} open=${open === row.id} onOpen=${() => onOpen(row.id)} /></li>`)}</ul>
+      ${earlier}
+    </div>`
 }
+
+const Beside = ({ row, onClose }) => html`
+  <aside class="details" aria-label=${t('actors.crash.details')} onKeyDown=${(event) => event.key === 'Escape' && onClose()}>
+    <header><h2>${t(`actors.event.${row.event}`)}</h2><${IconButton} icon="x" label=${t('close')} onClick=${onClose} /></header>
+    <p class="mono path">${row.path}</p><${Crash} row=${row} /></aside>`
+
+const CrashLine = ({ row, small, open, onOpen }) => html`
+  <button type="button" class="crash-line" aria-expanded=${String(open)} onClick=${onOpen}>
+    <span class="crash-time"><${Ago} at=${row.at} /></span>
+    <span class="crash-event"><i class="glyph" data-state=${GLYPHS[row.event] ?? 'stopped'}></i>${t(`actors.event.${row.event}`)}</span>
+    ${!small && html`<span class="crash-path mono" title=${row.path}>${row.path}</span>`}
+    <span class="crash-error">${row.error_type && html`<b class="error-type">${row.error_type}</b> `}${row.error_message ?? row.reason ?? ''}</span>
+    ${!small && html`<span class="crash-hand mono">${row.in_hand_type ?? ''}</span><span class="crash-window">${row.restarts_in_window ? t('actors.crashes.window', { n: row.restarts_in_window }) : ''}</span>`}
+  </button>`
 
 const GLYPHS = { crashed: 'backoff', restarted: 'running', started: 'running', quarantined: 'quarantined', escalated: 'quarantined' }
 
@@ -140,7 +159,7 @@ function Causes() {
         <td><${Ago} at=${group.first_at} /></td><td><${Ago} at=${group.last_at} /></td></tr>`)}</tbody></table></div>`
 }
 
-export function Crashes({ now }) {
+export function Crashes() {
   const { of = '', event = '', cause = '', group } = route.value.query
   return html`
     <div class="view-bar">
@@ -153,5 +172,5 @@ export function Crashes({ now }) {
       <label class="check"><input type="checkbox" checked=${!!group} onChange=${(change) => refine({ group: change.target.checked ? '1' : '', cause: '' })} /> ${t('actors.crashes.group')}</label>
       ${(of || event || cause) && html`<button type="button" class="quiet" onClick=${() => refine({ of: '', event: '', cause: '' })}>${t('filter.clear')}</button>`}
     </div>
-    <div class="view-scroll" tabindex="0">${group ? html`<${Causes} />` : html`<${CrashTable} now=${now} />`}</div>`
+    <div class="crash-view">${group ? html`<div class="view-scroll" tabindex="0"><${Causes} /></div>` : html`<${CrashTable} />`}</div>`
 }

@@ -68,7 +68,7 @@ const panel = (tab, node, tree, now) => ({
   overview: () => html`<${Overview} node=${node} now=${now} />`,
   mailbox: () => html`<${MailboxTab} node=${node} now=${now} />`,
   latency: () => html`<${LatencyTab} node=${node} />`,
-  crashes: () => html`<${CrashTable} key=${node.path} tree=${tree} now=${now} path=${node.path} small />`,
+  crashes: () => html`<${CrashTable} key=${node.path} path=${node.path} small />`,
   children: () => html`<${Children} key=${node.path} node=${node} tree=${tree} />`,
   tap: () => html`<${Tap} key=${node.path} node=${node} />`,
 })[tab]()

@@ -6,7 +6,7 @@ import { number, t } from '../core/i18n.mjs'
 import { href, refine, route } from '../core/router.mjs'
 import { Ago, Empty, Skeleton, Trouble } from '../ui/parts.mjs'
 
-const PAGE = 100
+const PAGE = 50
 const EVERY = 5000 // ms
 
 export function Letters() {

@@ -164,7 +164,7 @@ export default function Actors() {
       onSight=${(seen) => (sight.current.rows = seen)} on=${on} />`,
     map: () => html`<${TreeMap} rows=${shown} now=${now} active=${active.value} on=${on} />`,
     hot: () => html`<${Hot} tree=${tree} now=${now} />`,
-    crashes: () => html`<div class="view"><${Crashes} now=${now} /></div>`,
+    crashes: () => html`<div class="view"><${Crashes} /></div>`,
     dead: () => html`<div class="view"><${Letters} /></div>`,
   }
   const chosen = VIEWS.includes(view) ? view : 'grid'
