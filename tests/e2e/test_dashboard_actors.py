@@ -407,11 +407,13 @@ def test_columns_order_and_density_are_kept(page: Page, house_url: str) -> None:
     expect(page).to_have_url(re.compile("sort=-mailbox"))
 
     page.locator(".menu summary").click()
-    page.get_by_label("Class", exact=True).last.check()
+    page.get_by_label("Memory", exact=True).check()
+    page.get_by_label("Class", exact=True).last.uncheck()
     page.get_by_label("Compact rows").check()
     page.reload()
 
-    expect(page.get_by_role("columnheader", name="Class")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Memory")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Class")).to_have_count(0)
     assert page.locator(".grid-rows .grid-row").first.bounding_box()["height"] == 24  # type: ignore[index]
 
 

@@ -3,19 +3,22 @@ import { signal } from '@preact/signals'
 import { duration } from '../core/format.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
+import { refine, route } from '../core/router.mjs'
 import { Meter } from '../ui/chart.mjs'
 import { Icon } from '../ui/parts.mjs'
 import { Glyph, Redacted, stateHint, stateText, us, Zombie } from './states.mjs'
 import { busy, fullness, label } from './tree.mjs'
 
 export const COLUMNS = {
-  name: 'minmax(220px, 2.4fr)', class: 'minmax(110px, 1fr)', state: 'minmax(130px, 1.3fr)', mailbox: '116px', in_hand: 'minmax(130px, 1.2fr)',
+  name: 'minmax(190px, 2.4fr)', class: 'minmax(100px, 0.9fr)', state: 'minmax(120px, 1.2fr)', mailbox: '116px', in_hand: 'minmax(110px, 1fr)',
   rate: '76px', wait: '72px', handle: '72px', restarts: '84px', uptime: '76px', memory: '72px',
 }
 const NARROW = { name: 'minmax(0, 1.5fr)', state: 'minmax(0, 1fr)', mailbox: '64px', restarts: '44px' }
 const BRIEF = ['name', 'state', 'mailbox', 'in_hand', 'restarts'] // beside the drawer
+const GAP = 14 // px, as in actors.css
+const PADDING = 20
 const KEPT = 'goclaw.actors.look'
-const FIRST = { hidden: ['class', 'memory'], dense: false }
+const FIRST = { hidden: ['memory'], dense: false }
 
 const stored = localStorage.getItem(KEPT)
 export const look = signal(stored ? JSON.parse(stored) : FIRST) // {hidden: names, dense}
@@ -29,6 +32,9 @@ export function columnsFor(narrow, brief) {
   return Object.fromEntries(Object.entries(COLUMNS).filter(([name]) => !look.value.hidden.includes(name) && (!brief || BRIEF.includes(name))))
 }
 
+// px below which the row scrolls sideways: the least widths, the gaps, the padding.
+export const leastOf = (columns) => Object.values(columns).reduce((sum, width) => sum + Number(/\d+/.exec(width)[0]) + GAP, 2 * PADDING - GAP)
+
 export function ColumnMenu() {
   const { hidden, dense } = look.value
   const flip = (name) => change({ hidden: hidden.includes(name) ? hidden.filter((one) => one !== name) : [...hidden, name] })
@@ -38,10 +44,14 @@ export function ColumnMenu() {
       <div class="menu-box">
         ${Object.keys(COLUMNS).slice(1).map((name) => html`
           <label key=${name} class="check"><input type="checkbox" checked=${!hidden.includes(name)} onChange=${() => flip(name)} /> ${t(`actors.col.${name}`)}</label>`)}
-        <label class="check menu-last"><input type="checkbox" checked=${dense} onChange=${() => change({ dense: !dense })} /> ${t('actors.dense')}</label>
+        <label class="field menu-last">${t('actors.sort')}<select onChange=${(event) => refine({ sort: event.target.value })}>
+          ${['', ...Object.keys(COLUMNS).flatMap((name) => [name, `-${name}`])].map((sort) => html`<option key=${sort} value=${sort} selected=${sort === (route.value.query.sort ?? '')}>${orderText(sort)}</option>`)}</select></label>
+        <label class="check"><input type="checkbox" checked=${dense} onChange=${() => change({ dense: !dense })} /> ${t('actors.dense')}</label>
       </div>
     </details>`
 }
+
+const orderText = (sort) => (sort === '' ? t('actors.sort.none') : `${t(`actors.col.${sort.replace('-', '')}`)} ${sort.startsWith('-') ? '↓' : '↑'}`)
 
 // What a cell of each column holds; `now` is the gateway's clock.
 export const CELLS = {

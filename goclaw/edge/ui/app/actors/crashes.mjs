@@ -86,20 +86,28 @@ function Long({ rows, open, onOpen, earlier }) {
 const Beside = ({ row, onClose }) => html`
   <aside class="details" aria-label=${t('actors.crash.details')} onKeyDown=${(event) => event.key === 'Escape' && onClose()}>
     <header><h2>${t(`actors.event.${row.event}`)}</h2><${IconButton} icon="x" label=${t('close')} onClick=${onClose} /></header>
-    <p class="mono path">${row.path}</p><${Crash} row=${row} /></aside>`
+    <p class="mono path">${row.path}</p><${Crash} key=${row.id} row=${row} /></aside>`
 
 const CrashLine = ({ row, small, open, onOpen }) => html`
   <button type="button" class="crash-line" aria-expanded=${String(open)} onClick=${onOpen}>
     <span class="crash-time"><${Ago} at=${row.at} /></span>
     <span class="crash-event"><i class="glyph" data-state=${GLYPHS[row.event] ?? 'stopped'}></i>${t(`actors.event.${row.event}`)}</span>
-    ${!small && html`<span class="crash-path mono" title=${row.path}>${row.path}</span>`}
+    ${!small && html`<span class="crash-path mono tail" title=${row.path}><bdi>${row.path}</bdi></span>`}
     <span class="crash-error">${row.error_type && html`<b class="error-type">${row.error_type}</b> `}${row.error_message ?? row.reason ?? ''}</span>
     ${!small && html`<span class="crash-hand mono">${row.in_hand_type ?? ''}</span><span class="crash-window">${row.restarts_in_window ? t('actors.crashes.window', { n: row.restarts_in_window }) : ''}</span>`}
   </button>`
 
 const GLYPHS = { crashed: 'backoff', restarted: 'running', started: 'running', quarantined: 'quarantined', escalated: 'quarantined' }
 
-function Crash({ row, small }) {
+// A row the socket told lacks what only the log keeps: the traceback, the message in hand. It is read when opened.
+function Crash({ row: told, small }) {
+  const [kept, setKept] = useState(null)
+  useEffect(() => {
+    if (!told.id.startsWith('live-')) return
+    const same = (one) => one.incarnation === told.incarnation
+    get('/v1/actor-crashes', { path: told.path, event: told.event, limit: 5 }).then(({ crashes }) => setKept(crashes.find(same))).catch(() => null)
+  }, [told.id])
+  const row = kept ?? told
   const facts = [
     ['class', row.class], ['incarnation', row.incarnation], ['supervisor', row.supervisor], ['reason', row.reason], ['by', row.by], ['in_hand', row.in_hand_type],
     ['trace', row.in_hand_trace_id], ['depth', row.mailbox_depth], ['uptime', row.uptime_ms != null ? duration(row.uptime_ms) : null],
@@ -109,7 +117,7 @@ function Crash({ row, small }) {
   const query = route.value.query
   return html`
     <div class="crash-detail">
-      <p class="crash-tools"><time datetime=${row.at}>${fullTime(row.at)}</time><span class="grow"></span>
+      <p class="crash-tools"><time datetime=${row.at}>${fullTime(row.at)}</time>
         ${!small && html`<a href=${href('actors', { ...query, sel: row.path, tab: 'overview' })}>${t('actors.show')}</a>`}
         ${!small && html`<a href=${href('actors', { view: 'crashes', of: row.path })}>${t('actors.crashes.same')}</a>`}
         <${IconButton} icon="copy" label=${t('actors.crashes.copy')} onClick=${() => copyText(report)} /></p>

@@ -4,7 +4,7 @@ import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
 import { useWindow } from '../ui/window.mjs'
 import { Icon } from '../ui/parts.mjs'
-import { CELLS, columnsFor, look, NameCell } from './columns.mjs'
+import { CELLS, columnsFor, leastOf, look, NameCell } from './columns.mjs'
 
 const ROW = 30 // px
 const DENSE = 24
@@ -49,7 +49,7 @@ export function Grid({ rows, now, active, marked, narrow, brief, sort = '', onSi
   return html`
     <div class="grid" ref=${box} role="treegrid" tabindex="0" aria-label=${t('page.actors')} aria-rowcount=${rows.length + 1} aria-multiselectable="true"
       aria-colcount=${Object.keys(columns).length} aria-activedescendant=${rows.length ? `actor-${at}` : undefined} data-narrow=${narrow} data-brief=${brief}
-      style=${{ '--columns': Object.values(columns).join(' '), '--row': `${size}px` }} onScroll=${onScroll} onKeyDown=${onKeyDown}>
+      style=${{ '--columns': Object.values(columns).join(' '), '--row': `${size}px`, '--least': narrow || brief ? 0 : `${leastOf(columns)}px` }} onScroll=${onScroll} onKeyDown=${onKeyDown}>
       <div class="grid-row grid-head" role="row" aria-rowindex="1">
         ${Object.keys(columns).map((name) => html`<span key=${name} role="columnheader" class="col-${name}" aria-sort=${direction(name)}
           onClick=${() => on.sort(name)} title=${t('actors.sort')}>${t(`actors.col.${name}`)}${direction(name) && html`<${Icon} name="arrow-down" />`}</span>`)}

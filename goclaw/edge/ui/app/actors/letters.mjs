@@ -46,7 +46,7 @@ export function Letters() {
         <table class="table letters">
           <thead><tr>${'to reason from type age trace'.split(' ').map((name) => html`<th key=${name} scope="col">${t(`actors.letters.${name}`)}</th>`)}</tr></thead>
           <tbody>${deadletters.map((letter) => html`<tr key=${letter.seq}>
-            <td class="mono"><a href=${href('actors', { ...route.value.query, sel: letter.to, tab: 'overview' })} title=${letter.to}>${letter.to}</a></td><td>${letter.reason}</td>
+            <td class="mono"><a href=${href('actors', { ...route.value.query, sel: letter.to, tab: 'overview' })} title=${letter.to} class="tail"><bdi>${letter.to}</bdi></a></td><td>${letter.reason}</td>
             <td class="mono" title=${letter.from}>${letter.from}</td><td class="mono">${letter.type}</td><td><${Ago} at=${letter.at} /></td><td class="mono" title=${letter.trace_id}>${letter.trace_id?.slice(0, 8)}</td></tr>`)}</tbody></table>`}
     </div>
     ${(offset > 0 || total > offset + PAGE) && html`<footer class="pager"><span>${t('pager.range', { from: offset + 1, to: offset + deadletters.length, total })}</span>

@@ -180,7 +180,7 @@ export default function Actors() {
       <${Alarms} tree=${tree} vitals=${vitals} onBulk=${may('admin') && (() => (dialog.value = { bulk: null }))} />
       <${Strip} tree=${tree} vitals=${vitals} now=${now} />
       ${root !== '/' && html`<p class="root-line"><a href=${href('actors', { ...route.value.query, path: '' })}>/</a> <span class="mono">${root}</span></p>`}
-      ${treelike && html`<${Filters} tree=${tree} field=${field} grid=${view === 'grid' && !narrow.value} />`}
+      ${treelike && html`<${Filters} tree=${tree} field=${field} grid=${view === 'grid'} narrow=${narrow.value} />`}
       ${nodes.length > 0 && html`<p class="banner"><span>${t('actors.marked', { n: nodes.length })}</span>
         ${may('admin') && html`<button type="button" class="quiet" onClick=${() => (dialog.value = { bulk: nodes })}>${t('actors.action.restart')}</button>`}
         <button type="button" class="quiet" onClick=${() => (marked.value = new Set())}>${t('actors.unmark')}</button></p>`}
