@@ -48,7 +48,8 @@ class Acts:
             "error_message": message, "fingerprint": fingerprint, "traceback": frames if fault else None,
             "in_hand_type": "session.enqueue" if fault else None, "mailbox_depth": 2, "uptime_ms": 81_000,
             "in_hand_trace_id": "0193a5b0-2222-7000-8000-00000000000a" if fault else None, "by": mind.by,
-            "restarts_in_window": mind.window, "backoff_ms": 200 if fault else None, "supervisor": mind.path.rpartition("/")[0] or "/",
+            "restarts_in_window": mind.window, "backoff_ms": 200 if fault else None,
+            "supervisor": mind.path.rpartition("/")[0] or "/",
         })  # fmt: skip
 
     def say(self, event: str, mind: Mind, **more: Any) -> None:
@@ -121,11 +122,8 @@ class Acts:
         return self.house.minds[path]
 
     def crashes(self, asked: Json) -> Json:
-        found = [
-            r
-            for r in reversed(self.rows)
-            if all(asked.get(n) in (None, r[n]) for n in ("path", "event", "fingerprint"))
-        ]
+        wanted = {name: asked[name] for name in ("path", "event", "fingerprint") if name in asked}
+        found = [r for r in reversed(self.rows) if all(r[name] == value for name, value in wanted.items())]
         found = [r for r in found if r["at"] >= asked.get("from", "")]
         if asked.get("group") == "true":
             return {"groups": list(self._groups([r for r in found if r["fingerprint"]]))}
@@ -139,7 +137,8 @@ class Acts:
             same = [r for r in rows if r["fingerprint"] == cause]
             groups.append({
                 **{name: same[0][name] for name in ("fingerprint", "class", "error_type", "error_message")},
-                "count": n, "paths": len({r["path"] for r in same}), "first_at": same[-1]["at"], "last_at": same[0]["at"],
+                "count": n, "paths": len({r["path"] for r in same}),
+                "first_at": same[-1]["at"], "last_at": same[0]["at"],
             })  # fmt: skip
         return groups
 
@@ -154,21 +153,14 @@ class Acts:
         shown = [letter for letter in found if asked.get("reason") in (None, letter["reason"])]
         offset, limit = int(asked.get("offset", 0)), int(asked.get("limit", 50))
         counts = [{"reason": reason, "type": type, "count": n} for (reason, type), n in counters.items()]
-        return {
-            "deadletters": shown[offset : offset + limit],
-            "counters": counts,
-            "total": len(shown),
-            "limit": limit,
-            "offset": offset,
-        }
+        page = {"total": len(shown), "limit": limit, "offset": offset}
+        return {"deadletters": shown[offset : offset + limit], "counters": counts, **page}
 
     def metrics(self) -> str:
         age = time.time() - self.house.born
         lines = [f'goclaw_actor_messages_total{{class="Worker",outcome="handled"}} {4000 + age * 212:.0f}']
-        lines += [
-            f'goclaw_loop_lag_seconds_bucket{{le="{le}"}} {int(age * 4 * share)}'
-            for le, share in ((0.001, 0.9), (0.005, 1), ("+Inf", 1))
-        ]
+        for le, share in ((0.001, 0.9), (0.005, 1), ("+Inf", 1)):
+            lines.append(f'goclaw_loop_lag_seconds_bucket{{le="{le}"}} {int(age * 4 * share)}')
         return "\n".join([*lines, "goclaw_zombie_threads 1", ""])
 
 
@@ -205,11 +197,8 @@ def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
     @app.get("/v1/health/components")
     async def components() -> Response:
         locked = [m.path for m in acts.house.minds.values() if m.state == "quarantined"]
-        row = {
-            "name": "actors",
-            "state": "degraded" if locked else "ok",
-            "reason": f"{locked[0]} is quarantined" if locked else "",
-        }
+        reason = f"{locked[0]} is quarantined" if locked else ""
+        row = {"name": "actors", "state": "degraded" if locked else "ok", "reason": reason}
         return answer(lambda: {"components": [row]})
 
     @app.get("/metrics")
@@ -230,14 +219,7 @@ def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
 async def envelopes(asked: Json) -> AsyncIterator[bytes]:
     for n in range(min(5, asked["count"])):
         body = {"body": {"text": "hello"}} if asked["include_body"] else {}
-        row = {
-            "at": iso(time.time()),
-            "type": "session.enqueue",
-            "from": "/edge/edg-001",
-            "wait_ms": 0.02,
-            "handle_ms": 1.9,
-            "outcome": "handled",
-            **body,
-        }
+        row = {"at": iso(time.time()), "type": "session.enqueue", "from": "/edge/edg-001"}
+        row |= {"wait_ms": 0.02, "handle_ms": 1.9, "outcome": "handled", **body}
         yield f"event: envelope\nid: {n}\ndata: {json.dumps(row)}\n\n".encode()
         await trio.sleep(PAUSE)

@@ -148,7 +148,8 @@ class House:
             "mailbox": {"depth": waiting, "control": 0, "capacity": 100, "high_water": 97 if waiting > 90 else 14,
                         "dropped": 0, "expired": 0},
             "in_hand": hand,
-            "counters": {"received": 91, "handled": 91 + int(age * (1 + n % 7)), "failed": 0, "replies": 12, "asks_out": 0},
+            "counters": {"received": 91, "handled": 91 + int(age * (1 + n % 7)), "failed": 0, "replies": 12,
+                         "asks_out": 0},
             "latency_us": {"wait": {"p95": 90 + n % 97}, "handle": {"p95": 1900 + 31 * (n % 89)}},
         }  # fmt: skip
 
@@ -156,11 +157,13 @@ class House:
         supervisor = mind.n < 0
         zombie = not mind.virtual and mind.n == ZOMBIE
         still: Json = {
-            "name": mind.path.rpartition("/")[2], "kind": "supervisor" if supervisor else "blocking" if zombie else "io",
+            "name": mind.path.rpartition("/")[2],
+            "kind": "supervisor" if supervisor else "blocking" if zombie else "io",
             "class": mind.cls, "node_id": "n1", "started_at": iso(mind.started), "uptime_ms": int(age * 1000),
             "restart": "temporary" if mind.n == TEMPORARY and not mind.virtual else "permanent",
             "shutdown": "infinity" if supervisor else 5, "restarts_total": mind.restarts, "last_error": mind.crash,
-            "last_crash": mind.crash, "children_total": len(self.below.get(mind.path, [])), "bytes": 4096 + 100 * mind.n,
+            "last_crash": mind.crash, "children_total": len(self.below.get(mind.path, [])),
+            "bytes": 4096 + 100 * mind.n,
             "latency_us": {"wait": {"p50": 20, "p95": 90 + mind.n % 97, "p99": 400, "max": 4000},
                            "handle": {"p50": 200, "p95": 1900 + 31 * (mind.n % 89), "p99": 9000, "max": 120_000}},
             "snapshot": {"turns": mind.n, "cutoff": iso(mind.started)},
@@ -169,6 +172,8 @@ class House:
             still["strategy"] = "dynamic" if mind.path == "/sessions" else "one_for_one"
         if mind.virtual:
             still["dormant"] = True
+        if not supervisor:
+            still["restart_limit"] = {"restarts": 5, "within": 60}
         if zombie:
             still["blocking"] = {"thread": "goclaw-3", "zombie": True, "current_call_ms": 44_000}
         if mind.path.rpartition("/")[2].startswith("~"):

@@ -5,8 +5,8 @@ import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
 import { href, route } from '../core/router.mjs'
 import { Icon, Trouble } from '../ui/parts.mjs'
-import { Glyph } from './states.mjs'
-import { crowded, label } from './tree.mjs'
+import { Glyph, Name } from './states.mjs'
+import { crowded } from './tree.mjs'
 
 const PAGE = 50
 const TYPING = 250 // ms
@@ -49,7 +49,7 @@ export function Children({ node, tree }) {
     ${listed.length === 0 && (!many || found) && html`<p class="muted">${t(prefix ? 'actors.nomatch' : 'actors.children.none')}</p>`}
     <ul class="children">${listed.slice(0, 200).map((child) => html`
       <li key=${child.path}><a href=${href('actors', { ...route.value.query, sel: child.path, tab: 'overview' })} title=${child.path}><${Glyph} node=${child} now=${0} />
-        <span class="actor-name">${label(child)}</span></a><span class="muted">${t(`actors.state.${child.state}`)}</span></li>`)}</ul>
+        <${Name} node=${child} /></a><span class="muted">${t(`actors.state.${child.state}`)}</span></li>`)}</ul>
     ${many && total > PAGE && html`<footer class="pager"><span>${t('pager.range', { from: offset + 1, to: Math.min(total, offset + PAGE), total: number(total) })}</span>
       <button type="button" disabled=${offset === 0} onClick=${() => setOffset(offset - PAGE)}>${t('pager.previous')}</button>
       <button type="button" disabled=${offset + PAGE >= total} onClick=${() => setOffset(offset + PAGE)}>${t('pager.next')}</button></footer>`}`

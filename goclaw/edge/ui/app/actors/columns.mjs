@@ -1,13 +1,13 @@
 // The columns of the grid: what each shows, how wide it is, and which of them this browser shows (dashboard.md §7.2).
 import { signal } from '@preact/signals'
-import { duration } from '../core/format.mjs'
+import { compact, duration } from '../core/format.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
 import { refine, route } from '../core/router.mjs'
 import { Meter } from '../ui/chart.mjs'
 import { Icon } from '../ui/parts.mjs'
-import { Glyph, Redacted, stateHint, stateText, us, Zombie } from './states.mjs'
-import { busy, fullness, label } from './tree.mjs'
+import { Glyph, Name, Redacted, stateHint, stateText, us, Zombie } from './states.mjs'
+import { busy, fullness } from './tree.mjs'
 
 export const COLUMNS = {
   name: 'minmax(190px, 2.4fr)', class: 'minmax(100px, 0.9fr)', state: 'minmax(120px, 1.2fr)', mailbox: '116px', in_hand: 'minmax(110px, 1fr)',
@@ -68,8 +68,8 @@ export const CELLS = {
 }
 
 export const NameCell = ({ node, now }) => html`
-  <${Glyph} node=${node} now=${now} />${busy(node) && html`<${Icon} name="hourglass" />`}<span class="actor-name">${label(node)}</span>
-  <${Redacted} node=${node} />${node.children_total > 0 && html`<span class="count">${number(node.children_total)}</span>`}`
+  <${Glyph} node=${node} now=${now} />${busy(node) && html`<${Icon} name="hourglass" />`}<${Name} node=${node} />
+  <${Redacted} node=${node} />${node.children_total > 0 && html`<span class="count" title=${number(node.children_total)}>${node.children_total < 10_000 ? number(node.children_total) : compact(node.children_total)}</span>`}`
 
 const restarts = ({ restarts_total: total, restarts_window: recent }) => (recent > 0 ? t('actors.restarts', { total: Math.max(total ?? 0, recent), recent }) : total ? number(total) : '')
 

@@ -18,17 +18,20 @@ const KEPT = 500 // live rows
 const SPARKS = 24 // bars of a cause's history
 const RECENT = 200 // crashes the histories are drawn from
 export const OCCASIONS = ['crashed', 'restarted', 'quarantined', 'escalated', 'killed', 'stopped', 'started']
-const LOGGED = new Set(['crashed', 'restarted', 'quarantined', 'escalated'])
+const LOGGED = new Set(['actor.crashed', 'actor.restarted', 'actor.quarantined', 'actor.escalated'])
 
 // What the socket told since the page opened, newest first.
 export const heard = signal([])
 let lastId = 0
-export function log(name, event, now) {
-  const occasion = name.slice('actor.'.length)
-  if (!LOGGED.has(occasion)) return
+export function log(events, now) {
+  const rows = events.filter(([name]) => LOGGED.has(name)).map(([name, event]) => rowOf(name, event, now)).reverse()
+  if (rows.length) heard.value = [...rows, ...heard.value].slice(0, KEPT)
+}
+
+function rowOf(name, event, now) {
   const { error, restartsWindow: restarts_in_window, backoffMs: backoff_ms, ...rest } = event
-  const row = { ...rest, id: `live-${++lastId}`, event: occasion, at: event.at ?? new Date(now).toISOString(), restarts_in_window, backoff_ms }
-  heard.value = [{ ...row, error_type: error?.type, error_message: error?.message, fingerprint: error?.fingerprint }, ...heard.value].slice(0, KEPT)
+  const cause = { error_type: error?.type, error_message: error?.message, fingerprint: error?.fingerprint }
+  return { ...rest, ...cause, id: `live-${++lastId}`, event: name.slice('actor.'.length), at: event.at ?? new Date(now).toISOString(), restarts_in_window, backoff_ms }
 }
 
 // The log of one path (`small`, in the drawer) or, with the filters of the address, of the node.

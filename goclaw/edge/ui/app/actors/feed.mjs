@@ -9,17 +9,20 @@ const EVERY_LARGE = 5000 // with more than LARGE rows in sight
 const LARGE = 200 // rows
 const WHOLE = 15 // every so many reads ask for all fields again, for what `fields=live` does not tell
 const STRANGERS = 8 // actors known from events only, read per turn
+const BATCH = 200 // ms between two batches of events: a storm must not paint at every frame
 const FLOOD = 5000 // events waiting; beyond that a whole read is cheaper
 const TROUBLES = ['backoff', 'quarantined', 'suspended', 'stopped', 'starting', 'stopping']
 const PAGE = 50 // actors of one flat read
 const CLASSES = 4 // of a crowd, counted
 
-// Calls `news.read()` after every read, `news.trouble(error)` when one fails, `news.event(name, event)` for every event.
+// Calls `news.read()` after every read, `news.trouble(error)` when one fails, `news.events([[name, event]])` for each batch.
 // `sight()` is asked before each read: {root, reads: [{path, depth}], rows, deep, crowds}. Gives {read, load, crowd, stop}.
 export function follow(tree, sight, news) {
   const gone = new AbortController()
   let events = []
+  let wait = 0 // a timer, then a frame: nobody paints for a hidden page
   let frame = 0
+  let applied = 0 // when
   let snapped = false
   let reads = 0
   let busy = false
@@ -27,22 +30,21 @@ export function follow(tree, sight, news) {
   let timer = 0
 
   const hear = (name, event) => {
-    news.event(name, event)
     events.push([name, event])
     if (events.length > FLOOD) {
       events = []
       snapped = false
     }
-    if (snapped) frame ||= requestAnimationFrame(apply)
+    if (snapped) wait ||= setTimeout(() => (frame = requestAnimationFrame(apply)), Math.max(0, applied + BATCH - Date.now()))
   }
   const apply = () => {
-    frame = 0
+    wait = 0
+    applied = Date.now()
     const heard = events
     events = []
+    news.events(heard)
     tree.apply(heard)
-    if (tree.unread.size) setTimeout(() => readSoon(), EVERY)
   }
-  const readSoon = () => !gone.signal.aborted && !busy && read()
 
   async function snapshot() {
     const { root, deep } = sight()
@@ -112,7 +114,7 @@ export function follow(tree, sight, news) {
     if (!document.hidden) for (const path of sight().crowds) crowd(path).catch(() => null)
   }, EVERY * WHOLE)
   const offs = EVENTS.map((name) => gateway.on(name, (event) => hear(name, event)))
-  offs.push(gateway.on('actor.deadletters', (event) => news.event('actor.deadletters', event)))
+  offs.push(gateway.on('actor.deadletters', (event) => news.events([['actor.deadletters', event]])))
   offs.push(gateway.on('system.backpressure', () => (snapped = false)))
   document.addEventListener('visibilitychange', read)
   // A gateway that cannot tell events is followed by reading alone.
@@ -121,6 +123,7 @@ export function follow(tree, sight, news) {
   const stop = () => {
     gone.abort()
     clearTimeout(timer)
+    clearTimeout(wait)
     clearInterval(crowds)
     cancelAnimationFrame(frame)
     offs.forEach((off) => off())

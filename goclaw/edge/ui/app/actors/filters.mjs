@@ -24,7 +24,7 @@ export function Filters({ tree, field, grid, narrow }) {
     <label class="check"><input type="checkbox" checked=${!!problems} onChange=${(event) => refine({ problems: event.target.checked ? '1' : '' })} /> ${t('actors.problems')}</label>`
   return html`
     <div class="view-bar">
-      <label class="search"><${Icon} name="filter" /><span class="unseen">${t('actors.filter')}</span>
+      <label class="search"><${Icon} name="search" /><span class="unseen">${t('actors.filter')}</span>
         <input type="search" ref=${field} placeholder=${t('actors.filter')} value=${q} onInput=${(event) => refine({ q: event.target.value })} /></label>
       ${narrow ? html`<details class="menu" onKeyDown=${(event) => event.key === 'Escape' && (event.currentTarget.open = false)}>
         <summary class="button" title=${t('actors.filters')}><${Icon} name="filter" /><span class="unseen">${t('actors.filters')}</span></summary><div class="menu-box">${others}</div></details>` : others}

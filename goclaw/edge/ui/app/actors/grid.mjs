@@ -5,6 +5,7 @@ import { number, t } from '../core/i18n.mjs'
 import { useWindow } from '../ui/window.mjs'
 import { Icon } from '../ui/parts.mjs'
 import { CELLS, columnsFor, leastOf, look, NameCell } from './columns.mjs'
+import { pulsing } from './tree.mjs'
 
 const ROW = 30 // px
 const DENSE = 24
@@ -76,7 +77,7 @@ function Row({ index, row, now, active, marked, columns, place, on }) {
     on.toggle(row)
   }
   return html`
-    <div class="grid-row" role="row" id="actor-${index}" data-active=${active} data-marked=${marked} data-dim=${row.dim} data-state=${node.state} style=${place}
+    <div class="grid-row" role="row" id="actor-${index}" data-active=${active} data-marked=${marked} data-dim=${row.dim} data-pulse=${!!pulsing(node, now)} data-state=${node.state} style=${place}
       aria-rowindex=${index + 2} aria-level=${level} aria-posinset=${row.position} aria-setsize=${row.size} aria-expanded=${open === null ? undefined : String(open)}
       aria-selected=${marked ? 'true' : 'false'} onClick=${(event) => (event.detail > 1 ? on.open(row) : on.touch(row))}>
       <span role="gridcell" class="col-name" style=${{ '--level': level }} title=${node.path}>

@@ -5,8 +5,7 @@ import { number, t } from '../core/i18n.mjs'
 import { href, route } from '../core/router.mjs'
 import { Meter } from '../ui/chart.mjs'
 import { heard } from './crashes.mjs'
-import { Glyph, us } from './states.mjs'
-import { label } from './tree.mjs'
+import { Glyph, Name, us } from './states.mjs'
 
 const SHOWN = 12
 
@@ -29,7 +28,7 @@ export function Hot({ tree, now }) {
           ${hottest.length === 0 && html`<p class="muted">${t('actors.hot.none')}</p>`}
           <ol>${hottest.map(([value, node]) => html`
             <li key=${node.path}><a href=${href('actors', { ...route.value.query, sel: node.path, tab: TABS[name] })} title=${node.path}>
-              <${Glyph} node=${node} now=${now} /><span class="actor-name">${label(node)}</span><span class="muted hot-class">${node.class}</span><b>${text(value, node)}</b>
+              <${Glyph} node=${node} now=${now} /><${Name} node=${node} /><span class="muted hot-class">${node.class}</span><b>${text(value, node)}</b>
               <${Meter} value=${value} most=${most} /></a></li>`)}</ol></section>`
     })}</div>`
 }

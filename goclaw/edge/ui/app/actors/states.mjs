@@ -3,7 +3,7 @@ import { duration, fullTime } from '../core/format.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Icon } from '../ui/parts.mjs'
-import { busy, pulsing } from './tree.mjs'
+import { busy, label, pulsing } from './tree.mjs'
 
 export const STATES = ['running', 'starting', 'backoff', 'quarantined', 'suspended', 'stopping', 'stopped']
 export const shape = (node) => (busy(node) ? 'busy' : node.state)
@@ -39,6 +39,9 @@ export const budgetOf = ({ restart_limit: limit }) => ({ max: limit?.restarts, w
 
 export const Zombie = ({ node }) =>
   node.blocking?.zombie ? html`<span class="chip" data-tone="err" title=${t('actors.zombie.call', { time: duration(node.blocking.current_call_ms ?? 0) })}>${t('actors.zombie')}</span>` : null
+
+// The end of a long name tells more than its beginning: the beginning is cut.
+export const Name = ({ node }) => html`<span class="actor-name tail"><bdi>${label(node)}</bdi></span>`
 
 export const Redacted = ({ node }) => (node.redacted ? html`<span title=${t('actors.redacted')}><${Icon} name="lock" /></span>` : null)
 

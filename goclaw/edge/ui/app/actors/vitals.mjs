@@ -23,9 +23,10 @@ export class Vitals {
     return Array.from({ length: MINUTES }, (_, i) => this.#restarts.get(last - MINUTES + 1 + i) ?? 0)
   }
 
-  restarted(at) {
+  restarted(at, times = 1) {
+    if (times === 0) return
     const minute = Math.floor(at / 60_000)
-    this.#restarts.set(minute, (this.#restarts.get(minute) ?? 0) + 1)
+    this.#restarts.set(minute, (this.#restarts.get(minute) ?? 0) + times)
     if (this.#restarts.size > 2 * MINUTES) this.#restarts.delete(this.#restarts.keys().next().value)
     this.version.value++
   }

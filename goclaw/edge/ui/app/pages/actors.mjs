@@ -60,15 +60,17 @@ export default function Actors() {
   useEffect(() => {
     if (!live) return undefined
     let spoken = 0
-    const onEvent = (name, event) => {
-      log(name, event, tree.now())
-      if (name === 'actor.restarted') vitals.restarted(tree.now())
-      if (name === 'actor.quarantined' && Date.now() - spoken > QUIET) {
+    const onEvents = (events) => {
+      log(events, tree.now())
+      const named = (name) => events.filter(([one]) => one === name)
+      vitals.restarted(tree.now(), named('actor.restarted').length)
+      const locked = named('actor.quarantined')
+      if (locked.length && Date.now() - spoken > QUIET) {
         spoken = Date.now()
-        say(t('actors.said.quarantined', { path: event.path }))
+        say(t('actors.said.quarantined', { path: locked[0][1].path }))
       }
     }
-    feed.current = follow(tree, () => current.current(), { read: () => (error.value = null), trouble: (refused) => (error.value = refused), event: onEvent })
+    feed.current = follow(tree, () => current.current(), { read: () => (error.value = null), trouble: (refused) => (error.value = refused), events: onEvents })
     const away = vitals.watch()
     return () => {
       feed.current.stop()
