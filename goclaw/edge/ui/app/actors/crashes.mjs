@@ -34,6 +34,8 @@ function rowOf(name, event, now) {
   return { ...rest, ...cause, id: `live-${++lastId}`, event: name.slice('actor.'.length), at: event.at ?? new Date(now).toISOString(), restarts_in_window, backoff_ms }
 }
 
+const nameOf = ({ path, event, incarnation }) => `${event} ${incarnation} ${path}`
+
 // The log of one path (`small`, in the drawer) or, with the filters of the address, of the node.
 export function CrashTable({ path, small }) {
   const { of = '', event = '', cause = '' } = small ? { of: path } : route.value.query
@@ -62,7 +64,8 @@ export function CrashTable({ path, small }) {
   if (!stored) return html`<${Skeleton} />`
   const upTo = since ? heard.value.findIndex(({ id }) => id === since) : -1
   const fits = (row) => (!of || row.path === of) && (!event || row.event === event) && (!cause || row.fingerprint === cause)
-  const rows = [...(upTo < 0 ? heard.value : heard.value.slice(0, upTo)).filter(fits), ...stored]
+  const both = new Set(stored.slice(0, PAGE).map(nameOf)) // told and read at the same time
+  const rows = [...(upTo < 0 ? heard.value : heard.value.slice(0, upTo)).filter((row) => fits(row) && !both.has(nameOf(row))), ...stored]
   if (rows.length === 0) return html`<${Empty} title=${t('actors.crashes.none')} />`
   const earlier = more && html`<p class="more"><button type="button" onClick=${() => read(stored)}>${t('actors.crashes.more')}</button></p>`
   const shown = rows.find(({ id }) => id === open)
