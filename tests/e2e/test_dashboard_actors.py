@@ -64,6 +64,10 @@ def test_the_grid_is_walked_by_keyboard(page: Page, house_url: str) -> None:
     page.keyboard.press("Escape")
     expect(details(page)).to_have_count(0)
     expect(grid).to_be_focused()
+    page.keyboard.press("p")
+    expect(page.get_by_role("status").filter(has_text="/edge answered")).to_be_visible()
+    page.keyboard.press("c")
+    expect(page).to_have_url(re.compile("view=crashes&of=%2Fedge$"))
 
 
 def test_only_actors_with_problems_and_their_ancestors_remain(page: Page, house_url: str) -> None:
