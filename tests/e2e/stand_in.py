@@ -1,9 +1,9 @@
 """A gateway with a script instead of agents, for what a real one cannot be asked to show: 2,000 actors, hostile
 Markdown, a link that breaks, a run that fails. It speaks the frames and routes the dashboard uses and checks tokens.
 
-    python stand_in.py --port 0 --token secret --actors 2000
+    python stand_in.py --port 0 --token secret --actors 2000 --virtual 20000 --crash-every 1
 
-prints one JSON line, {"port": n}, when it listens. What a message says decides the answer: see SCRIPTS.
+prints one JSON line, {"port": n}, when it listens. What a message says decides the answer: see `StandIn.play`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -20,7 +21,8 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
-from stand_in_tree import answer as actor_tree
+from stand_in_acts import Acts, Refusal, routes
+from stand_in_tree import House
 
 from goclaw.edge.http.ui import UiFiles
 
@@ -68,10 +70,10 @@ class Run:
 
 
 class StandIn:
-    def __init__(self, token: str, actors: int) -> None:
-        self.token = token
-        self.actors = actors
-        self.started = time.time()
+    def __init__(self, token: str, role: str, house: House, nursery: trio.Nursery) -> None:
+        self.token, self.role = token, role
+        self.house = house
+        self.acts = Acts(house, self.tell, nursery)
         self.sockets: set[Socket] = set()
         self.sessions: dict[str, list[Json]] = {}
         self.runs: dict[str, Run] = {}
@@ -109,6 +111,11 @@ class StandIn:
             "agentName": key.split(":")[1].title(),
             "isRunning": any(r.session == key and not r.ended for r in self.runs.values()),
         }  # fmt: skip
+
+    def tell(self, event: str, payload: Json) -> None:
+        for socket in self.sockets:
+            if socket.watching:
+                socket.event(event, payload)
 
     def emit(self, run: Run, type: str, payload: Json, only: Socket | None = None) -> None:
         event = {
@@ -201,6 +208,7 @@ class Socket:
         self.send, self.outbox = trio.open_memory_channel[Json](5000)
         self.seq = 0
         self.entered = False
+        self.watching = False  # actor.*
         self.dropped = trio.CancelScope()
 
     def event(self, name: str, payload: Json) -> None:
@@ -226,13 +234,34 @@ class Socket:
         user = params.get("user_id") or "system"
         return {
             "protocol": 3,
-            "role": "admin",
+            "role": self.gateway.role,
+            "connection_id": "conn_1",
             "user_id": user,
             "server": {"name": "goclaw", "version": VERSION, "uptimeMs": 1},
         }
 
     def health(self, params: Json, _: str) -> Json:
         return {"status": "ok"}
+
+    def actors_subscribe(self, params: Json, _: str) -> Json:
+        self.watching = params["action"] == "start"
+        return {"status": "ok"}
+
+    def actors_tree(self, params: Json, _: str) -> Json:
+        found = self._actor(params, lambda: self.gateway.house.tree(params["path"], params["depth"]))
+        return {"root": found["root"], "generatedAt": found["generated_at"], "totals": found["totals"]}
+
+    def actors_get(self, params: Json, _: str) -> Json:
+        house = self.gateway.house
+        return self._actor(params, lambda: house.node(house.minds[params["path"]], params.get("depth", 1), live=False))
+
+    def _actor(self, params: Json, read: Callable[[], Json]) -> Json:
+        try:
+            self.gateway.acts.mind(params["path"])
+        except Refusal as refusal:
+            body = refusal.body
+            raise Refused({"code": body["code"], "message": body["error"], "details": body["details"]}) from None
+        return read()
 
     def agents_list(self, params: Json, _: str) -> Json:
         names = {"assistant": "Assistant", "researcher": "Researcher"}
@@ -313,23 +342,26 @@ def application(gateway: StandIn, nursery: trio.Nursery) -> QuartTrio:
         async for frame in socket.outbox:
             await websocket.send(json.dumps(frame))
 
-    @app.get("/v1/actors")
-    async def actors() -> Response:
-        if gateway.token and request.headers.get("Authorization") != f"Bearer {gateway.token}":
-            return Response('{"error":"no","code":"UNAUTHORIZED"}', 401, content_type="application/json")
-        live = request.args.get("fields") == "live"
-        body = json.dumps(actor_tree(gateway.actors, int(request.args["depth"]), time.time() - gateway.started, live))
-        return Response(body, content_type="application/json")
+    routes(app, gateway.acts, lambda: gateway.token in ("", request.headers.get("Authorization", "")[len("Bearer ") :]))
 
     @app.post("/test/<what>")
     async def control(what: str) -> Response:
-        """drop: cut every socket. release: let the waiting run finish."""
+        """drop: cut every socket. release: let the waiting run finish. crash, end: an actor. orders: what was asked."""
         if what == "drop":
             for socket in list(gateway.sockets):
                 socket.dropped.cancel()
         if what == "release":
             gateway.released.set()
-        return Response("{}")
+        if what == "crash":
+            for path in request.args["path"].split(","):
+                gateway.acts.crash(
+                    path, request.args.get("then", "restarted"), int(request.args.get("backoff_ms", 150))
+                )
+        if what == "end":
+            mind = gateway.house.minds[request.args["path"]]
+            gateway.house.end(mind.path)
+            gateway.acts.say("stopped", mind, reason="idle")
+        return Response(json.dumps(gateway.acts.orders), content_type="application/json")
 
     @app.get("/ui/")
     @app.get("/ui/<path:_>")
@@ -344,13 +376,19 @@ async def main() -> None:
     parse = argparse.ArgumentParser()
     parse.add_argument("--port", type=int, default=0)
     parse.add_argument("--token", default="")
+    parse.add_argument("--role", default="admin")
     parse.add_argument("--actors", type=int, default=60)
+    parse.add_argument("--virtual", type=int, default=0)
+    parse.add_argument("--crash-every", type=float, default=0.0)
     args = parse.parse_args()
     config = Config()
     config.bind = [f"127.0.0.1:{args.port}"]
     config.errorlog = None
     async with trio.open_nursery() as nursery:
-        app = application(StandIn(args.token, args.actors), nursery)
+        gateway = StandIn(args.token, args.role, House(args.actors, args.virtual), nursery)
+        app = application(gateway, nursery)
+        if args.crash_every:
+            nursery.start_soon(gateway.acts.trouble, args.crash_every)
         [bound] = await nursery.start(serve, app, config)
         print(json.dumps({"port": int(bound.rsplit(":", 1)[1])}), flush=True)  # noqa: T201
 

@@ -5,38 +5,17 @@ Every test ends by asserting that the page logged no error, broke no policy and 
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.e2e.browser import Desk
+from tests.e2e.stand_in_process import control, running
 
-ROOT = Path(__file__).parent.parent.parent
 TOKEN = "a-token-for-tests"
-
-
-@contextmanager
-def running(token: str = "", actors: int = 60, port: int = 0) -> Iterator[str]:
-    """The scripted gateway in a process of its own; killed at the end. Gives its address."""
-    command = [sys.executable, str(Path(__file__).with_name("stand_in.py")), "--token", token]
-    command += ["--actors", str(actors), "--port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout
-        try:
-            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +53,6 @@ def page(shared: Desk, gateway_url: str) -> Iterator[Page]:
 def ask(page: Page, text: str) -> None:
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
-
-
-def control(url: str, what: str) -> None:
-    urllib.request.urlopen(f"{url}/test/{what}", data=b"").close()
 
 
 def test_a_gateway_without_a_token_lets_straight_in(page: Page) -> None:
@@ -295,64 +270,6 @@ def test_sessions_are_searched_paged_and_opened(page: Page, gateway_url: str) ->
     expect(page.get_by_text("belongs to another channel")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("searchbox")).to_have_value("number 13 about")
-
-
-def test_two_thousand_actors_are_walked_by_keyboard(page: Page, gateway_url: str) -> None:
-    page.goto(f"{gateway_url}/ui/actors")
-    grid = page.get_by_role("treegrid")
-    expect(grid.get_by_role("row").nth(9)).to_be_visible()
-    grid.focus()
-
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("*")
-    expect(grid).to_have_attribute("aria-rowcount", "1618")  # a head, a root, 8 branches with 200 rows and "48 more"
-    page.keyboard.press("ArrowRight")
-    active = grid.locator("[aria-selected=true]")
-    expect(active).to_contain_text("syste-000")
-    for name, value in {"aria-level": "3", "aria-posinset": "1", "aria-setsize": "248"}.items():
-        expect(active).to_have_attribute(name, value)
-    assert grid.get_by_role("row").count() < 80
-
-    page.keyboard.press("End")
-    expect(grid.get_by_text("edg-199")).to_be_visible()
-    expect(grid.get_by_text("48 more, not shown").last).to_be_visible()
-    page.keyboard.press("ArrowLeft")
-    expect(active).to_contain_text("edge")
-    page.keyboard.press("ArrowLeft")
-    expect(grid).to_have_attribute("aria-rowcount", "1417")
-    page.keyboard.press("Enter")
-    details = page.get_by_role("complementary", name="Actor details")
-    expect(details).to_contain_text("EdgeSupervisor")
-    page.keyboard.press("Escape")
-    expect(details).to_have_count(0)
-
-
-def test_only_actors_with_problems_and_their_ancestors_remain(page: Page, gateway_url: str) -> None:
-    page.goto(f"{gateway_url}/ui/actors")
-    page.get_by_role("treegrid").focus()
-
-    page.keyboard.press(".")
-    page.keyboard.press("/")
-    page.keyboard.type("cron")
-
-    states = page.locator(".grid-rows .col-state")
-    expect(states).to_have_text(
-        ["running", "running", "running", "running", "backoff", "quarantined", "suspended", "stopped"]
-    )
-    expect(page.locator(".grid-rows [data-dim=true] .actor-name")).to_have_text(["/", "cron"])
-    expect(page).to_have_url(re.compile(r"problems=1&q=cron|q=cron&problems=1"))
-    page.reload()
-    expect(states).to_have_count(8)
-
-
-def test_the_tree_is_read_again_while_somebody_looks(page: Page, gateway_url: str) -> None:
-    page.goto(f"{gateway_url}/ui/actors")
-    page.get_by_role("treegrid").press("Enter")
-    handled = page.locator(".details dl div").filter(has_text="Handled").locator("dd")
-    before = handled.inner_text()
-
-    with page.expect_request(re.compile("fields=live")):
-        expect(handled).not_to_have_text(before)
 
 
 def test_language_and_theme_are_changed_in_place_and_remembered(page: Page) -> None:

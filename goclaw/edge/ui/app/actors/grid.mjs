@@ -1,124 +1,104 @@
 // The tree as an ARIA treegrid: one tab stop, arrow keys, and only the rows in view in the document.
 // Contract: dashboard.md §7.2, §7.3, §7.7.
-import { useSignal } from '@preact/signals'
-import { useLayoutEffect, useRef } from 'preact/hooks'
-import { ago, duration, fullTime } from '../core/format.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
+import { useWindow } from '../ui/window.mjs'
 import { Icon } from '../ui/parts.mjs'
-import { fullness, label, parentOf } from './tree.mjs'
+import { CELLS, columnsFor, leastOf, look, NameCell } from './columns.mjs'
+import { pulsing } from './tree.mjs'
 
-const ROW = 30 // px, as --row in actors.css
-const SPARE = 8 // rows kept above and below the view
+const ROW = 30 // px
+const DENSE = 24
 
-const COLUMNS = ['name', 'class', 'state', 'mailbox', 'in_hand', 'restarts', 'uptime', 'crash']
-
-export function Grid({ rows, now, active, onActive, onToggle, onSiblings, onOpen, onKey }) {
-  const box = useRef()
-  const top = useSignal(0)
-  const height = useSignal(600)
-  useLayoutEffect(() => {
-    const watch = new ResizeObserver(() => (height.value = box.current.clientHeight))
-    watch.observe(box.current)
-    return () => watch.disconnect()
-  }, [])
-  const at = Math.max(0, rows.findIndex((row) => row.node.path === active && !row.more))
-  const first = Math.max(0, Math.floor(top.value / ROW) - SPARE)
-  const last = Math.min(rows.length, Math.ceil((top.value + height.value) / ROW) + SPARE)
+// `on` holds what rows can ask for: active(key), toggle(row), siblings(row), open(row), mark(row), sort(column), key(key, row) → taken?
+export function Grid({ rows, now, active, marked, narrow, brief, sort = '', onSight, on }) {
+  const size = look.value.dense && !narrow ? DENSE : ROW
+  const { box, onScroll, first, last, page, reveal } = useWindow(rows.length, size)
+  const columns = columnsFor(narrow, brief)
+  const at = Math.max(0, rows.findIndex((row) => row.key === active))
   const shown = [...Array(Math.max(0, last - first)).keys()].map((i) => i + first)
+  onSight(shown.map((index) => rows[index]))
   if (rows.length && (at < first || at >= last)) shown.push(at) // the active row stays in the document
 
   const move = (index) => {
-    let to = Math.min(rows.length - 1, Math.max(0, index))
-    const step = to < at ? -1 : 1
-    while (rows[to]?.more) to += step
-    if (!rows[to]) to = rows.findLastIndex((row) => !row.more)
-    onActive(rows[to].node.path)
-    const edge = to * ROW
-    if (edge < box.current.scrollTop) box.current.scrollTop = edge
-    else if (edge + ROW * 2 > box.current.scrollTop + height.value) box.current.scrollTop = edge + ROW * 2 - height.value
+    const to = Math.min(rows.length - 1, Math.max(0, index))
+    on.active(rows[to].key)
+    reveal(to)
   }
   const onKeyDown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || rows.length === 0) return
     const row = rows[at]
-    const page = Math.max(1, Math.floor(height.value / ROW) - 2)
     const keys = {
       ArrowDown: () => move(at + 1),
       ArrowUp: () => move(at - 1),
-      ArrowRight: () => (row.open === false ? onToggle(row) : row.open && move(at + 1)),
-      ArrowLeft: () => (row.open ? onToggle(row) : move(parentOf(rows, at))),
+      ArrowRight: () => (row.open === false ? on.toggle(row) : row.open && move(at + 1)),
+      ArrowLeft: () => (row.open ? on.toggle(row) : move(above(rows, at))),
       Home: () => move(0),
       End: () => move(rows.length - 1),
       PageDown: () => move(at + page),
       PageUp: () => move(at - page),
-      Enter: () => onOpen(row.node.path),
-      '*': () => onSiblings(row),
+      Enter: () => on.open(row),
+      ' ': () => on.mark(row),
+      '*': () => on.siblings(row),
     }
     const act = keys[event.key]
     if (act) act()
-    else if (!onKey(event.key)) return
+    else if (!on.key(event.key, row)) return
     event.preventDefault()
   }
+  const direction = (name) => (sort.replace('-', '') !== name ? undefined : sort.startsWith('-') ? 'descending' : 'ascending')
   return html`
-    <div class="grid" ref=${box} role="treegrid" tabindex="0" aria-label=${t('page.actors')} aria-rowcount=${rows.length + 1}
-      aria-colcount=${COLUMNS.length} aria-activedescendant=${rows.length ? `actor-${at}` : undefined}
-      onScroll=${() => (top.value = box.current.scrollTop)} onKeyDown=${onKeyDown}>
+    <div class="grid" ref=${box} role="treegrid" tabindex="0" aria-label=${t('page.actors')} aria-rowcount=${rows.length + 1} aria-multiselectable="true"
+      aria-colcount=${Object.keys(columns).length} aria-activedescendant=${rows.length ? `actor-${at}` : undefined} data-narrow=${narrow} data-brief=${brief}
+      style=${{ '--columns': Object.values(columns).join(' '), '--row': `${size}px`, '--least': narrow || brief ? 0 : `${leastOf(columns)}px` }} onScroll=${onScroll} onKeyDown=${onKeyDown}>
       <div class="grid-row grid-head" role="row" aria-rowindex="1">
-        ${COLUMNS.map((name) => html`<span key=${name} role="columnheader" class="col-${name}">${t(`actors.col.${name}`)}</span>`)}
+        ${Object.keys(columns).map((name) => html`<span key=${name} role="columnheader" class="col-${name}" aria-sort=${direction(name)}
+          onClick=${() => on.sort(name)} title=${t('actors.sort')}>${t(`actors.col.${name}`)}${direction(name) && html`<${Icon} name="arrow-down" />`}</span>`)}
       </div>
-      <div class="grid-rows" role="rowgroup" style=${{ height: `${rows.length * ROW}px` }}>
-        ${shown.map((index) => html`<${Row} key=${index} index=${index} row=${rows[index]} now=${now} active=${index === at}
-          onActive=${onActive} onToggle=${onToggle} onOpen=${onOpen} />`)}
+      <div class="grid-rows" role="rowgroup" style=${{ height: `${rows.length * size}px` }}>
+        ${shown.map((index) => {
+          const props = { key: rows[index].key, index, row: rows[index], now, active: index === at, columns, place: { transform: `translateY(${index * size}px)` }, on }
+          return rows[index].note ? html`<${Note} ...${props} />` : html`<${Row} ...${props} marked=${marked.has(rows[index].key)} />`
+        })}
       </div>
     </div>`
 }
 
-function Row({ index, row, now, active, onActive, onToggle, onOpen }) {
+const above = (rows, index) => {
+  for (let i = index - 1; i >= 0; i--) if (rows[i].level < rows[index].level) return i
+  return index
+}
+
+function Row({ index, row, now, active, marked, columns, place, on }) {
   const { node, level, open } = row
-  const place = { transform: `translateY(${index * ROW}px)` }
-  if (row.more) {
-    return html`<div class="grid-row grid-more" role="row" id="actor-${index}" aria-rowindex=${index + 2} aria-level=${level} style=${place}>
-      <span role="gridcell" class="col-name" style=${{ '--level': level }}>${t('actors.more', { n: row.more })}</span></div>`
-  }
   const toggle = (event) => {
     event.stopPropagation()
-    onActive(node.path)
-    onToggle(row)
+    on.active(row.key)
+    on.toggle(row)
   }
-  const expanded = open === null ? undefined : String(open)
   return html`
-    <div class="grid-row" role="row" id="actor-${index}" data-active=${active} data-dim=${row.dim} data-state=${node.state} style=${place}
-      aria-rowindex=${index + 2} aria-level=${level} aria-posinset=${row.position} aria-setsize=${row.size} aria-expanded=${expanded}
-      aria-selected=${active ? 'true' : 'false'} onClick=${() => onActive(node.path)} onDblClick=${() => onOpen(node.path)}>
+    <div class="grid-row" role="row" id="actor-${index}" data-active=${active} data-marked=${marked} data-dim=${row.dim} data-pulse=${!!pulsing(node, now)} data-state=${node.state} style=${place}
+      aria-rowindex=${index + 2} aria-level=${level} aria-posinset=${row.position} aria-setsize=${row.size} aria-expanded=${open === null ? undefined : String(open)}
+      aria-selected=${marked ? 'true' : 'false'} onClick=${(event) => (event.detail > 1 ? on.open(row) : on.touch(row))}>
       <span role="gridcell" class="col-name" style=${{ '--level': level }} title=${node.path}>
         ${open === null ? html`<i class="twist"></i>` : html`<i class="twist" data-open=${open} onClick=${toggle}><${Icon} name="chevron-right" /></i>`}
-        <i class="glyph" data-state=${glyph(node)}></i><span class="actor-name">${label(node)}</span>
-        ${node.redacted && html`<${Icon} name="lock" />`}
-        ${node.children_total > 0 && html`<span class="count">${number(node.children_total)}</span>`}
+        <${NameCell} node=${node} now=${now} />
       </span>
-      <span role="gridcell" class="col-class">${node.class ?? ''}</span>
-      <span role="gridcell" class="col-state">${t(`actors.state.${node.state}`)}</span>
-      <span role="gridcell" class="col-mailbox"><${Mailbox} node=${node} /></span>
-      <span role="gridcell" class="col-in_hand">${node.in_hand && html`<span class="muted">${duration(node.in_hand.age_ms)}</span> <span class="message-type">${node.in_hand.type}</span>`}</span>
-      <span role="gridcell" class="col-restarts" data-some=${node.restarts_window > 0}>${restarts(node)}</span>
-      <span role="gridcell" class="col-uptime">${node.started_at && node.state === 'running' ? duration(Math.max(0, now - new Date(node.started_at))) : ''}</span>
-      <span role="gridcell" class="col-crash" title=${node.last_error ? `${fullTime(node.last_error.at)} · ${node.last_error.message}` : ''}>
-        ${node.last_error && html`<span class="error-type">${node.last_error.type}</span> <span class="muted">${ago(node.last_error.at, now)}</span>`}
-      </span>
+      ${Object.keys(columns).slice(1).map((name) => html`<span key=${name} role="gridcell" class="col-${name}">${CELLS[name](node, now)}</span>`)}
     </div>`
 }
 
-const glyph = (node) => (node.state === 'running' && node.in_hand?.age_ms > 5000 ? 'busy' : node.state)
-
-const restarts = ({ restarts_total: total, restarts_window: recent }) =>
-  recent > 0 ? t('actors.restarts', { total, recent }) : total ? number(total) : ''
-
-function Mailbox({ node }) {
-  const { depth, capacity, high_water: high } = node.mailbox ?? {}
-  if (depth == null) return null
-  const full = fullness(node)
-  const level = full >= 1 ? 'over' : full >= 0.8 ? 'high' : 'calm'
-  return html`<span class="mailbox" data-level=${level} title=${t('actors.mailbox', { depth, capacity: capacity ?? '∞', high: high ?? 0 })}>
-    <svg class="meter" viewBox="0 0 40 4" preserveAspectRatio="none" aria-hidden="true"><rect width="40" height="4" /><rect class="level" width=${40 * Math.min(1, full)} height="4" /></svg>
-    <span>${number(depth)}${capacity != null && html`<span class="muted">/${number(capacity)}</span>`}</span></span>`
+// Stands for the children a crowd does not list: how many in which state and of which class, and the way to the others.
+function Note({ index, row, active, place, on }) {
+  const { node, level, note } = row
+  const list = (counts) => Object.entries(counts).filter(([, n]) => n > 0)
+  return html`
+    <div class="grid-row grid-note" role="row" id="actor-${index}" data-active=${active} aria-rowindex=${index + 2} aria-level=${level} style=${place} onClick=${() => on.open(row)}>
+      <span role="gridcell" class="col-note" style=${{ '--level': level }}>
+        ${note === 'loading' ? html`<span class="muted">${t('loading')}</span>` : html`
+          <${Icon} name="search" /><b>${t('actors.crowd', { n: node.children_total })}</b>
+          ${node.counts && list(node.counts.state).map(([state, n]) => html`<span key=${state} class="tally"><i class="glyph" data-state=${state}></i>${number(n)} ${t(`actors.state.${state}`)}</span>`)}
+          ${node.counts && list(node.counts.class).map(([name, n]) => html`<span key=${name} class="tally">${number(n)} ${name}</span>`)}`}
+      </span>
+    </div>`
 }

@@ -1,21 +1,22 @@
 // Numbers and times as people read them (dashboard.md §5.4).
-import { language } from './i18n.mjs'
+import { perLanguage } from './i18n.mjs'
 
 const UNITS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]]
+
+const ages = perLanguage((code) => new Intl.RelativeTimeFormat(code, { numeric: 'auto', style: 'narrow' }))
+const fullTimes = perLanguage((code) => new Intl.DateTimeFormat(code, { dateStyle: 'medium', timeStyle: 'medium' }))
+const clocks = perLanguage((code) => new Intl.DateTimeFormat(code, { hour: '2-digit', minute: '2-digit' }))
+const compacts = perLanguage((code) => new Intl.NumberFormat(code, { notation: 'compact', maximumFractionDigits: 1 }))
 
 // "5 minutes ago" for a time in ms or as ISO text.
 export function ago(when, now = Date.now()) {
   const seconds = (now - new Date(when).getTime()) / 1000
-  const format = new Intl.RelativeTimeFormat(language.value, { numeric: 'auto', style: 'narrow' })
   const unit = UNITS.find(([, size]) => Math.abs(seconds) >= size)
-  return unit ? format.format(-Math.floor(seconds / unit[1]), unit[0]) : format.format(0, 'second')
+  return unit ? ages().format(-Math.floor(seconds / unit[1]), unit[0]) : ages().format(0, 'second')
 }
 
-export const fullTime = (when) =>
-  new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(when))
-
-export const clock = (when) =>
-  new Intl.DateTimeFormat(language.value, { hour: '2-digit', minute: '2-digit' }).format(new Date(when))
+export const fullTime = (when) => fullTimes().format(new Date(when))
+export const clock = (when) => clocks().format(new Date(when))
 
 // 840 ms · 1.2 s · 3m 20s · 4h 05m · 12d 3h
 export function duration(ms) {
@@ -29,5 +30,4 @@ export function duration(ms) {
 
 const pad = (n) => String(n).padStart(2, '0')
 
-export const compact = (n) =>
-  new Intl.NumberFormat(language.value, { notation: 'compact', maximumFractionDigits: 1 }).format(n)
+export const compact = (n) => compacts().format(n)

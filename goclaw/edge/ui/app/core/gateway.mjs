@@ -47,14 +47,24 @@ effect(() => {
   if (gateway.hello.value) signedOut.value = false
 })
 
-// GET `path` with query `params`. Rejects with Refusal; `signal` aborts.
-export async function get(path, params = {}, signal) {
+// GET `path` with query `params`: the answer's JSON. Rejects with Refusal; `signal` aborts.
+export const get = async (path, params, signal) => (await request('GET', path, { params, signal })).json()
+
+// POST `body` as JSON: the answer's JSON.
+export const post = async (path, body = {}, signal) => (await request('POST', path, { body, signal })).json()
+
+// The response itself, for streams and plain text; only when its status is ok.
+export async function request(method, path, { params = {}, body, signal, accept = 'application/json' } = {}) {
   const url = new URL(path, location.origin)
-  for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
-  const headers = { 'Accept-Language': language.value, 'X-GoClaw-User-Id': who.userId || gateway.hello.value?.user_id || '' }
+  for (const [name, value] of Object.entries(params)) if (value !== '' && value != null) url.searchParams.set(name, value)
+  const headers = { Accept: accept, 'Accept-Language': language.value, 'X-GoClaw-User-Id': who.userId || gateway.hello.value?.user_id || '' }
   if (who.token) headers.Authorization = `Bearer ${who.token}`
-  const answer = await fetch(url, { headers, signal, cache: 'no-store' })
-  if (answer.ok) return answer.json()
-  const body = await answer.json().catch(() => ({}))
-  throw new Refusal({ code: body.code ?? String(answer.status), message: body.error ?? '', details: body.details })
+  if (body) headers['Content-Type'] = 'application/json'
+  const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body), signal, cache: 'no-store' })
+  if (answer.ok) return answer
+  const refused = await answer.json().catch(() => ({}))
+  throw new Refusal({ code: refused.code ?? String(answer.status), message: refused.error ?? '', details: refused.details })
 }
+
+const RANK = ['viewer', 'operator', 'admin']
+export const may = (role) => RANK.indexOf(gateway.hello.value?.role) >= RANK.indexOf(role)

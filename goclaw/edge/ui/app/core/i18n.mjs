@@ -25,13 +25,26 @@ export function chooseLanguage(code) {
   return useLanguage(code)
 }
 
+// A formatter is dear to make and cheap to use: `make(language)` is called once for each.
+export function perLanguage(make) {
+  const made = new Map()
+  return () => {
+    const code = language.value
+    if (!made.has(code)) made.set(code, make(code))
+    return made.get(code)
+  }
+}
+
+const plurals = perLanguage((code) => new Intl.PluralRules(code))
+
 // A key with plural forms is stored as key.one / key.other and picked by `values.n`.
 export function t(key, values = {}) {
-  const form = 'n' in values ? `.${new Intl.PluralRules(language.value).select(values.n)}` : ''
+  const form = 'n' in values ? `.${plurals().select(values.n)}` : ''
   const text = find(key + form) ?? find(`${key}.other`) ?? find(key) ?? key
   return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === 'number' ? number(values[name]) : values[name]))
 }
 
 const find = (key) => texts.value[key] ?? fallback[key]
 
-export const number = (n) => new Intl.NumberFormat(language.value).format(n)
+const numbers = perLanguage((code) => new Intl.NumberFormat(code))
+export const number = (n) => numbers().format(n)
