@@ -29,6 +29,7 @@ from goclaw.runtime.faults import (
     MailboxFull,
     NoSuchActor,
     QueueDropped,
+    StartFailed,
 )
 
 log = structlog.get_logger()
@@ -48,6 +49,8 @@ def refusal_of(error: Exception, what: str) -> Err:
         case ActorCrashed(fingerprint=fingerprint):
             # not retryable: the handler may have done its work before it crashed
             return Err("UNAVAILABLE", "unavailable", {"reason": "crashed", "fingerprint": fingerprint})
+        case StartFailed():
+            return unavailable("start_failed", 1.0)
         case ActorStopped():
             return unavailable("restarting")
         case AskCycle():

@@ -39,7 +39,7 @@ def capacity() -> Err:
 
 def quarantined(path: str, rest: float) -> Err:
     """The actor crashed too often and is left alone for `rest` seconds."""
-    details = {"reason": "quarantined", "path": path}
+    details = {"reason": "quarantined", "path": str(path)}  # an address is no plain text to encoders
     return Err("UNAVAILABLE", "quarantined", details, retryable=True, retry_after=rest)
 
 

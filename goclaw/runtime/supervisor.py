@@ -78,7 +78,7 @@ class Supervisor(Actor):
         except StartFailed as failed:  # nothing was added, so nothing is restarted
             if isinstance(failed.cause, Rejected):
                 return failed.cause.err
-            return Err("UNAVAILABLE", "unavailable", {"reason": "start_failed", "path": failed.path}, True, 1.0)
+            return Err("UNAVAILABLE", "unavailable", {"reason": "start_failed", "path": str(failed.path)}, True, 1.0)
 
     @handles
     async def stop_child(self, ctx: Context, ask: StopChild) -> None:

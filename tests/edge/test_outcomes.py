@@ -18,6 +18,7 @@ from goclaw.runtime.faults import (
     NoSuchActor,
     QueueDropped,
     SelfAsk,
+    StartFailed,
 )
 
 QUARANTINED = Err("UNAVAILABLE", "quarantined", {"reason": "quarantined", "path": "/a"}, True, 300.0)
@@ -32,6 +33,7 @@ QUARANTINED = Err("UNAVAILABLE", "quarantined", {"reason": "quarantined", "path"
         (QueueDropped(), "RESOURCE_EXHAUSTED", "queue_dropped", True, 429),
         (AskTimeout(), "UNAVAILABLE", "timeout", True, 503),
         (ActorCrashed("/a", "f1"), "UNAVAILABLE", "crashed", False, 503),
+        (StartFailed("/a", ValueError("bad row")), "UNAVAILABLE", "start_failed", True, 503),
         (ActorStopped(), "UNAVAILABLE", "restarting", True, 503),
         (NoSuchActor("/a"), "NOT_FOUND", None, False, 404),
         (AskCycle(), "FAILED_PRECONDITION", "cycle", False, 409),
