@@ -147,7 +147,11 @@ class Mailbox:
             return envelope
         elif control is NOTHING:
             self.control = deque([envelope])
-        elif envelope.reply is not None or all(waiting.message != message for waiting in control):
+        else:
+            if envelope.reply is None:  # the newer one takes over: suspend, resume, suspend is to suspend
+                equal = next((w for w in control if w.reply is None and w.message == message), None)
+                if equal is not None:
+                    control.remove(equal)
             control.append(envelope)
         return None
 

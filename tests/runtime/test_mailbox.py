@@ -9,7 +9,7 @@ import trio.testing
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ControlOverflow
 from goclaw.runtime.mailbox import CONTROL, Load, Mailbox, Overflow
-from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Stop, Suspend
+from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Resume, Stop, Suspend
 from tests.runtime.house import Say
 
 
@@ -119,6 +119,14 @@ def test_equal_signals_are_merged() -> None:
         put(mailbox, Cancel(reason=reason))
 
     assert len(mailbox.control) == 2
+
+
+def test_of_equal_signals_the_last_one_counts() -> None:
+    mailbox = box(1, Overflow.REJECT)
+    for signal in (Suspend(), Resume(), Suspend()):
+        put(mailbox, signal)
+
+    assert texts(mailbox) == ["Resume", "Suspend"]
 
 
 def test_more_signals_than_anybody_needs_are_a_bug_and_stay_bounded() -> None:
