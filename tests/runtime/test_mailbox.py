@@ -99,6 +99,26 @@ def test_a_notice_is_not_held_up_by_messages_that_were_dropped() -> None:
     assert texts(mailbox) == ["Down", "b"]
 
 
+def test_a_notice_keeps_its_place_when_messages_behind_it_are_taken_back() -> None:
+    mailbox = box(4, Overflow.REJECT)
+    for message in (Say(text="a"), Say(text="last words"), down("x"), Say(text="b"), down("y"), Say(text="c")):
+        put(mailbox, message)
+
+    mailbox.withdraw(lambda envelope: envelope.message in (Say(text="a"), Say(text="b")))
+
+    assert texts(mailbox) == ["last words", "Down", "Down", "c"]
+
+
+def test_a_notice_keeps_its_place_when_smaller_bounds_push_out_what_is_behind_it() -> None:
+    mailbox = box(3, Overflow.REJECT)
+    for message in (Say(text="last words"), down("x"), Say(text="b"), Say(text="c")):
+        put(mailbox, message)
+
+    mailbox.resize(1, Overflow.REJECT)
+
+    assert texts(mailbox) == ["last words", "Down"]
+
+
 def test_a_held_user_lane_lets_control_pass() -> None:
     mailbox = box(2, Overflow.REJECT)
     put(mailbox, Say(text="a"))
