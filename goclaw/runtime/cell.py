@@ -283,6 +283,7 @@ class Cell:
             self._ends_as = reason
             self._scope.cancel()
         elif not children:
+            self.system.broken(self, reason)
             self._drop_actor()  # it sleeps: only its state goes (§10.1 V4)
         else:
             self.asleep = False
