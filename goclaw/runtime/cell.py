@@ -177,6 +177,7 @@ class Cell:
                 if not of or of == self.in_hand.message.subject:
                     self.hand.cancel()
             case LeaseLost():
+                self.mailbox.control.remove(envelope)  # obeyed: the next incarnation has nothing to do with it
                 self.kill("lease_lost")
             case Probe() if envelope.reply is not None:
                 envelope.reply.answer(self.probed())
