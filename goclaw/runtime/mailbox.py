@@ -223,12 +223,12 @@ class Mailbox:
         self._notices = None
         return lost
 
-    def forget_news_of(self, address: str) -> None:
-        """Drop the notices a monitor or link of `address` led to."""
+    def forget_news_of(self, address: str, *kinds: type[Down | Restarted | LinkExit]) -> None:
+        """Drop the notices of these kinds a monitor or link of `address` led to."""
         self._notices = deque(
             notice
             for notice in self._notices or ()
-            if not (isinstance(news := notice[1].message, Down | Restarted | LinkExit) and news.address == address)
+            if not (isinstance(news := notice[1].message, kinds) and news.address == address)
         )
 
     def withdraw(self, unwanted: Callable[[Envelope], bool]) -> list[Envelope]:

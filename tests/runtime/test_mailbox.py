@@ -9,7 +9,7 @@ import trio.testing
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ControlOverflow
 from goclaw.runtime.mailbox import CONTROL, Load, Mailbox, Overflow
-from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Resume, Stop, Suspend
+from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, LinkExit, Message, Resume, Stop, Suspend
 from tests.runtime.house import Say
 
 
@@ -117,6 +117,16 @@ def test_a_notice_keeps_its_place_when_smaller_bounds_push_out_what_is_behind_it
     mailbox.resize(1, Overflow.REJECT)
 
     assert texts(mailbox) == ["last words", "Down"]
+
+
+def test_who_wants_no_more_news_of_ends_still_hears_of_broken_links() -> None:
+    mailbox = box(1, Overflow.REJECT)
+    put(mailbox, down("x"))
+    put(mailbox, LinkExit(address=Address("x"), reason="crash"))
+
+    mailbox.forget_news_of(Address("x"), Down)
+
+    assert texts(mailbox) == ["LinkExit"]
 
 
 def test_a_held_user_lane_lets_control_pass() -> None:
