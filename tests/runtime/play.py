@@ -282,6 +282,6 @@ def steps(acts: Sequence[str], names: str = "abc", keys: Sequence[str] = ("",)) 
 
 
 def schedules(
-    acts: Sequence[str], names: str = "abc", senders: int = 3, keys: Sequence[str] = ("",)
+    acts: Sequence[str], names: str = "abc", senders: int = 3, keys: Sequence[str] = ("",), longest: int = 12
 ) -> st.SearchStrategy[Schedule]:
-    return st.lists(st.lists(steps(acts, names, keys), max_size=12), min_size=1, max_size=senders)
+    return st.lists(st.lists(steps(acts, names, keys), max_size=longest), min_size=1, max_size=senders)

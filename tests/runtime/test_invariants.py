@@ -211,7 +211,7 @@ def nothing_begins_while_suspended(history: History) -> None:
 
 
 @many
-@given(schedules(TROUBLE, names="abcd", senders=2), st.sampled_from((*STATIC, Strategy.DYNAMIC)))
+@given(schedules(TROUBLE, names="abcd", senders=2, longest=8), st.sampled_from((*STATIC, Strategy.DYNAMIC)))
 def test_whatever_crashes_the_children_are_back_in_the_end_and_in_order(schedule: Schedule, strategy: Strategy) -> None:
     """I6, I7."""
     history = play(schedule, names="abcd", strategy=strategy)
@@ -248,7 +248,7 @@ def started_forward_and_stopped_in_reverse(history: History, names: str) -> None
 
 
 @many
-@given(schedules(("crash",), names="ab", senders=2), st.sampled_from(STATIC), st.integers(0, 3))
+@given(schedules(("crash",), names="ab", senders=2, longest=8), st.sampled_from(STATIC), st.integers(0, 3))
 def test_a_static_supervisor_never_restarts_more_than_its_limit(
     schedule: Schedule, strategy: Strategy, restarts: int
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_static_supervisor_never_restarts_more_than_its_limit(
 
 
 @many
-@given(schedules(("crash",), names="ab", senders=2), st.integers(0, 3))
+@given(schedules(("crash",), names="ab", senders=2, longest=8), st.integers(0, 3))
 def test_a_dynamic_supervisor_counts_each_child_by_itself(schedule: Schedule, restarts: int) -> None:
     """I8, I9: quarantine is one child's affair."""
     limit = Limit(restarts=restarts, within=2.0)
@@ -286,7 +286,7 @@ def most_in_a_window(times: list[float], within: float) -> int:
 
 
 @many
-@given(schedules(("crash", "kill", "tell", "ask"), names="ab", senders=2), st.sampled_from(Restart))
+@given(schedules(("crash", "kill", "tell", "ask"), names="ab", senders=2, longest=8), st.sampled_from(Restart))
 def test_only_those_who_may_come_back_do(schedule: Schedule, restart: Restart) -> None:
     history = play(schedule, names="ab", restart=restart)
 

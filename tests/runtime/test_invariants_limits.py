@@ -23,7 +23,7 @@ from goclaw.runtime.storm import Storm
 from goclaw.runtime.supervisor import Supervisor, in_order
 from goclaw.runtime.system import open_system
 from goclaw.runtime.virtual import Virtual
-from tests.runtime.house import PLENTY, Boom, End, NoDatabase, Say, Scribe, cell, house, quiet
+from tests.runtime.house import PLENTY, Boom, End, NoDatabase, Say, Scribe, house, quiet
 from tests.runtime.play import Crash, History, Ledger, Overflow, Schedule, in_virtual_time, many, play, schedules
 
 STATIC = (Strategy.ONE_FOR_ONE, Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL)
@@ -120,7 +120,9 @@ def test_restarts_happen_when_and_as_often_as_the_contract_says(
                 if paper.ended is not None:
                     break
                 if name not in paper.due:
-                    assert cell(system, name).state is State.RUNNING
+                    found = system.cell(Address(name))
+                    assert found is not None
+                    assert found.state is State.RUNNING
                     assert system.tell(Address(name), Crash()) is Told.ACCEPTED
                     paper.crash(name, trio.current_time())
                     await quiet()
@@ -184,7 +186,7 @@ def test_a_storm_is_more_than_twenty_crashes_a_second_or_one_cause_for_a_twentie
     for count, seconds, cause, peace in script:
         now += peace
         for number in range(count):
-            at = now + seconds * number / count
+            at = now + round(64 * seconds * number / count) / 64  # exact, so that edges are edges
             began = storm.crash(at, cause, children)
 
             seen.append((at, cause))
@@ -206,7 +208,7 @@ def test_a_storm_is_more_than_twenty_crashes_a_second_or_one_cause_for_a_twentie
     st.lists(
         st.tuples(st.sampled_from((5, 21)), st.sampled_from((0.0, 1.0, 4.0, 5.0))),
         min_size=1,
-        max_size=3,
+        max_size=2,
     ),
     st.sampled_from((0.0, 1.0, 4.0)),
 )
@@ -243,7 +245,9 @@ ORDERS = ("restart", "restart", "restart_by_force", "stop", "stop_by_force", "te
 
 
 @many
-@given(schedules(ORDERS, names="abc", senders=2), st.sampled_from((*STATIC, Strategy.DYNAMIC)), st.booleans())
+@given(
+    schedules(ORDERS, names="abc", senders=2, longest=8), st.sampled_from((*STATIC, Strategy.DYNAMIC)), st.booleans()
+)
 def test_what_an_operator_orders_is_never_counted(schedule: Schedule, strategy: Strategy, dormant: bool) -> None:
     """Not one crash is allowed here."""
     history = play(schedule, strategy=strategy, limit=Limit(restarts=0), dormant=dormant)
