@@ -9,7 +9,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: run setup test lint docs bench clean
+.PHONY: run setup test nightly mutants lint docs bench clean
 
 run: $(CORE)
 	@exec $(BIN)/goclaw $(ARGS)
@@ -19,6 +19,14 @@ setup: $(DEV)
 test: $(DEV)
 	@sh .ci/install-browser.sh
 	$(BIN)/pytest
+
+# The rules of the runtime with 10,000 examples each instead of 500.
+nightly: $(DEV)
+	$(BIN)/pytest tests/runtime --hypothesis-profile nightly
+
+# Which rule finds which planted bug, after how many examples.
+mutants: $(DEV)
+	$(BIN)/pytest tests/runtime/test_mutants.py -rP
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -178,7 +178,7 @@ class Cell:
                 if not of or of == self.in_hand.message.subject:
                     self.hand.cancel()
             case LeaseLost():
-                self.mailbox.control.remove(envelope)  # the next life has nothing to do with it
+                self.mailbox.control.remove(envelope)  # obeyed: the next incarnation has nothing to do with it
                 self.kill("lease_lost")
             case Probe() if envelope.reply is not None:
                 envelope.reply.answer(self.probed())
@@ -285,6 +285,7 @@ class Cell:
             self._ends_as = reason
             self._scope.cancel()
         elif not children:
+            self.system.broken(self, reason)
             self._drop_actor()  # it sleeps: only its state goes (§10.1 V4)
         else:
             self.asleep = False

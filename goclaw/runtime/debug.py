@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STALL = 0.1  # seconds one step of a task may take; H4
 LONG = 65_536  # bytes; M2
-PLAIN = (str, int, float, bool, type(None), Enum, UUID, date, time, timedelta, FrozenMap, Secret)
+PLAIN = (str, int, float, bool, type(None), Enum, UUID, date, time, timedelta, Secret)
 CHANGEABLE = (list, dict, set, bytearray, Mapping)
 HERE = str(Path(__file__).parent)
 
@@ -71,6 +71,8 @@ def _fault_of(value: object, local: bool) -> str | None:
             return f"{len(value)} bytes, more than {LONG}"
         case bytes():
             return None
+        case FrozenMap():
+            return _fault_of((*value.keys(), *value.values()), local)
         case tuple() | frozenset():
             return next((why for item in value if (why := _fault_of(item, local)) is not None), None)
         case Struct() if type(value).__struct_config__.frozen:

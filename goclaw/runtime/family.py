@@ -131,44 +131,56 @@ class Family:
     async def _obey(self, cell: Cell, ordered: Ordered) -> None:
         """An operator's doing: nobody counts it, nobody waits."""
         if ordered is Ordered.STOP:
-            cell.past.ordered = None
-            if not cell.perpetual:
-                cell.shelve()
-            elif cell.mailbox.user:
-                cell.begin()
-            else:
-                self.remove(cell, "shutdown")  # its next message brings it back
+            _take_order(cell)
+            self.shelve(cell)
             return
         await self._halt(cell)
         cell.past.due = self._due_in(0.0, cell)
 
-    async def restart(self, address: Address) -> None:
-        """A back-off or quarantine is over: start the child, and those the strategy stopped with it."""
+    def shelve(self, cell: Cell) -> None:
+        """An operator stopped a child, and it has ended. The next message brings a virtual one back."""
+        if not cell.perpetual:
+            cell.shelve()
+        elif cell.mailbox.user:
+            cell.begin()
+        else:
+            self.remove(cell, "shutdown")
+
+    async def restart(self, address: Address, *, asked: bool = False) -> None:
+        """A back-off or quarantine is over, or an operator `asked`: start the child and those who wait for it."""
         cell = self.cells.get(address)
         if cell is None or cell.state not in (State.BACKOFF, State.QUARANTINED, State.STOPPED):
             return
         past = cell.history()
-        ordered = past.ordered is Ordered.RESTART
-        if self.storm is not None and (pause := self.storm.until - trio.current_time()) > 0 and not ordered:
-            past.due = self._due_in(pause, cell)
-            return
-        if ordered:
-            past.ordered, past.streak, past.quarantines = None, 0, 0
-            past.times.clear()
-        elif cell.state is State.STOPPED:
-            return
-        elif cell.state is State.BACKOFF:  # others may have used up the limit meanwhile
-            error = past.last_crash.fingerprint if past.last_crash else ""
-            if not self._may_restart(cell, error):
+        ordered = past.ordered
+        if ordered is None:
+            if asked or cell.state is State.STOPPED:  # what was asked for has been done on the way
                 return
+            if self.storm is not None and (pause := self.storm.until - trio.current_time()) > 0:
+                past.due = self._due_in(pause, cell)
+                return
+            error = past.last_crash.fingerprint if past.last_crash else ""
+            if cell.state is State.BACKOFF and not self._may_restart(cell, error):
+                return  # others have used up the limit meanwhile
             past.times.append(trio.current_time())
-        else:
-            past.times.append(trio.current_time())
-        past.restarts += 1
+        elif ordered is Ordered.RESTART:
+            past.streak = past.quarantines = 0
+            past.times.clear()
+        elif past.due is None:  # it waits for another, and nobody for it
+            past.ordered = None
+            self.shelve(cell)
+            return
+        if past.due is not None:  # an operator is earlier; the next rest must not end with this one
+            past.due.cancel()
+        if ordered is not Ordered.STOP:
+            past.restarts += 1
         for member in self._together(cell):
             if member is cell or member.state is State.BACKOFF:
+                if _take_order(member) is Ordered.STOP:
+                    self.shelve(member)
+                    continue
                 if self.strategy in (Strategy.ONE_FOR_ONE, Strategy.DYNAMIC):
-                    member.begin(at_once=ordered)
+                    member.begin(at_once=ordered is Ordered.RESTART)
                     continue
                 try:
                     await member.start()
@@ -194,6 +206,11 @@ class Family:
                 continue
             if member is not cell:
                 await member.stop()
+                if member.past.due is not None:  # whatever it was, it waits for `cell` now
+                    member.past.due = None
+                if _take_order(member) is Ordered.STOP:
+                    self.shelve(member)
+                    continue
                 if member.spec.restart is Restart.TEMPORARY:
                     self.remove(member, "shutdown")
                     continue
@@ -252,3 +269,11 @@ class Family:
 
     def _due_in(self, delay: float, cell: Cell) -> Timer:
         return self.owner.later(delay, RestartDue(address=cell.address))
+
+
+def _take_order(cell: Cell) -> Ordered | None:
+    """What an operator wants of a child, for whoever does it now."""
+    ordered = cell.past.ordered
+    if ordered is not None:
+        cell.past.ordered = None
+    return ordered

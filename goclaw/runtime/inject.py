@@ -78,7 +78,7 @@ class Injector:
         self._counts: Counter[tuple[int, Address]] = Counter()
         self._times: Counter[int] = Counter()
         self._held: set[trio.CancelScope] = set()
-        self._broken_after: set[int] = set()  # ids of envelopes whose handlers crash at their end
+        self._broken_after: dict[Address, Envelope] = {}  # whose handlers crash at their end
 
     def start(self) -> None:
         """Take hold of every message from now on. Raises RuntimeError if another plan runs."""
@@ -116,15 +116,15 @@ class Injector:
     async def before(self, cell: Cell, envelope: Envelope) -> bool:
         if isinstance(envelope.message, Signal):
             return True
-        stays = True
-        for number, fault in enumerate(self._faults):
-            if self._hits(number, fault, cell, envelope) and self._may(number, fault, cell.address):
-                stays = await self._do(fault, cell, envelope) and stays
-        return stays
+        self._broken_after.pop(cell.address, None)  # of a handler that never returned
+        hits = [item for item in enumerate(self._faults) if self._hits(*item, cell, envelope)]
+        for number, fault in hits:
+            if self._may(number, fault, cell.address) and not await self._do(fault, cell, envelope):
+                return False
+        return True
 
     def after(self, cell: Cell, envelope: Envelope) -> None:
-        if id(envelope) in self._broken_after:
-            self._broken_after.discard(id(envelope))
+        if self._broken_after.pop(cell.address, None) is envelope:
             raise InjectedFault(self.name)
 
     def _hits(self, number: int, fault: Fault, cell: Cell, envelope: Envelope) -> bool:
@@ -168,7 +168,7 @@ class Injector:
             case "crash":
                 raise InjectedFault(self.name)
             case "crash_after":
-                self._broken_after.add(id(envelope))
+                self._broken_after[cell.address] = envelope
             case "delay" | "hang":
                 await self._hold(fault.seconds)
             case "drop":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -150,7 +150,11 @@ class Mailbox:
             return envelope
         elif control is NOTHING:
             self.control = deque([envelope])
-        elif envelope.reply is not None or all(waiting.message != message for waiting in control):
+        else:
+            if envelope.reply is None:  # the newer one takes over: suspend, resume, suspend is to suspend
+                equal = next((w for w in control if w.reply is None and w.message == message), None)
+                if equal is not None:
+                    control.remove(equal)
             control.append(envelope)
         return None
 
@@ -193,12 +197,21 @@ class Mailbox:
     def resize(self, capacity: int, overflow: Overflow) -> list[Envelope]:
         """Take the bounds of the actor that moves in. Returns the messages that have no room any more."""
         self.capacity, self.overflow, self._brim = capacity, overflow, brim(capacity)
-        excess = max(0, len(self.user) - capacity)
-        self._left(excess)
+        waiting = len(self.user)
+        excess = max(0, waiting - capacity)
+        self._leave(range(excess) if overflow is Overflow.DROP_OLD else range(waiting - excess, waiting))
         self.dropped += excess
         self.release()
         leave = self.user.popleft if overflow is Overflow.DROP_OLD else self.user.pop
         return [leave() for _ in range(excess)]
+
+    def _leave(self, places: Sequence[int]) -> None:
+        """Messages at these places of the user lane leave out of turn. Notices keep their place among the rest."""
+        if self._notices:
+            gone = [self.taken + place for place in places]
+            moved = ((turn + sum(turn <= other for other in gone), news) for turn, news in self._notices)
+            self._notices = deque(moved)
+        self._left(len(places))
 
     def _left(self, messages: int) -> None:
         self.taken += messages
@@ -213,20 +226,21 @@ class Mailbox:
         self._notices = None
         return lost
 
-    def forget_news_of(self, address: str) -> None:
-        """Drop the notices a monitor or link of `address` led to."""
+    def forget_news_of(self, address: str, *kinds: type[Down | Restarted | LinkExit]) -> None:
+        """Drop the notices of these kinds a monitor or link of `address` led to."""
         self._notices = deque(
             notice
             for notice in self._notices or ()
-            if not (isinstance(news := notice[1].message, Down | Restarted | LinkExit) and news.address == address)
+            if not (isinstance(news := notice[1].message, kinds) and news.address == address)
         )
 
     def withdraw(self, unwanted: Callable[[Envelope], bool]) -> list[Envelope]:
         """Take the `unwanted` out of the user lane, and let all waiting senders try again."""
-        leaving = [envelope for envelope in self.user if unwanted(envelope)]
-        if leaving:
+        places = [place for place, envelope in enumerate(self.user) if unwanted(envelope)]
+        leaving = [self.user[place] for place in places]
+        if places:
             self.user = deque(envelope for envelope in self.user if not unwanted(envelope))
-            self._left(len(leaving))
+            self._leave(places)
         self.release()
         return leaving
 

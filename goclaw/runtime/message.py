@@ -116,9 +116,10 @@ class Passivate(Signal[None]):
 
 
 class RestartDue(Notice):
-    """A child's back-off or quarantine is over."""
+    """A child's back-off or quarantine is over, or an operator `asked` for a start or stop that needs its parent."""
 
     address: Address
+    asked: bool = False
 
 
 class Down(Notice):

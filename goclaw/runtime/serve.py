@@ -120,8 +120,8 @@ async def _obey(cell: Cell, actor: Actor, envelope: Envelope) -> str | None:
                 raise LinkBroken(address, why)
             if (handler := actor.table().get(LinkExit)) is not None:
                 await _handle(cell, actor, handler, envelope)
-        case RestartDue(address=address):
-            await cell.family.restart(address)
+        case RestartDue(address=address, asked=asked):
+            await cell.family.restart(address, asked=asked)
         case ChildEnded() as news if (child := cell.family.author(news)) is not None:
             if await cell.family.ended(child, news):
                 reason = "normal"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from goclaw.runtime.address import Address
-from goclaw.runtime.child import Ordered, State
+from goclaw.runtime.child import Ordered
 from goclaw.runtime.faults import NoSuchActor, RuntimeFault
 from goclaw.runtime.message import Envelope, Probe, Probed, RestartDue, Resume, Stop, Suspend
 
@@ -67,22 +67,19 @@ def _order(system: System, address: Address, ordered: Ordered, kill: bool, withi
         if kill and cell.running:
             cell.kill()
         else:
+            over = cell.end()  # from now on, so that a crash before the stop is that end, too
             cell.signal(Stop(reason="shutdown"))
-            system.spawn(partial(_see_to_it, cell, ended, within), f"{address} (ending)")
-    elif ordered is Ordered.STOP:
-        cell.shelve()
-        past.ordered = None
+            system.spawn(partial(_see_to_it, cell, over, within), f"{address} (ending)")
     else:
-        parent.deliver(Envelope(RestartDue(address=address)))
+        parent.deliver(Envelope(RestartDue(address=address, asked=True)))
     return ended
 
 
-async def _see_to_it(cell: Cell, incarnation: int, within: float) -> None:
-    """Kill an incarnation that does not end in time."""
-    over = cell.end()
+async def _see_to_it(cell: Cell, over: trio.Event, within: float) -> None:
+    """Kill an incarnation that is not over in time."""
     with trio.move_on_after(within):
         await over.wait()
-    if not over.is_set() and cell.incarnation == incarnation and cell.state is not State.STOPPED:
+    if not over.is_set():
         cell.kill()
 
 

@@ -181,6 +181,9 @@ class System:
     def hand_on(self, to: Address, asked: Asked) -> Told:
         """Let another actor answer an ask that was taken over. Its asker hears of a refusal."""
         assert asked.reply is not None
+        if to in asked.chain:
+            asked.reply.fail(AskCycle(f"{to} already waits: {' → '.join(asked.chain)}"))
+            return Told.CLOSED
         try:
             member = self.find(to)
         except Rejected as refusal:
@@ -286,7 +289,7 @@ class System:
         """No news of `address` reaches the watcher after this."""
         for group in (WATCHING, DOZING, REBIRTH):
             self.leave(group + address, watcher)
-        watcher.mailbox.forget_news_of(address)
+        watcher.mailbox.forget_news_of(address, Down, Restarted)
 
     def down(self, cell: Cell, reason: str) -> None:
         """Tell everybody who monitors a cell, once. A virtual address that was passivated is not gone."""
@@ -317,7 +320,7 @@ class System:
         self.leave(LINKED + address, one)
         if (other := self.members.get(address)) is not None:
             self.leave(LINKED + one.address, other)
-        one.mailbox.forget_news_of(address)
+        one.mailbox.forget_news_of(address, LinkExit)
 
     def broken(self, cell: Cell, reason: str) -> None:
         """An incarnation ended: abnormally for those linked to it, or just so."""

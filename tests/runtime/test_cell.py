@@ -283,6 +283,17 @@ async def test_a_killed_sleeper_takes_its_children_along(autojump_clock: MockClo
         assert diary == ["+x", "+x"]
 
 
+async def test_a_killed_sleeper_takes_those_along_that_are_tied_to_it(autojump_clock: MockClock) -> None:
+    async with house(Child("a", Scribe, dormant=True), Child("b", Scribe)) as system:
+        await system.ask(A, Say(text="hello"), within=5)
+        await quiet()
+        system.link(cell(system, "b"), A)
+        cell(system, "a").kill()
+        await trio.sleep(5)
+
+        assert cell(system, "b").incarnation == 2
+
+
 async def test_a_suspended_sleeper_waits_without_spinning() -> None:
     diary: list[str] = []
     async with house(Child("a", Scribe, ("a", diary), dormant=True)) as system:

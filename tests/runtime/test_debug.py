@@ -149,3 +149,10 @@ async def test_debug_mode_comes_from_the_environment(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("GOCLAW_ACTOR_DEBUG", value)
         async with open_system(NoDatabase()) as system:
             assert (system.checks is not None) == on
+
+
+def test_a_list_in_a_frozen_map_can_change() -> None:
+    with pytest.raises(MutableMessage, match="list"):
+        Checks().message(Carry(it=FrozenMap({"k": ["x"]})))
+
+    Checks().message(Carry(it=FrozenMap({"k": ("x", FrozenMap())})))

@@ -9,7 +9,7 @@ import trio.testing
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ControlOverflow
 from goclaw.runtime.mailbox import CONTROL, Load, Mailbox, Overflow
-from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, Message, Stop, Suspend
+from goclaw.runtime.message import Cancel, ChildEnded, Down, Envelope, LinkExit, Message, Resume, Stop, Suspend
 from tests.runtime.house import Say
 
 
@@ -99,6 +99,36 @@ def test_a_notice_is_not_held_up_by_messages_that_were_dropped() -> None:
     assert texts(mailbox) == ["Down", "b"]
 
 
+def test_a_notice_keeps_its_place_when_messages_behind_it_are_taken_back() -> None:
+    mailbox = box(4, Overflow.REJECT)
+    for message in (Say(text="a"), Say(text="last words"), down("x"), Say(text="b"), down("y"), Say(text="c")):
+        put(mailbox, message)
+
+    mailbox.withdraw(lambda envelope: envelope.message in (Say(text="a"), Say(text="b")))
+
+    assert texts(mailbox) == ["last words", "Down", "Down", "c"]
+
+
+def test_a_notice_keeps_its_place_when_smaller_bounds_push_out_what_is_behind_it() -> None:
+    mailbox = box(3, Overflow.REJECT)
+    for message in (Say(text="last words"), down("x"), Say(text="b"), Say(text="c")):
+        put(mailbox, message)
+
+    mailbox.resize(1, Overflow.REJECT)
+
+    assert texts(mailbox) == ["last words", "Down"]
+
+
+def test_who_wants_no_more_news_of_ends_still_hears_of_broken_links() -> None:
+    mailbox = box(1, Overflow.REJECT)
+    put(mailbox, down("x"))
+    put(mailbox, LinkExit(address=Address("x"), reason="crash"))
+
+    mailbox.forget_news_of(Address("x"), Down)
+
+    assert texts(mailbox) == ["LinkExit"]
+
+
 def test_a_held_user_lane_lets_control_pass() -> None:
     mailbox = box(2, Overflow.REJECT)
     put(mailbox, Say(text="a"))
@@ -119,6 +149,14 @@ def test_equal_signals_are_merged() -> None:
         put(mailbox, Cancel(reason=reason))
 
     assert len(mailbox.control) == 2
+
+
+def test_of_equal_signals_the_last_one_counts() -> None:
+    mailbox = box(1, Overflow.REJECT)
+    for signal in (Suspend(), Resume(), Suspend()):
+        put(mailbox, signal)
+
+    assert texts(mailbox) == ["Resume", "Suspend"]
 
 
 def test_more_signals_than_anybody_needs_are_a_bug_and_stay_bounded() -> None:

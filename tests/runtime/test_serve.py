@@ -13,7 +13,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child, Restart, State
 from goclaw.runtime.faults import ActorCrashed, ActorStopped, Rejected
 from goclaw.runtime.mailbox import CONTROL
-from goclaw.runtime.message import Cancel, Message, Resume, Stop, Suspend
+from goclaw.runtime.message import Cancel, LeaseLost, Message, Resume, Stop, Suspend
 from tests.runtime.house import Boom, Say, Scribe, Wait, cell, house, outcome, quiet
 
 A = Address("a")
@@ -212,3 +212,13 @@ async def test_messages_survive_a_crash_in_order_and_the_one_in_hand_does_not(au
         await trio.sleep(5)
 
     assert diary == ["+a", "1", "+a", "2", "3", "-a"]
+
+
+async def test_a_lease_lost_in_the_middle_of_a_handler_costs_one_life(autojump_clock: MockClock) -> None:
+    async with house(Child("a", Scribe)) as system:
+        assert system.tell(A, Wait(seconds=5))
+        await quiet()
+        assert system.tell(A, LeaseLost())
+        await trio.sleep(60)
+
+        assert cell(system, "a").incarnation == 2

@@ -302,6 +302,31 @@ async def test_an_ask_in_a_circle_fails_at_once(
         assert trio.current_time() == 0
 
 
+class Pass(Message[str]):
+    """Forward to the first of `path`, or ask it if `asks`; the rest is its business."""
+
+    path: tuple[Address, ...]
+    asks: bool = False
+
+
+class Passer(Actor):
+    @handles
+    async def pass_on(self, ctx: Context, ask: Pass) -> str:
+        rest = Pass(path=ask.path[1:], asks=not ask.asks)
+        if ask.asks:
+            return await ctx.ask(ask.path[0], rest, within=5)
+        ctx.forward(ask.path[0], rest)
+        return ""
+
+
+async def test_an_ask_that_is_forwarded_to_somebody_who_waits_for_it_fails_at_once(autojump_clock: MockClock) -> None:
+    async with house(Child("a", Passer), Child("b", Passer)) as system:
+        with pytest.raises(ActorCrashed):  # a did not catch its AskCycle
+            await system.ask(A, Pass(path=(B, A), asks=True), within=1)
+
+        assert trio.current_time() == 0
+
+
 async def test_deadlines_shrink_along_a_chain_of_asks(autojump_clock: MockClock) -> None:
     diary: list[str] = []
     async with house(*scribes("abc", diary)) as system:
