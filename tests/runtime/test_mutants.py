@@ -53,8 +53,8 @@ BUGS = (
     Bug(
         "a crash is swallowed",
         "serve.py",
-        "        _failed(cell, envelope, error)\n        raise\n",
-        "        _failed(cell, envelope, error)\n        return\n",
+        "crashed)\n    raise error\n",
+        "crashed)\n    return OUTAGE\n",
         "test_invariants.py::test_whatever_crashes_the_children_are_back_in_the_end_and_in_order",
     ),
     Bug(
