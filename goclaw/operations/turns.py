@@ -54,6 +54,27 @@ async def send(
 
     The answer names another run than `run_id` when the idempotency key was used before.
     """
+    ctx.house.turns_offered += 1
+    taken = False
+    try:
+        accepted = await _send(ctx, run_id, agent, key, kind, request, earlier, idempotency_key, fresh)
+        taken = True
+        return accepted
+    finally:
+        ctx.house.turns_refused += not taken
+
+
+async def _send(
+    ctx: Context,
+    run_id: str,
+    agent: AgentProfile,
+    key: SessionKey,
+    kind: RunKind,
+    request: RunRequest,
+    earlier: Sequence[Earlier],
+    idempotency_key: str,
+    fresh: bool,
+) -> Accepted:
     if ctx.house.draining:
         raise Rejected(unavailable("shutting_down"))
     if agent.status != "active":
