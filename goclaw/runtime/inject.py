@@ -19,7 +19,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import Exhausted, Restart, State, Strategy
 from goclaw.runtime.faults import InjectedFault
 from goclaw.runtime.lens import look, look_away
-from goclaw.runtime.message import Envelope, LeaseLost, Signal
+from goclaw.runtime.message import Envelope, Signal
 from goclaw.runtime.storm import PATIENCE
 
 if TYPE_CHECKING:
@@ -314,7 +314,5 @@ def _with(cell: Cell) -> list[Cell]:
 
 
 def _end(fault: Fault, cell: Cell) -> None:
-    if fault.what == "kill":
-        cell.kill()
-    else:
-        cell.signal(LeaseLost())
+    """A lost lease is no signal here: one that waits outlives the incarnation it ends, and would end the next."""
+    cell.kill("lease_lost" if fault.what == "lease_lost" else "killed")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import trio
 
 from goclaw.domain.access import SYSTEM_USER, Caller, Role
@@ -34,8 +32,8 @@ class Traffic:
         self.offered = self.refused = self.failed = 0
         self.open: set[str] = set()  # acknowledged runs that have not ended
         self.ended: list[str] = []  # acknowledged runs that have
+        self.sent = [0, 0, 0]  # by part
         self.took: dict[int, list[float]] = {0: [], 1: [], 2: []}  # milliseconds, by the part they were sent in
-        self.refusals: Counter[str] = Counter()
         self._ctx = operator(house)
         self._rate = load.turns_per_sec
         self._agent = agent
@@ -67,12 +65,12 @@ class Traffic:
         key = parse_key(self.keys[number % len(self.keys)])
         request = RunRequest(message=f"chaos turn {number}", stream=False, use_tools=False)
         self.offered += 1
+        self.sent[part] += 1
         with listening(self._ctx.system, run_id, only_result=True) as feed:
             try:
                 await send(self._ctx, run_id=run_id, agent=self._agent, key=key, kind="chat", request=request)
-            except (Rejected, RuntimeFault, StoreError) as trouble:
+            except (Rejected, RuntimeFault, StoreError):
                 self.refused += 1
-                self.refusals[type(trouble).__name__] += 1
                 return
             self.open.add(run_id)
             result = await feed.result()
