@@ -173,4 +173,5 @@ def _listed(row: PlanRow) -> ListedPlan:
 
 def _ends(row: PlanRow) -> datetime:
     """When it ended, or will."""
-    return row.ended_at or row.started_at + timedelta(seconds=msgspec.convert(row.plan, Plan).seconds)
+    planned = sum(row.plan[part] for part in ("before_sec", "duration_sec", "after_sec"))
+    return row.ended_at or row.started_at + timedelta(seconds=planned)
