@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from goclaw.domain.chaos import Quarantine, Spread
-from goclaw.runtime.crash import DeadLetters
+from goclaw.operations.context import House
 from goclaw.runtime.news import LifeNews
 
 KEPT = 1_000  # quarantines listed
@@ -19,13 +19,15 @@ RESTARTS = 20_000  # times remembered for `most_in_5s`
 
 
 class Cost:
-    """Counts from its making on."""
+    """Counts from its making on, which is before the plan's first turn."""
 
-    def __init__(self, letters: DeadLetters) -> None:
+    def __init__(self, house: House) -> None:
         self.quarantines: list[Quarantine] = []
         self.escalations = 0
-        self._letters = letters
-        self._letters_before = Counter(letters.counters)
+        self._house = house
+        self._offered, self._refused = house.turns_offered, house.turns_refused
+        self._letters = house.system.dead_letters.counters
+        self._letters_before = Counter(self._letters)
         self._restarts: Counter[str] = Counter()
         self._times: deque[float] = deque(maxlen=RESTARTS)
 
@@ -43,6 +45,15 @@ class Cost:
                 self.escalations += 1
 
     @property
+    def offered(self) -> int:
+        """Turns, whoever sent them."""
+        return self._house.turns_offered - self._offered
+
+    @property
+    def refused(self) -> int:
+        return self._house.turns_refused - self._refused
+
+    @property
     def restarts(self) -> dict[str, Any]:
         return {
             "total": self._restarts.total(),
@@ -54,7 +65,7 @@ class Cost:
     def dead_letters(self) -> dict[str, int]:
         """New ones by reason."""
         reasons: Counter[str] = Counter()
-        for (reason, kind), count in self._letters.counters.items():
+        for (reason, kind), count in self._letters.items():
             reasons[reason] += count - self._letters_before[reason, kind]
         return dict(+reasons)
 

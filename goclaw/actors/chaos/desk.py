@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import msgspec
 
+from goclaw.actors.chaos.cost import Cost
 from goclaw.actors.chaos.experiment import Ended, EndNow, Experiment, agent_id, announce
 from goclaw.actors.chaos.load import operator
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
@@ -82,10 +83,11 @@ class Desk(Actor):
         plan, plan_id = ask.plan, new_id()
         seed = plan.seed if plan.seed is not None else ctx.rng.getrandbits(SEEDS)
         agent = await self._agent(ctx, plan.load, plan_id) if plan.load is not None else None
+        cost = Cost(self.house)
         began = await ctx.db(
             rows.start, id=plan_id, node=self.house.node_id, name=plan.name, seed=seed, plan=Json(plan), by=ask.by
         )
-        experiment = (self.house, plan, plan_id, seed, began, agent)
+        experiment = (self.house, plan, plan_id, seed, began, agent, cost)
         child = Child(plan_id, Experiment, experiment, restart=Restart.TEMPORARY, shutdown=FINISH)
         self.running = (plan_id, ctx.child(child))
         started = Started(id=plan_id, seed=seed, ends_at=began + timedelta(seconds=plan.seconds))

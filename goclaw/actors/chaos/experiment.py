@@ -76,7 +76,14 @@ class Experiment(Actor):
     """Its `live` is the plan from start to end. However it ends, its hooks end with it."""
 
     def __init__(
-        self, house: House, plan: Plan, plan_id: str, seed: int, started_at: datetime, agent: AgentProfile | None
+        self,
+        house: House,
+        plan: Plan,
+        plan_id: str,
+        seed: int,
+        started_at: datetime,
+        agent: AgentProfile | None,
+        cost: Cost,
     ) -> None:
         self.house = house
         self.plan = plan
@@ -85,8 +92,7 @@ class Experiment(Actor):
         self.started_at = started_at  # as all marks, by the database's clock
         self.marks = [started_at]  # where each part began
         self.traffic = Traffic(house, plan.load, agent, plan_id) if plan.load and agent else None
-        self.cost = Cost(house.system.dead_letters)
-        self.offered, self.refused = house.turns_offered, house.turns_refused
+        self.cost = cost
         self.at_first_fault = Turns()
         self.ending: tuple[PlanState, str | None] | None = None
         self.over = False
@@ -273,9 +279,9 @@ class Experiment(Actor):
 
         traffic = self.traffic
         return Turns(
-            offered=traffic.offered if traffic else self.house.turns_offered - self.offered,
+            offered=traffic.offered if traffic else self.cost.offered,
             accepted=len(traffic.open) + len(traffic.ended) if traffic else total("accepted"),
-            refused=traffic.refused if traffic else self.house.turns_refused - self.refused,
+            refused=traffic.refused if traffic else self.cost.refused,
             answered=total("answered"),
             failed=total("failed"),
             cancelled=total("cancelled"),

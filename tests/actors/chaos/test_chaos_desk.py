@@ -63,6 +63,7 @@ QUICK = Plan(
     duration_sec=60,
     after_sec=0.05,
 )
+CALM = replace(QUICK, before_sec=60)
 VENDOR = Providers(named={"fake": Provider(api_base="http://127.0.0.1:9/v1", models=("m",))})
 
 
@@ -336,7 +337,7 @@ async def tamper(db: Connection, /, statement: str, **params: object) -> None:
 
 async def test_the_turns_of_others_are_counted_from_their_rows(database: Database) -> None:
     async with desk(database) as house:
-        await start(house)
+        await start(house, CALM)
         house.turns_offered += 5
         house.turns_refused += 1
         for key in ("a", "b", "c", "d"):
@@ -359,7 +360,7 @@ async def test_the_turns_of_others_are_counted_from_their_rows(database: Databas
 
 async def test_what_nothing_will_ever_end_is_lost(database: Database) -> None:
     async with desk(database) as house:
-        await start(house)
+        await start(house, CALM)
         await accepted(database)
         waits = await accepted(database, KEY + "2")
         await database.run(
@@ -375,7 +376,7 @@ async def test_what_nothing_will_ever_end_is_lost(database: Database) -> None:
 
 async def test_an_answer_that_was_given_twice_is_found(database: Database) -> None:
     async with desk(database) as house:
-        await start(house)
+        await start(house, CALM)
         await accepted(database, node=house.node_id)
         (run,) = await database.run(runs.owned, node=house.node_id, lane="main")
         result = RunResult(run_id=run.run_id, session_key=KEY)
