@@ -55,7 +55,7 @@ class StopChaos(Struct, kw_only=True):
 
 
 class ShownPlan(Struct, kw_only=True):
-    """A plan as it was asked for, and its report; None for one that died with its process."""
+    """A plan as it was asked for, and its report; None for one that died with its process or runs on another node."""
 
     id: str
     name: str
@@ -111,11 +111,9 @@ async def get_plan(ctx: Context, ask: GetChaos) -> ShownPlan:
     if row.state == "running":
         try:
             report = await ctx.ask(CHAOS, GetReport(id=row.id), within=ASK)
-        except Rejected as refusal:  # it has just ended
+        except Rejected:  # it has just ended, or runs on another node
             row = await _row(ctx, ask.id)
             report = _report(row)
-            if row.state == "running":
-                raise refusal from None
     return ShownPlan(
         id=row.id,
         name=row.name,

@@ -65,8 +65,9 @@ WHERE id = %(id)s AND state = 'running'
 
 INTERRUPT = f"""
 UPDATE chaos_plans SET state = 'interrupted', reason = 'process ended', ended_at = now()
-WHERE state = 'running' AND (node_id = %(node)s OR %(alone)s OR now() > started_at + make_interval(secs =>
-  (plan->>'before_sec')::float8 + (plan->>'duration_sec')::float8 + (plan->>'after_sec')::float8 + %(late)s))
+WHERE state = 'running' AND id IS DISTINCT FROM %(living)s::uuid
+  AND (node_id = %(node)s OR %(alone)s OR now() > started_at + make_interval(secs => %(late)s
+    + (plan->>'before_sec')::float8 + (plan->>'duration_sec')::float8 + (plan->>'after_sec')::float8))
 RETURNING {COLUMNS}
 """
 
@@ -156,9 +157,13 @@ async def get(db: Connection, *, id: str) -> PlanRow | None:
 
 
 @transaction(retry_safe=True)
-async def interrupt(db: Connection, *, node: str, alone: bool) -> list[PlanRow]:
-    """End the rows of plans that died with their process: ours, all if nobody else can be alive, and overdue ones."""
-    return await many(PlanRow, db.execute(INTERRUPT, {"node": node, "alone": alone, "late": LATE}))
+async def interrupt(db: Connection, *, node: str, alone: bool, living: str | None) -> list[PlanRow]:
+    """End the rows of plans that died with their process: ours, all if nobody else can be alive, and overdue ones.
+
+    `living` is the one of ours that does run.
+    """
+    params = {"node": node, "alone": alone, "living": living, "late": LATE}
+    return await many(PlanRow, db.execute(INTERRUPT, params))
 
 
 @transaction(readonly=True)

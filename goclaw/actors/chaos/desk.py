@@ -67,7 +67,9 @@ class Desk(Actor):
     async def _interrupt(self, ctx: Context) -> None:
         """A plan lives in memory: none of those a former life began goes on."""
         try:
-            for row in await ctx.db(rows.interrupt, node=self.house.node_id, alone=self.house.embedded):
+            node, alone = self.house.node_id, self.house.embedded
+            living = self.running[0] if self.running else None
+            for row in await ctx.db(rows.interrupt, node=node, alone=alone, living=living):
                 ctx.log.warning("chaos.interrupted", plan=row.id, name=row.name)
                 with suppress(msgspec.ValidationError):  # another version's plan must not keep the house from starting
                     if (load := msgspec.convert(row.plan.get("load"), Load | None)) is not None:
@@ -132,10 +134,13 @@ class Desk(Actor):
         if self.running is None or self.running[1] != news.address:
             return
         plan_id, _ = self.running
-        if news.reason in ABNORMAL:
-            await ctx.db(rows.end, id=plan_id, state="aborted", reason="crashed", report=None)
-            announce(ctx.system, "chaos.ended", id=plan_id, state="aborted", reason="crashed")
         self._over(unavailable("crashed"))
+        if news.reason in ABNORMAL:
+            announce(ctx.system, "chaos.ended", id=plan_id, state="aborted", reason="crashed")
+            try:
+                await ctx.db(rows.end, id=plan_id, state="aborted", reason="crashed", report=None)
+            except StoreError:
+                ctx.after(AGAIN, Interrupt())
 
     def _over(self, answer: Report | Err) -> None:
         self.running = None

@@ -56,6 +56,7 @@ COUNT = 5  # looks between two counts of turns
 ENOUGH = 20  # turns offered before their share of errors means anything
 LOUD = 10  # `chaos.fired` a second; C5
 SLOWER = 1.2  # what the p99 of the second quiet window may be of the first
+ABORT = 2.0  # seconds a session has to stop its synthetic runs
 TRIES = 10  # of the last commit, a second apart
 
 
@@ -237,19 +238,25 @@ class Experiment(Actor):
         raise AssertionError("unreachable")
 
     async def _clean_up(self, ctx: Context, traffic: Traffic) -> None:
-        order = Abort(user_id=SYSTEM_USER, as_admin=True, drain=True, reason="chaos")
+        if traffic.open:
+            async with trio.open_nursery() as nursery:
+                for key in traffic.keys:
+                    nursery.start_soon(self._abort, ctx, key)
         for key in traffic.keys:
-            address = session(MASTER_TENANT, key)
-            with suppress(Rejected, RuntimeFault, StoreError):  # it sleeps or rests: its rows go all the same
-                if traffic.open:
-                    await ctx.ask(address, order, within=1.0)
-                steer.stop(ctx.system, address)
+            with suppress(NoSuchActor):
+                steer.stop(ctx.system, session(MASTER_TENANT, key))
         try:
             await ctx.db(rows.sweep, tenant=MASTER_TENANT, keys=traffic.keys, agent=agent_id(self.id))
         except StoreError as trouble:
             ctx.log.warning("chaos.not_swept", plan=self.id, error=str(trouble))
         with suppress(NoSuchActor):
             steer.stop(ctx.system, agent_address(MASTER_TENANT, LOAD_AGENT))  # it remembers a row that is gone
+
+    async def _abort(self, ctx: Context, key: str) -> None:
+        """What still runs in a session. One that rests or hangs is left: its rows go all the same."""
+        order = Abort(user_id=SYSTEM_USER, as_admin=True, drain=True, reason="chaos")
+        with suppress(Rejected, RuntimeFault, StoreError):
+            await ctx.ask(session(MASTER_TENANT, key), order, within=ABORT)
 
     # --- the account ----------------------------------------------------------------------------
 

@@ -55,8 +55,10 @@ def read(file: Path) -> dict[str, Any]:
         plan = parse(file.read_text("utf-8")).value
     except OSError as error:
         raise Failure(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from None
-    except (Malformed, UnicodeDecodeError) as error:
-        raise Failure(f"{file}: {error}", Exit.USAGE) from None
+    except Malformed as error:
+        raise Failure(f"{file} at line {error.line}: {error}", Exit.USAGE) from None
+    except UnicodeDecodeError:
+        raise Failure(f"{file} is not UTF-8 text", Exit.USAGE) from None
     if not isinstance(plan, dict):
         raise Failure(f"{file} holds no plan: expected an object", Exit.USAGE)
     return plan

@@ -267,6 +267,16 @@ async def test_a_plan_of_another_node_is_dead_when_it_is_overdue(database: Datab
     assert states == {due: "running", overdue: "interrupted"}
 
 
+async def test_the_plan_that_runs_is_not_taken_for_dead(database: Database) -> None:
+    async with desk(database) as house:
+        started = await start(house)
+        node = house.node_id
+        assert await database.run(rows.interrupt, node=node, alone=True, living=started.id) == []
+        (dead,) = await database.run(rows.interrupt, node=node, alone=False, living=None)
+
+        assert dead.id == started.id
+
+
 async def test_the_sessions_of_a_plan_that_died_are_swept(database: Database) -> None:
     load = Load(turns_per_sec=1, sessions=2)
     id = await left_over(database, replace(QUICK, load=load))
