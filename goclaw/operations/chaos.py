@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from goclaw.domain.access import MASTER_TENANT, Role
+from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER, Role
 from goclaw.domain.address import CHAOS
 from goclaw.domain.chaos import GetReport, Plan, PlanState, Report, Started, StartPlan, StopPlan
 from goclaw.domain.errors import Rejected, forbidden, invalid, not_found, unavailable
@@ -91,7 +91,7 @@ async def start(ctx: Context, ask: StartChaos) -> StartedChaos:
     if not await database_answers(house):
         raise Rejected(unavailable("unhealthy"))
     plan = Plan(**{name: getattr(ask, name) for name in Plan.__struct_fields__})
-    started: Started = await ctx.ask(CHAOS, StartPlan(plan=plan, by=ctx.user_id), within=ASK)
+    started: Started = await ctx.ask(CHAOS, StartPlan(plan=plan, by=_who(ctx)), within=ASK)
     return StartedChaos(id=started.id, seed=started.seed, ends_at=started.ends_at)
 
 
@@ -135,7 +135,11 @@ async def stop(ctx: Context, ask: StopChaos) -> Report:
         row = await _row(ctx, ask.id)
         if row.state != "running" and (report := _report(row)) is not None:
             return report
-    return await ctx.ask(CHAOS, StopPlan(id=ask.id, by=ctx.user_id), within=ASK)
+    return await ctx.ask(CHAOS, StopPlan(id=ask.id, by=_who(ctx)), within=ASK)
+
+
+def _who(ctx: Context) -> str:
+    return ctx.caller.user_id or SYSTEM_USER
 
 
 def _master(ctx: Context) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,18 +16,19 @@ import msgspec
 import structlog
 import trio
 
-from goclaw.actors.chaos.cost import Cost, spread
+from goclaw.actors.chaos.books import PARTS, Books, error_share, faults_of
+from goclaw.actors.chaos.cost import Cost
 from goclaw.actors.chaos.load import Traffic
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import CHAOS, session
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.agent import AgentProfile
-from goclaw.domain.chaos import LOAD_AGENT, Check, GetReport, Plan, PlanState, Report, Spread, Turns
+from goclaw.domain.chaos import LOAD_AGENT, GetReport, Plan, PlanState, Report, Turns
 from goclaw.domain.errors import StoreError
 from goclaw.domain.events import EVERYBODY, ChaosEvent, ShuttingDown, body, of_operators
 from goclaw.domain.session import Abort
 from goclaw.operations.context import House
-from goclaw.operations.gateway import database_answers, status_of
+from goclaw.operations.gateway import database_answers
 from goclaw.runtime import steer
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -38,7 +39,6 @@ from goclaw.runtime.message import Message, Told
 from goclaw.runtime.news import EVENTS, LifeNews
 from goclaw.runtime.system import System
 from goclaw.stores import chaos as rows
-from goclaw.stores.chaos import Account
 from goclaw.stores.unit import Json
 
 PROTECTED = (  # C2; the caller's own connection is no actor, so nothing can hit it
@@ -50,12 +50,9 @@ PROTECTED = (  # C2; the caller's own connection is no actor, so nothing can hit
     "/engine/policy/**",
     "/edge/listener*",
 )
-PARTS = ("before", "during", "after")
 LOOK = 1.0  # seconds between two looks at the gateway's health
 COUNT = 5  # looks between two counts of turns
-ENOUGH = 20  # turns offered before their share of errors means anything
 LOUD = 10  # `chaos.fired` a second; C5
-SLOWER = 1.2  # what the p99 of the second quiet window may be of the first
 ABORT = 2.0  # seconds a session has to stop its synthetic runs
 TRIES = 10  # of the last commit, a second apart
 
@@ -90,8 +87,6 @@ class Experiment(Actor):
         self.plan = plan
         self.id = plan_id
         self.seed = seed
-        self.started_at = started_at  # as all marks, by the database's clock
-        self.marks = [started_at]  # where each part began
         self.traffic = Traffic(house, plan.load, agent, plan_id) if plan.load and agent else None
         self.cost = cost
         self.at_first_fault = Turns()
@@ -111,6 +106,7 @@ class Experiment(Actor):
             hangs=plan.limits.concurrent_hangs,
             fired=self._fired,
         )
+        self.books = Books(house, plan_id, seed, started_at, self.traffic, cost, self.injector)
 
     async def live(self, ctx: Context) -> None:
         with inbox(ctx.system, ctx.address / "ear", "ChaosEar", self._hear) as ear:
@@ -118,10 +114,10 @@ class Experiment(Actor):
             ear.join(EVERYBODY)
             with self.scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch, ctx)
+                    nursery.start_soon(self._watch)
                     if self.traffic is not None:
                         nursery.start_soon(self.traffic.run)
-                    await self._parts(ctx)
+                    await self._parts()
                     nursery.cancel_scope.cancel()
             await self._finish(ctx)
 
@@ -135,7 +131,7 @@ class Experiment(Actor):
 
     @handles
     async def report(self, ctx: Context, _ask: GetReport) -> Report:
-        return await self._report(ctx)
+        return await self.books.report()
 
     @handles
     async def end_now(self, ctx: Context, order: EndNow) -> None:
@@ -150,32 +146,24 @@ class Experiment(Actor):
 
     # --- the plan -------------------------------------------------------------------------------
 
-    async def _parts(self, ctx: Context) -> None:
+    async def _parts(self) -> None:
         plan, began = self.plan, trio.current_time()
         await trio.sleep_until(began + plan.before_sec)
         self.injector.start()
-        await self._next_part(ctx)
-        self.at_first_fault = await self._turns_so_far(ctx)
+        await self.books.next_part()
+        self.at_first_fault = await self.books.turns() or Turns()
         with trio.move_on_at(began + plan.before_sec + plan.duration_sec):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.injector.strike)
                 await self.injector.full.wait()
                 self._end("aborted", "faults")
         self.injector.calm()
-        await self._next_part(ctx)
+        await self.books.next_part()
         await trio.sleep_until(began + plan.seconds)
         if self.traffic is not None:
             await self.traffic.settle()
 
-    async def _next_part(self, ctx: Context) -> None:
-        if self.traffic is not None:
-            self.traffic.part += 1
-        try:
-            self.marks.append(await ctx.db(rows.clock))
-        except StoreError:  # ours will do
-            self.marks.append(ctx.clock.now())
-
-    async def _watch(self, ctx: Context) -> None:
+    async def _watch(self) -> None:
         """End the plan when it does more harm than its limits allow."""
         abort, healthy_at, looks = self.plan.limits.abort, trio.current_time(), 0
         while True:
@@ -187,10 +175,10 @@ class Experiment(Actor):
                 self._end("aborted", "unhealthy")
             if looks % COUNT:
                 continue
-            turns = await self._turns_so_far(ctx)
-            if turns.lost > abort.lost:
+            turns = await self.books.turns()
+            if turns is not None and turns.lost > abort.lost:
                 self._end("aborted", "lost")
-            if len(self.marks) > 1 and error_share(turns, self.at_first_fault) > abort.error_share:
+            if turns is not None and self.books.part and error_share(turns, self.at_first_fault) > abort.error_share:
                 self._end("aborted", "error_share")
 
     def _hear(self, message: Message[Any]) -> Told:
@@ -228,7 +216,7 @@ class Experiment(Actor):
         state, reason = self.ending
         for attempt in range(1, TRIES + 1):
             try:
-                report = await self._report(ctx)
+                report = await self.books.report(state, reason)
                 await ctx.db(rows.end, id=self.id, state=state, reason=reason, report=Json(report))
                 return report
             except StoreError:
@@ -258,96 +246,8 @@ class Experiment(Actor):
         with suppress(Rejected, RuntimeFault, StoreError):
             await ctx.ask(session(MASTER_TENANT, key), order, within=ABORT)
 
-    # --- the account ----------------------------------------------------------------------------
-
-    async def _accounts(self, ctx: Context) -> list[Account]:
-        later = ctx.clock.now() + timedelta(days=1)
-        faults, calm = ([*self.marks[1:], later, later])[:2]
-        return await ctx.db(
-            rows.account,
-            tenant=MASTER_TENANT,
-            keys=self.traffic.keys if self.traffic else None,
-            began=self.started_at,
-            faults=faults,
-            calm=calm,
-            until=later,
-        )
-
-    async def _turns_so_far(self, ctx: Context) -> Turns:
-        """What has become of the turns; what could be read while the database was away, otherwise."""
-        try:
-            return self._turns(await self._accounts(ctx), 0)
-        except StoreError:
-            return self.at_first_fault
-
-    def _turns(self, accounts: list[Account], missing: int) -> Turns:
-        def total(name: str) -> int:
-            return sum(getattr(account, name) for account in accounts)
-
-        traffic = self.traffic
-        return Turns(
-            offered=traffic.offered if traffic else self.cost.offered,
-            accepted=len(traffic.open) + len(traffic.ended) if traffic else total("accepted"),
-            refused=traffic.refused if traffic else self.cost.refused,
-            answered=total("answered"),
-            failed=total("failed"),
-            cancelled=total("cancelled"),
-            pending=total("pending"),
-            lost=total("lost") + missing,
-        )
-
-    async def _report(self, ctx: Context) -> Report:
-        accounts = await self._accounts(ctx)
-        missing = 0
-        if self.traffic is not None:
-            missing = await ctx.db(rows.missing, runs=[*self.traffic.ended, *self.traffic.open])
-        turns = self._turns(accounts, missing)
-        turns.duplicate_answers = await ctx.db(rows.answered_twice, began=self.started_at)
-        head_repair = await ctx.db(rows.crooked_heads, began=self.started_at)
-        latency = self._latency(accounts)
-        state, reason = self.ending or ("running", None)
-        checks = []
-        if self.ending is not None:
-            well = status_of(self.house) == "ok" and await database_answers(self.house)
-            sent_after = self.traffic.sent[2] if self.traffic else sum(a.accepted for a in accounts if a.part == 2)
-            checks = checks_of(state, reason, turns, latency, head_repair, well, sent_after > 0)
-        return Report(
-            id=self.id,
-            seed=self.seed,
-            state=state,
-            reason=reason,
-            started_at=self.started_at,
-            ended_at=ctx.clock.now() if self.ending else None,
-            turns=turns,
-            latency_ms=latency,
-            recovery_ms=spread([seconds * 1000 for seconds in self.injector.recoveries]),
-            faults={"fired": dict(self.injector.fired), "skipped": skipped(self.injector)},
-            restarts=self.cost.restarts,
-            quarantines=self.cost.quarantines,
-            escalations=self.cost.escalations,
-            dead_letters=self.cost.dead_letters,
-            head_repair=head_repair,
-            effects_unknown=None,
-            stale_writes_rejected=None,
-            checks=checks,
-            verdict=None if self.ending is None else "pass" if all(check.ok for check in checks) else "fail",
-        )
-
-    def _latency(self, accounts: list[Account]) -> dict[str, Spread]:
-        """From sending to the answer for our own turns, from acceptance to the answer for those of others."""
-        if self.traffic is not None:
-            return {name: spread(self.traffic.took[part]) for part, name in enumerate(PARTS)}
-        found = {account.part: account for account in accounts}
-        return {
-            name: Spread(n=found[part].n, p50=found[part].p50, p99=found[part].p99, max=found[part].longest)
-            if part in found
-            else Spread()
-            for part, name in enumerate(PARTS)
-        }
-
     def snapshot(self) -> dict[str, object]:
-        part = PARTS[min(len(self.marks), len(PARTS)) - 1]
-        return {"part": part, "fired": dict(self.injector.fired), "skipped": skipped(self.injector)}
+        return {"part": PARTS[self.books.part], "faults": faults_of(self.injector)}
 
 
 def protected(path: Address) -> bool:
@@ -362,42 +262,6 @@ def known_as(plan_id: str, path: Address) -> str:
 def agent_id(plan_id: str) -> str:
     """Of the agent a plan made for its load: a start after a crash must find it again."""
     return f"{plan_id[:-12]}{int(plan_id[-12:], 16) ^ 1:012x}"
-
-
-def skipped(injector: Injector) -> dict[str, int]:
-    return {why: injector.skipped[why] for why in ("protected", "limit", "gone")}
-
-
-def error_share(turns: Turns, before: Turns) -> float:
-    """Of the turns offered since `before` was counted; 0 while there are too few to say."""
-    offered = turns.offered - before.offered
-    bad = turns.refused + turns.failed - before.refused - before.failed
-    return bad / offered if offered >= ENOUGH else 0.0
-
-
-def checks_of(
-    state: PlanState,
-    reason: str | None,
-    turns: Turns,
-    latency: dict[str, Spread],
-    head_repair: int,
-    well: bool,
-    expected: bool,
-) -> list[Check]:
-    """`expected`: turns were sent after the faults, so that an answer is due."""
-    before, after = latency["before"].p99, latency["after"].p99
-    bound = None if before is None else round(before * SLOWER, 3)
-    quick = bound is None or (not expected if after is None else after <= bound)
-    checks = [
-        Check(name="lost", ok=turns.lost == 0, got=turns.lost, want=0),
-        Check(name="duplicate_answers", ok=turns.duplicate_answers == 0, got=turns.duplicate_answers, want=0),
-        Check(name="head_repair", ok=head_repair == 0, got=head_repair, want=0),
-        Check(name="p99_after", ok=quick, got=after, want=bound),
-        Check(name="health", ok=well, got="ok" if well else "not ok", want="ok"),
-    ]
-    if state == "aborted":
-        checks.append(Check(name="completed", ok=False, got=reason, want="duration"))
-    return checks
 
 
 def announce(system: System, type: str, **facts: Any) -> None:

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from goclaw.actors.agents import agents
+from goclaw.actors.chaos.books import checks_of, error_share
 from goclaw.actors.chaos.cost import most_within, spread
 from goclaw.actors.chaos.desk import Desk
-from goclaw.actors.chaos.experiment import agent_id, checks_of, error_share, known_as, protected
+from goclaw.actors.chaos.experiment import agent_id, known_as, protected
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import CHAOS
 from goclaw.domain.chaos import (
