@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from socket import gethostname
@@ -53,6 +54,16 @@ class House:
     @property
     def uptime_ms(self) -> int:
         return int((self.system.clock.monotonic() - self.started_at) * 1000)
+
+    @contextmanager
+    def counting_a_turn(self) -> Iterator[None]:
+        """Around its acceptance; whatever leaves the block is a refusal."""
+        self.turns_offered += 1
+        try:
+            yield
+        except BaseException:
+            self.turns_refused += 1
+            raise
 
     @property
     def embedded(self) -> bool:
