@@ -79,7 +79,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool) -> int:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with _stores(settings) as (database, server), open_system(database) as system:
             tools = collect_tools("goclaw.tools")
-            house = House(settings, system, __version__, new_id(), len(tools))
+            house = House(settings, system, __version__, new_id(), len(tools), loaded.production)
             doorway = Doorway(house, sockets)
             await system.start(child("", tree, house, tools, database, server, doorway))
             gc.set_threshold(*GENERATIONS)
@@ -106,7 +106,7 @@ def tree(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
         children=[
-            child("system", services),
+            child("system", services, house),
             child("infra", infra, database, server),
             child("engine", partial(engine, alone=house.embedded), work, settings.providers),
             child("agents", agents, settings.agents.defaults, settings.providers),

@@ -1,4 +1,4 @@
-"""The runtime's own services: a watch over the loop, and the orderly end.
+"""The runtime's own services: a watch over the loop, the orderly end, and chaos on purpose.
 
 Address   /system/…
 Contract  supervision.md §5 (H4), §14; config-cli.md §11
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import trio
 
+from goclaw.actors.chaos.desk import Desk
 from goclaw.domain.address import lane
 from goclaw.domain.events import EVERYBODY, Farewell, ShuttingDown
 from goclaw.domain.run import LANES, HandBack
 from goclaw.domain.shutdown import BeginDrain
+from goclaw.operations.context import House
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import child
 from goclaw.runtime.faults import RuntimeFault
@@ -72,5 +74,5 @@ class Drain(Actor):
         return sum(handed_back)
 
 
-def system() -> Supervisor:
-    return Supervisor([child("watchdog", Watchdog), child("drain", Drain)])
+def system(house: House) -> Supervisor:
+    return Supervisor([child("watchdog", Watchdog), child("drain", Drain), child("chaos", Desk, house)])

@@ -65,6 +65,13 @@ class Farewell(Message[None]):
     """Sockets close now, with 1001."""
 
 
+class ChaosEvent(Message[None]):
+    """`chaos.started`, `chaos.fired` (at most ten a second) and `chaos.ended`, whose body is the report."""
+
+    type: str
+    body: msgspec.Raw
+
+
 def body(**members: Any) -> msgspec.Raw:
     """An event's payload, encoded."""
     return msgspec.Raw(msgspec.json.encode(members))
@@ -86,3 +93,8 @@ def of_user(tenant_id: str, user_id: str) -> str:
 
 def of_admins(tenant_id: str) -> str:
     return f"admins.{tenant_id}"
+
+
+def of_operators(tenant_id: str) -> str:
+    """Operators and admins."""
+    return f"operators.{tenant_id}"

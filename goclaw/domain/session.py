@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -72,6 +72,8 @@ class Send(Message[Accepted]):
     `run_id` is the sender's choice, so that it can listen before anything happens. A turn sent again with its
     idempotency key is not stored twice: the answer names the run of the first time.
     """
+
+    TYPE: ClassVar[str] = "session.enqueue"
 
     run_id: str
     user_id: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from socket import gethostname
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -31,23 +33,37 @@ class Guest(Protocol):
 
 @dataclass
 class House:
-    """What every request of this gateway shares. Only `draining` and `connections` change."""
+    """What every request of this gateway shares. `draining`, `connections` and the counters change."""
 
     settings: Settings
     system: System
     version: str
     node_id: str
     tools: int  # how many tools agents have
+    production: bool = False  # GOCLAW_ENV
     draining: bool = False
     connections: dict[str, Guest] = field(default_factory=dict)
+    turns_offered: int = 0  # since the start, through any door …
+    turns_refused: int = 0  # … and how many of them were not taken in
 
     def __post_init__(self) -> None:
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()
+        self.node_name = gethostname()
 
     @property
     def uptime_ms(self) -> int:
         return int((self.system.clock.monotonic() - self.started_at) * 1000)
+
+    @contextmanager
+    def counting_a_turn(self) -> Iterator[None]:
+        """Around its acceptance; whatever leaves the block is a refusal."""
+        self.turns_offered += 1
+        try:
+            yield
+        except BaseException:
+            self.turns_refused += 1
+            raise
 
     @property
     def embedded(self) -> bool:

@@ -54,25 +54,26 @@ async def send(
 
     The answer names another run than `run_id` when the idempotency key was used before.
     """
-    if ctx.house.draining:
-        raise Rejected(unavailable("shutting_down"))
-    if agent.status != "active":
-        raise Rejected(unavailable("agent_inactive"))
-    ask = Send(
-        run_id=run_id,
-        user_id=ctx.user_id,
-        as_admin=ctx.caller.is_admin,
-        agent_id=agent.id,
-        agent_key=agent.key,
-        kind=kind,
-        request=request,
-        earlier=tuple(earlier),
-        idempotency_key=idempotency_key,
-        fresh=fresh,
-        asked_by=ctx.connection_id,
-        request_id=ctx.request_id,
-    )
-    return await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
+    with ctx.house.counting_a_turn():
+        if ctx.house.draining:
+            raise Rejected(unavailable("shutting_down"))
+        if agent.status != "active":
+            raise Rejected(unavailable("agent_inactive"))
+        ask = Send(
+            run_id=run_id,
+            user_id=ctx.user_id,
+            as_admin=ctx.caller.is_admin,
+            agent_id=agent.id,
+            agent_key=agent.key,
+            kind=kind,
+            request=request,
+            earlier=tuple(earlier),
+            idempotency_key=idempotency_key,
+            fresh=fresh,
+            asked_by=ctx.connection_id,
+            request_id=ctx.request_id,
+        )
+        return await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
 
 
 def cut(ctx: Context, text: str) -> tuple[str, bool]:

@@ -44,8 +44,14 @@ WORDS = {  # variables with words of their own
     "GOCLAW_STORAGE_BACKEND": {"auto": "auto", "embedded": "embedded", "postgres": "external"},
     "GOCLAW_MODE": {"standalone": "embedded", "managed": "external"},
 }
-# read by load, by clients and by the actor kernel
-ELSEWHERE = {"GOCLAW_HOME", "GOCLAW_CONFIG", "GOCLAW_GATEWAY_URL", "GOCLAW_TOKEN", "GOCLAW_ACTOR_DEBUG"}
+ELSEWHERE = {
+    "GOCLAW_ACTOR_DEBUG",
+    "GOCLAW_CONFIG",
+    "GOCLAW_ENV",
+    "GOCLAW_GATEWAY_URL",
+    "GOCLAW_HOME",
+    "GOCLAW_TOKEN",
+}  # read by load, by clients and by the actor kernel
 PROVIDER = {"API_KEY": "api_key", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
 
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)

@@ -35,6 +35,7 @@ class Loaded(Struct, frozen=True):
     home: Path
     origins: dict[str, str]  # dotted key → where its value came from
     warnings: tuple[str, ...] = ()
+    production: bool = False  # GOCLAW_ENV says so
 
     @property
     def fingerprint(self) -> str:
@@ -80,7 +81,8 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     if problems:
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
-    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings))
+    production = variables.get("GOCLAW_ENV", "").strip().lower() == "production"
+    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings), production)
 
 
 def made_token(home: Path) -> dict[str, Given]:

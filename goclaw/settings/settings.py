@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.settings.agents import Agents
+from goclaw.settings.chaos import Chaos
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
@@ -24,5 +25,6 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     queue: Queue = Queue()
+    chaos: Chaos = Chaos()
     database: Database = Database()
     logging: Logging = Logging()

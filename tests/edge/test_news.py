@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from goclaw.domain.events import Farewell, RunEvent, SessionUpdated, ShuttingDown, body
+from goclaw.domain.events import ChaosEvent, Farewell, RunEvent, SessionUpdated, ShuttingDown, body
 from goclaw.edge.ws.news import entry_of
 from goclaw.edge.ws.outbox import Outbox
 from goclaw.runtime.message import Message
@@ -74,6 +74,17 @@ def test_sessions_and_shutdowns_are_told() -> None:
     assert (session["event"], session["payload"]) == ("session.updated", {"sessionKey": "agent:a:b", "userId": "lan"})
     shutdown = sent(ShuttingDown(reason="deploy", in_ms=5, reconnect_after_ms=9))
     assert shutdown["payload"] == {"reason": "deploy", "in_ms": 5, "reconnectAfterMs": 9}
+
+
+@pytest.mark.parametrize(
+    ("type", "kind"), [("chaos.started", "keep"), ("chaos.fired", "newest"), ("chaos.ended", "keep")]
+)
+def test_chaos_is_told_and_its_firings_give_way(type: str, kind: str) -> None:
+    event = ChaosEvent(type=type, body=body(id="p"))
+    entry = entry_of(event, "conn_1")
+    assert entry is not None
+    assert entry.kind == kind
+    assert (sent(event)["event"], sent(event)["payload"]) == (type, {"id": "p"})
 
 
 @pytest.mark.parametrize("message", [happened("run.released"), Farewell()])

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import structlog
 import trio
 
-from goclaw.domain.access import Caller
+from goclaw.domain.access import Caller, Role
 from goclaw.domain.address import CONNECTIONS
 from goclaw.domain.errors import (
     Err,
@@ -26,7 +26,7 @@ from goclaw.domain.errors import (
     too_large,
     unknown_method,
 )
-from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_user
+from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_operators, of_user
 from goclaw.edge.door import MESSAGE_BYTES, Link, LinkClosed
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.outcomes import refusal_of
@@ -222,6 +222,8 @@ class Connection:
         self._house.connections[self.id] = self
         admins = caller.is_admin
         box.join(of_admins(caller.tenant_id) if admins else of_user(caller.tenant_id, caller.user_id))
+        if caller.role >= Role.OPERATOR:
+            box.join(of_operators(caller.tenant_id))
         box.join(EVERYBODY)
         self._put(Entry("keep", "", frames.response(request.id, self._welcome(caller))))
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from goclaw.domain.events import RunEvent, SessionUpdated, ShuttingDown
+from goclaw.domain.events import ChaosEvent, RunEvent, SessionUpdated, ShuttingDown
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -42,6 +42,12 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
                     "reconnectAfterMs": message.reconnect_after_ms,
                 },
             )
+        case ChaosEvent(type="chaos.fired"):
+            return Entry("newest", "chaos.fired", message.body)
+        case ChaosEvent(type="chaos.started"):
+            return Entry("keep", "chaos.started", message.body)
+        case ChaosEvent():
+            return Entry("keep", "chaos.ended", message.body)
         case _:
             return None
 
