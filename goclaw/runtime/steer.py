@@ -72,6 +72,7 @@ def _order(system: System, address: Address, ordered: Ordered, kill: bool, withi
     elif ordered is Ordered.STOP:
         cell.shelve()
         past.ordered = None
+        system.happened("actor.stopped", cell, reason="shutdown")
     else:
         parent.deliver(Envelope(RestartDue(address=address)))
     return ended
