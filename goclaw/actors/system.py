@@ -1,4 +1,4 @@
-"""The runtime's own services: a watch over the loop, and the orderly end.
+"""The runtime's own services: a watch over the loop, one over messages, and the orderly end.
 
 Address   /system/…
 Contract  supervision.md §5 (H4), §14; config-cli.md §11
@@ -17,6 +17,7 @@ from goclaw.runtime.child import child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.watch import Watchman
 
 BEAT = 0.5  # seconds between two measurements
 STALL = 0.1  # a beat this late is worth a line in the log
@@ -73,4 +74,4 @@ class Drain(Actor):
 
 
 def system() -> Supervisor:
-    return Supervisor([child("watchdog", Watchdog), child("drain", Drain)])
+    return Supervisor([child("watchdog", Watchdog), child("deadletters", Watchman), child("drain", Drain)])

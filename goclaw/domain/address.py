@@ -5,6 +5,7 @@ from __future__ import annotations
 from goclaw.runtime.address import Address
 
 DRAIN = Address("system", "drain")
+ACTIVITY = Address("infra", "activity")
 LISTENER = Address("edge", "listener")
 CONNECTIONS = Address("edge", "conns")
 REQUESTS = Address("edge", "http")

@@ -67,6 +67,10 @@ class Run(Actor):
         self.draft = Draft()
         self.over = False
 
+    @property
+    def belongs_to(self) -> tuple[str, str]:
+        return self.run.tenant_id, self.run.user_id
+
     async def on_start(self, ctx: Context) -> None:
         run = self.run
         self.voice = voice_of(ctx, run, stream=run.request.stream, seq=1 + run.crash_count * LIVES)  # 1: run.queued
