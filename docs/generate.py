@@ -11,9 +11,11 @@ import msgspec
 
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import TEXTS
-from goclaw.edge.http import completions
+from goclaw.edge.http import actors, completions
 from goclaw.edge.http.answers import STATUS, status_of
-from goclaw.operations.operation import Operation, collect
+from goclaw.operations.actor_events import TYPES, FollowActors
+from goclaw.operations.actor_orders import Trace
+from goclaw.operations.operation import collect
 from goclaw.providers.catalogue import CATALOGUE, Vendor
 from goclaw.settings.environment import VARIABLES
 from goclaw.settings.providers import KEYED
@@ -38,6 +40,17 @@ RUN_EVENTS = {
     "run.failed": "there is no answer, and why",
     "run.cancelled": "somebody stopped it",
     "run.released": "put back into the queue by a shutdown; not sent to sockets",
+}
+ACTOR_EVENTS = {
+    "actor.started": "an actor runs for the first time",
+    "actor.stopped": "it ended without a crash",
+    "actor.crashed": "a bug surfaced in it",
+    "actor.restarted": "it runs again",
+    "actor.quarantined": "it crashed too often and rests",
+    "actor.escalated": "its supervisor gave up, or sees a storm of crashes",
+    "actor.mailbox": "its mailbox is four fifths full",
+    "actor.slow": "it has handled one message for more than 5 s",
+    "actor.deadletters": "messages reach nobody, more than 10 a second",
 }
 SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
@@ -83,7 +96,7 @@ def methods() -> str:
         (
             code(rpc.name),
             rpc.role.label,
-            parameters(op),
+            parameters(op.input),
             code(" ".join(f"goclaw {c.command}" for c in op.cli)),
             op.summary,
         )
@@ -95,10 +108,12 @@ def methods() -> str:
 
 
 def routes() -> str:
-    rows = [(code(http.route), http.role.label, parameters(op), op.summary) for op in OPERATIONS for http in op.http]
-    by_hand = completions.ROUTE
-    summary = (by_hand.handle.__doc__ or "").partition("\n")[0]
-    rows.append((code(by_hand.route), by_hand.role.label, "OpenAI's", summary))
+    rows = [
+        (code(http.route), http.role.label, parameters(op.input), op.summary) for op in OPERATIONS for http in op.http
+    ]
+    for by_hand, taken in BY_HAND:
+        summary = (by_hand.handle.__doc__ or "").partition("\n")[0]
+        rows.append((code(by_hand.route), by_hand.role.label, taken, summary))
     about = (
         "The same as a document for programs: `/v1/openapi.json`, and to read: `/docs`. The dashboard is `/ui/`.\n"
         "A parameter in bold is required.\n\n"
@@ -110,9 +125,15 @@ def by_path(row: Sequence[str]) -> list[str]:
     return row[0].split()[::-1]
 
 
-def parameters(op: Operation) -> str:
-    fields = msgspec.structs.fields(op.input)
-    return ", ".join(f"**{field.name}**" if field.required else field.name for field in fields)
+def parameters(input: type[msgspec.Struct]) -> str:
+    fields = msgspec.structs.fields(input)
+    return ", ".join(f"**{field.encode_name}**" if field.required else field.encode_name for field in fields)
+
+
+BY_HAND = (
+    (completions.ROUTE, "OpenAI's"),
+    *zip(actors.ROUTES, map(parameters, (FollowActors, Trace)), strict=True),
+)
 
 
 # --- settings ---------------------------------------------------------------------------------------
@@ -179,12 +200,16 @@ def key_of(vendor: Vendor) -> str:
 
 
 def events() -> str:
-    missing = said_events() ^ RUN_EVENTS.keys() | sent_events() ^ SOCKET_EVENTS.keys()
+    missing = (
+        said_events() ^ RUN_EVENTS.keys() | sent_events() ^ SOCKET_EVENTS.keys() | set(TYPES) ^ ACTOR_EVENTS.keys()
+    )
     if missing:
         raise LookupError(f"events without a sentence, or sentences without an event: {sorted(missing)}")
     return (
         "# Events\n\nWhat a socket hears without asking.\n\n"
         + table(("Event", "When"), ((code(name), text) for name, text in SOCKET_EVENTS.items()))
+        + "\n## For operators\n\nAfter `actors.subscribe`, and on `GET /v1/actors/events`.\n\n"
+        + table(("Event", "When"), ((code(name), text) for name, text in ACTOR_EVENTS.items()))
         + "\n## Types of `agent`\n\nIn the order they can come.\n\n"
         + table(("Type", "When"), ((code(name), text) for name, text in RUN_EVENTS.items()))
     )

@@ -1,6 +1,6 @@
-"""What everything rests on: the embedded database and the connections to it.
+"""What everything rests on: the embedded database and the connections to it; and what is written about the house.
 
-Address   /infra/stores/…
+Address   /infra/…
 Contract  supervision.md §12, §13; data-model.md §20
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import trio
 
+from goclaw.actors.history import Activity, ActorLog
 from goclaw.domain.errors import StoreError
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.runtime.child import Backoff, Limit, Strategy, child
+from goclaw.runtime.child import Backoff, Exhausted, Limit, Strategy, child
 from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.stores.database import Database
@@ -82,9 +83,14 @@ class PoolWatch(Actor):
         return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
 
 
-def infra(database: Database, server: EmbeddedServer | None) -> Supervisor:
+def infra(database: Database, server: EmbeddedServer | None, node_id: str) -> Supervisor:
+    rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
-        [child("stores", stores, database, server)],
+        [
+            child("stores", stores, database, server),
+            child("activity", Activity, on_exhausted=rests),
+            child("actor_log", ActorLog, node_id, on_exhausted=rests),
+        ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),
     )

@@ -79,6 +79,10 @@ class Session(Actor):
         self.open: dict[str, Open] = {}  # oldest first
         self.remembered = False
 
+    @property
+    def belongs_to(self) -> tuple[str, str | None]:
+        return self.tenant, self.owner
+
     async def _remember(self, ctx: Context) -> None:
         """Read what a former life knew, once. A crash may lose memory, never turns: they are rows."""
         if self.remembered:

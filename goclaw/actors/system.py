@@ -1,4 +1,4 @@
-"""The runtime's own services: a watch over the loop, the orderly end, and chaos on purpose.
+"""The runtime's own services: watches over loop and messages, the orderly end, and chaos on purpose.
 
 Address   /system/…
 Contract  supervision.md §5 (H4), §14; config-cli.md §11
@@ -19,6 +19,7 @@ from goclaw.runtime.child import child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.watch import Watchman
 
 BEAT = 0.5  # seconds between two measurements
 STALL = 0.1  # a beat this late is worth a line in the log
@@ -75,4 +76,11 @@ class Drain(Actor):
 
 
 def system(house: House) -> Supervisor:
-    return Supervisor([child("watchdog", Watchdog), child("drain", Drain), child("chaos", Desk, house)])
+    return Supervisor(
+        [
+            child("watchdog", Watchdog),
+            child("deadletters", Watchman),
+            child("drain", Drain),
+            child("chaos", Desk, house),
+        ]
+    )

@@ -6,6 +6,7 @@ from goclaw.runtime.address import Address
 
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
+ACTIVITY = Address("infra", "activity")
 LISTENER = Address("edge", "listener")
 CONNECTIONS = Address("edge", "conns")
 REQUESTS = Address("edge", "http")

@@ -104,6 +104,11 @@ def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
 
 
+def gone(kind: str, id: str, **more: Any) -> Err:
+    """It was there, and has ended."""
+    return Err("GONE", "gone", {"kind": kind, "id": id, **more})
+
+
 def failed_precondition(reason: str, **more: Any) -> Err:
     return Err("FAILED_PRECONDITION", "failed_precondition", {"reason": reason, **more})
 

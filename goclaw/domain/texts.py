@@ -83,6 +83,7 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "{kind} đã tồn tại: {id}",
         "zh": "{kind} 已存在：{id}",
     },
+    "gone": {"en": "{kind} has ended: {id}", "vi": "{kind} đã kết thúc: {id}", "zh": "{kind} 已结束：{id}"},
     "failed_precondition": {
         "en": "not possible now: {reason}",
         "vi": "hiện không thể: {reason}",

@@ -15,7 +15,7 @@ from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.http.server import HttpServer
 from goclaw.edge.ws.server import SocketServer
 from goclaw.operations.context import House
-from goclaw.operations.operation import collect
+from goclaw.operations.operation import Operation, collect
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.message import Message
@@ -34,6 +34,8 @@ class Doorway:
         self._host, self._port = gateway.bind_host, sockets[0].getsockname()[1]
         self._limits = DoorLimits(sockets=gateway.max_ws_connections)
         operations = collect("goclaw.operations")
+        if not gateway.admin_tree:
+            operations = tuple(operation for operation in operations if not of_tree(operation))
         gatekeeper = Gatekeeper(gateway, {self._host, sockets[0].getsockname()[0]})
         self._app = HttpServer(house, operations, gatekeeper).app
         self._on_socket = SocketServer(house, operations, gatekeeper)
@@ -51,6 +53,12 @@ class Doorway:
             listen(sock, self._limits.backlog)
         self.door = Door(sockets, self._app, self._on_socket, self._limits)
         return self.door
+
+
+def of_tree(operation: Operation) -> bool:
+    """It is one of those that `gateway.admin_tree=false` removes (edge-http.md §26)."""
+    names = [rpc.name for rpc in operation.rpc] + [http.path for http in operation.http]
+    return any(name.startswith(("actors.", "/v1/actors", "/v1/actor-crashes")) for name in names)
 
 
 class Beat(Message[None]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from socket import gethostname
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import trio
@@ -15,10 +16,14 @@ import trio
 from goclaw.domain.access import Caller
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.ids import new_id
+from goclaw.operations.bulletin import Bulletin
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from goclaw.operations.actor_events import Follow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +34,7 @@ class Guest(Protocol):
 
     def facts(self) -> dict[str, Any]: ...
     def is_of(self, caller: Caller) -> bool: ...
+    def follow(self, wanted: Follow | None) -> None: ...
 
 
 @dataclass
@@ -47,6 +53,8 @@ class House:
     turns_refused: int = 0  # … and how many of them were not taken in
 
     def __post_init__(self) -> None:
+        self.bulletin = Bulletin(self.system)
+        self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()
         self.node_name = gethostname()
@@ -74,10 +82,17 @@ class Context:
     """One request. Identity comes from `caller`, never from the input."""
 
     def __init__(
-        self, house: House, caller: Caller, *, request_id: str | int | None = None, connection_id: str = ""
+        self,
+        house: House,
+        caller: Caller,
+        *,
+        request_id: str | int | None = None,
+        connection_id: str = "",
+        peer: str = "",
     ) -> None:
         self.house = house
         self.caller = caller
+        self.peer = peer  # the address it came from
         self.request_id = request_id  # of the socket frame, if it was one
         self.connection_id = connection_id
 

@@ -409,6 +409,8 @@ class Cell:
             self._up.answer(None)
             self._up = None
         self.system.happened("actor.restarted" if self.incarnation > 1 else "actor.started", self)
+        if self.past.by:  # whoever asked for this start has no part in what follows
+            self.past.by = ""
         if self.incarnation > 1:
             self.system.reborn(self)
 

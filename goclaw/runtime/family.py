@@ -146,6 +146,11 @@ class Family:
         else:
             self.remove(cell, "shutdown")
 
+    def _shelve_idle(self, cell: Cell) -> None:
+        """As `shelve`, for a child without an incarnation whose end would have been told."""
+        self.owner.system.happened("actor.stopped", cell, reason="shutdown")
+        self.shelve(cell)
+
     async def restart(self, address: Address, *, asked: bool = False) -> None:
         """A back-off or quarantine is over, or an operator `asked`: start the child and those who wait for it."""
         cell = self.cells.get(address)
@@ -168,7 +173,7 @@ class Family:
             past.times.clear()
         elif past.due is None:  # it waits for another, and nobody for it
             past.ordered = None
-            self.shelve(cell)
+            self._shelve_idle(cell)
             return
         if past.due is not None:  # an operator is earlier; the next rest must not end with this one
             past.due.cancel()
@@ -177,7 +182,7 @@ class Family:
         for member in self._together(cell):
             if member is cell or member.state is State.BACKOFF:
                 if _take_order(member) is Ordered.STOP:
-                    self.shelve(member)
+                    self._shelve_idle(member)
                     continue
                 if self.strategy in (Strategy.ONE_FOR_ONE, Strategy.DYNAMIC):
                     member.begin(at_once=ordered is Ordered.RESTART)

@@ -91,9 +91,10 @@ class Records(AsyncIterator[Seen]):
 
     async def __anext__(self) -> Seen:
         if self._left > 0:
-            self._left -= 1
             with trio.move_on_at(self._until):
-                return await self._get.receive()
+                seen = await self._get.receive()
+                self._left -= 1
+                return seen
         self._left = 0
         raise StopAsyncIteration
 

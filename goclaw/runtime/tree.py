@@ -83,13 +83,20 @@ async def describe(
 
 
 async def flat(
-    system: System, path: Address, wanted: Filter, *, sort: str | None = None, limit: int = 50, offset: int = 0
+    system: System,
+    path: Address,
+    wanted: Filter,
+    *,
+    sort: str | None = None,
+    live: bool = False,
+    limit: int = 50,
+    offset: int = 0,
 ) -> tuple[list[dict[str, Any]], int]:
     """A page of the nodes at and below `path` that fit, and how many there are.
 
     In the order of their birth, or those first that lead in `sort`, one of SORTS; KeyError for another.
     """
-    view = View(system, wanted, live=False)
+    view = View(system, wanted, live)
     found = [member async for member in view.below(path)]
     total = len(found)
     if sort is not None:

@@ -53,3 +53,8 @@ def _adapters() -> AdaptersMap:
 
 
 ADAPTERS = _adapters()
+
+
+def cut(text: str, chars: int) -> str:
+    """At most so many characters of a text from anywhere, without halves of pairs, which PostgreSQL refuses too."""
+    return text[:chars].encode("utf-8", "replace").decode()

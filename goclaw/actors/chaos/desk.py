@@ -30,13 +30,13 @@ from goclaw.domain.errors import Err, StoreError, failed_precondition, invalid, 
 from goclaw.domain.ids import new_id
 from goclaw.operations.context import House
 from goclaw.operations.turns import resolve_agent
-from goclaw.settings.providers import OFFLINE
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.faults import Rejected
 from goclaw.runtime.message import ChildEnded, Message
 from goclaw.runtime.reply import Reply
+from goclaw.settings.providers import OFFLINE
 from goclaw.stores import chaos as rows
 from goclaw.stores.unit import Json
 

@@ -66,6 +66,10 @@ class Run(Actor):
         self.draft = Draft()
         self.over = False
 
+    @property
+    def belongs_to(self) -> tuple[str, str]:
+        return self.run.tenant_id, self.run.user_id
+
     async def on_start(self, ctx: Context) -> None:
         run = self.run
         self.voice = voice_of(ctx, run, stream=run.request.stream, seq=said_in(run.fence - 1))

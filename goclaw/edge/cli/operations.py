@@ -61,9 +61,10 @@ def command_of(operation: Operation) -> Callable[..., None]:
     import msgspec
 
     fields = msgspec.structs.fields(operation.input)
+    names = {field.name: field.encode_name for field in fields}  # `class` is no name for a parameter
 
     def command(ctx: typer.Context, json: bool, **given: str | None) -> None:
-        ask(ctx, operation, {name: text for name, text in given.items() if text is not None}, json)
+        ask(ctx, operation, {names[name]: text for name, text in given.items() if text is not None}, json)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -72,7 +73,10 @@ def command_of(operation: Operation) -> Callable[..., None]:
             inspect.Parameter(field.name, keyword, annotation=Annotated[str, typer.Argument()])
             if field.required
             else inspect.Parameter(
-                field.name, keyword, annotation=Annotated[str | None, typer.Option(_flag(field.name))], default=None
+                field.name,
+                keyword,
+                annotation=Annotated[str | None, typer.Option(_flag(field.encode_name))],
+                default=None,
             )
             for field in fields
         ),

@@ -16,6 +16,7 @@ from goclaw.domain.errors import Err, Rejected, malformed
 from goclaw.domain.texts import locale_of
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.operations.context import Context, House
+from goclaw.operations.params import S, decode
 
 REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 DIALECT = "Go-http-client/"  # the published remote CLI, which never sends a user id (wire-compat.md D1)
@@ -55,7 +56,15 @@ class Call:
         return caller
 
     def context(self, caller: Caller) -> Context:
-        return Context(self.house, caller)
+        return Context(self.house, caller, peer=self.peer)
+
+    async def input(self, input: type[S]) -> S:
+        """Made from the path and the query, or the body if there is one. Raises `Rejected` naming the field."""
+        body = await self.body() if self.request.method not in ("GET", "HEAD") else {}
+        if body and not isinstance(body, dict):
+            return decode(input, body)
+        given = body or self.request.args.to_dict()
+        return decode(input, {**given, **self.captured}, strict=bool(body))
 
     async def body(self) -> Any:
         """The JSON body; nothing counts as `{}`. Raises `Rejected`."""

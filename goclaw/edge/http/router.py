@@ -12,7 +12,8 @@ T = TypeVar("T")
 
 
 class Router(Generic[T]):
-    """Routes such as `GET /v1/agents/{id}`; a last part `{path...}` takes the rest, slashes included.
+    """Routes such as `GET /v1/agents/{id}`; a part `{path...}` takes the rest, slashes included, but for
+    what follows it in the route.
 
     The rest stays as it was sent: only there `%2F` and `/` still differ, and whoever takes it apart decodes.
     """
@@ -46,8 +47,9 @@ def _match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, str] |
     found: dict[str, str] = {}
     for place, expected in enumerate(pattern):
         if expected.endswith("...}"):
-            rest = parts[place:]
-            if not any(rest):
+            behind = pattern[place + 1 :]
+            rest = parts[place : len(parts) - len(behind)]
+            if not any(rest) or parts[len(parts) - len(behind) :] != behind:
                 return None
             found[expected[1:-4]] = "/".join(rest)
             return found

@@ -16,15 +16,15 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import completions, docs, openapi
+from goclaw.edge.http import actors, completions, docs, openapi
 from goclaw.edge.http.answers import json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
 from goclaw.edge.http.ui import UiFiles
 from goclaw.edge.outcomes import refusal_of
+from goclaw.operations.actor_orders import Ordered
 from goclaw.operations.context import House
 from goclaw.operations.operation import Http, Operation
-from goclaw.operations.params import decode
 from goclaw.security.origin import listed
 
 USER_ROUTES = ("/v1/agents", "/v1/sessions")  # refuse a caller that names no user (edge-auth.md §6)
@@ -49,6 +49,7 @@ class HttpServer:
         self._house = house
         self._gatekeeper = gatekeeper
         self._ui = UiFiles(house.version)
+        admin_tree = house.settings.gateway.admin_tree
         by_hand = [
             Raw("GET /", Role.ANYONE, self.root),
             Raw("GET /ui/", Role.ANYONE, self.ui),
@@ -58,6 +59,7 @@ class HttpServer:
             Raw("GET /docs/{name}", Role.ANYONE, self.docs),
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
+            *(actors.ROUTES if admin_tree else ()),
         ]
         self._openapi = openapi.document(operations, by_hand, house.version)
         asked = [(op, http) for op in operations for http in op.http]
@@ -99,15 +101,10 @@ class HttpServer:
         return await raw.handle(call, call.caller(raw.role))
 
     async def operation(self, operation: Operation, http: Http, call: Call, caller: Caller) -> Response:
-        """Path, query and body become the input; the result becomes JSON."""
+        """Path and query or body become the input; the result becomes JSON."""
         if call.path.startswith(USER_ROUTES) and not caller.user_id:
             raise Rejected(Err("INVALID_REQUEST", "user_id_required", {"reason": "user_id_required"}))
-        if http.verb == "GET":
-            given: Any = {**call.request.args.to_dict(), **call.captured}
-        else:
-            body = await call.body()
-            given = {**body, **call.captured} if isinstance(body, dict) else body
-        ask = decode(operation.input, given, strict=http.verb != "GET")
+        ask = await call.input(operation.input)
         result = http.reply(await operation.fn(call.context(caller), ask))
         return json_response(result, _status(http, result))
 
@@ -153,7 +150,9 @@ class HttpServer:
 
 
 def _status(http: Http, result: Any) -> int:
-    """Health answers carry their verdict in the status too (edge-http.md §1)."""
+    """Health answers carry their verdict in the status too (edge-http.md §1). What is so already is not to come."""
     if http.path in ("/health", "/healthz") and isinstance(result, dict):
         return 503 if result["status"] in ("shutting_down", "unhealthy", "down") else 200
+    if isinstance(result, Ordered) and result.state:
+        return 200
     return http.status

@@ -20,8 +20,11 @@ HEADERS = {
 _encode = msgspec.json.Encoder().encode
 
 
-def frame(value: Any) -> bytes:
-    return b"data: " + _encode(value) + b"\n\n"
+def frame(value: Any, event: str = "", id: int | None = None) -> bytes:
+    head = f"event: {event}\n" if event else ""
+    if id is not None:
+        head += f"id: {id}\n"
+    return head.encode() + b"data: " + _encode(value) + b"\n\n"
 
 
 class Stream:

@@ -35,12 +35,14 @@ from goclaw.edge.ws.connect import Client, greet
 from goclaw.edge.ws.frames import BadFrame, Request
 from goclaw.edge.ws.news import entry_of
 from goclaw.edge.ws.outbox import BYTES, FRAMES, Entry, Outbox
+from goclaw.operations.actor_events import Follow
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import PROTOCOL, status_of
 from goclaw.operations.operation import Operation, Rpc
 from goclaw.operations.params import decode
 from goclaw.runtime.inbox import Inbox, inbox
 from goclaw.runtime.message import Message, Told
+from goclaw.runtime.news import EVENTS, ActorNews, MailboxFilling
 
 HANDSHAKE = 15.0  # seconds from 101 to a connect; §1.1, with all below
 ATTEMPTS = 3
@@ -119,6 +121,7 @@ class Connection:
         self._quiet: trio.Event | None = None  # somebody waits until all that was to be said is written
         self._overrun = False
         self._nursery: trio.Nursery | None = None  # while we live; an idle socket has no task in it
+        self._follows: Follow | None = None
 
     async def live(self) -> None:
         """Until the peer leaves or we close. What it started goes on without it."""
@@ -158,6 +161,17 @@ class Connection:
     def is_of(self, caller: Caller) -> bool:
         return self._caller is not None and self._caller.user_id == caller.user_id
 
+    # --- for operators ------------------------------------------------------------------------
+
+    def follow(self, wanted: Follow | None) -> None:
+        """Hear of the actors `wanted` names, or of none any more."""
+        self._follows = wanted
+        member = self._house.system.members[CONNECTIONS / self.id]
+        if wanted is None:
+            self._house.system.leave(EVENTS, member)
+        else:
+            self._house.system.join(EVENTS, member)
+
     # --- in -----------------------------------------------------------------------------------
 
     async def _read(self, nursery: trio.Nursery, box: Inbox) -> None:
@@ -196,7 +210,7 @@ class Connection:
             if caller.role < surface.role:
                 raise Rejected(role_too_low(request.method, surface.role.label))
             ask = decode(operation.input, request.params)
-            ctx = Context(self._house, caller, request_id=request.id, connection_id=self.id)
+            ctx = Context(self._house, caller, request_id=request.id, connection_id=self.id, peer=self._peer)
             answer = Entry("keep", "", frames.response(request.id, surface.reply(await operation.fn(ctx, ask))))
             if answer.size > BYTES:
                 raise Rejected(too_large(BYTES))  # no reader is quick enough for it
@@ -259,6 +273,9 @@ class Connection:
             self._beat()
         elif isinstance(message, Farewell):  # open requests have been answered by their operations
             self._end(Closing(1001, "shutdown"), wait_for_answers=True)
+        elif isinstance(message, ActorNews):
+            if self._follows is not None and (payload := self._follows.payload(message)) is not None:
+                self._put(Entry("newest" if isinstance(message, MailboxFilling) else "keep", message.event, payload))
         elif (entry := entry_of(message, self.id)) is not None:
             self._put(entry)
         return Told.ACCEPTED

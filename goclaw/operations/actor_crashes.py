@@ -1,0 +1,73 @@
+"""What went wrong with actors, also before this start. Contract: edge-http.md §26.1, dashboard.md §7.4, §20."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct, field, to_builtins
+
+from goclaw.domain.access import Role
+from goclaw.operations.actor_sight import Sight
+from goclaw.operations.actors import Name, Offset, Path, address_of
+from goclaw.operations.context import Context
+from goclaw.operations.operation import Http, operation
+from goclaw.stores import actor_log
+from goclaw.stores.actor_log import Cause, Entry, Event
+
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class ListCrashes(Struct, kw_only=True):
+    """`path` is an actor and all below it; `from` counts, `to` does not."""
+
+    ALIASES: ClassVar = {"of_class": "class", "since": "from", "until": "to"}
+
+    path: Path | None = None
+    of_class: Name | None = field(name="class", default=None)
+    event: Event | None = None
+    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = None
+    since: Moment | None = field(name="from", default=None)
+    until: Moment | None = field(name="to", default=None)
+    group: bool = False
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+    offset: Offset = 0
+
+
+@operation(Http("GET /v1/actor-crashes", Role.OPERATOR))
+async def list_crashes(ctx: Context, ask: ListCrashes) -> dict[str, Any]:
+    """List crashes, restarts and the like, newest first, or grouped by their cause, most frequent first."""
+    sight = Sight(ctx)
+    wanted = actor_log.Wanted(
+        tenant=None if sight.unlimited else ctx.caller.tenant_id,
+        path=ask.path and str(address_of(ask.path)),
+        of_class=ask.of_class,
+        event=ask.event,
+        fingerprint=ask.fingerprint,
+        since=ask.since,
+        until=ask.until,
+    )
+    paging = {"limit": ask.limit, "offset": ask.offset}
+    if ask.group:
+        found = await ctx.db(actor_log.causes, wanted, **paging)
+        return {"groups": [_cause(one, sight) for one in found], **paging}
+    entries = await ctx.db(actor_log.page, wanted, **paging)
+    return {"crashes": [_crash(one, sight, traced=ctx.caller.is_admin) for one in entries], **paging}
+
+
+def _crash(entry: Entry, sight: Sight, *, traced: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = to_builtins(entry)
+    del shown["tenant_id"]
+    if not traced:
+        del shown["traceback"]
+    if not sight.sees(entry.path):
+        shown |= {"path": sight.name(entry.path), "error_message": None, "redacted": True}
+        shown.pop("traceback", None)
+    return shown
+
+
+def _cause(cause: Cause, sight: Sight) -> dict[str, Any]:
+    shown: dict[str, Any] = to_builtins(cause)
+    if not all(map(sight.sees, cause.paths)):
+        shown |= {"paths": [sight.name(path) for path in cause.paths], "error_message": None, "redacted": True}
+    return shown

@@ -1,0 +1,2 @@
+DROP TABLE actor_restart_log;
+DROP TABLE activity_logs;
