@@ -182,7 +182,7 @@ async def test_memory_is_back_after_ten_thousand_activations(autojump_clock: Moc
     gc.collect()
     tracemalloc.start()
     try:
-        async with open_system(NoDatabase(), seed=1) as system:
+        async with open_system(NoDatabase(), seed=1, debug=False) as system:
             virtual = Virtual(lambda address: Session(), idle=0.0, most=1_000)
             await system.start(Child("/", lambda: Supervisor([Child("v", lambda: virtual)])))
 
