@@ -48,6 +48,7 @@ async def test_the_tree_is_filtered_and_ancestors_stay(http: httpx.AsyncClient) 
         "/system/watchdog",
         "/system/deadletters",
         "/system/drain",
+        "/system/chaos",
     ]
 
 
