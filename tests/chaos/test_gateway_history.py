@@ -1,4 +1,4 @@
-"""What operators find out about crashes, whatever happened meanwhile. Contract: edge-http.md §26.1, supervision.md §20."""
+"""What operators find out whatever happens meanwhile. Contract: edge-http.md §26, §26.1; supervision.md §20."""
 
 from __future__ import annotations
 
