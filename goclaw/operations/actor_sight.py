@@ -10,13 +10,16 @@ import hmac
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import trio
 
 from goclaw.operations.context import Context
 
 HIDDEN = ("snapshot", "last_error", "last_crash", "in_hand")
 TRACED = ("last_error", "last_crash")
-AT_ONCE = 250  # nodes redacted between two checkpoints
+AT_ONCE = 100  # nodes between two checkpoints
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Sight:
@@ -25,6 +28,7 @@ class Sight:
         self._caller = ctx.caller
         self._mask = ctx.house.mask
         self._node_id = ctx.house.node_id
+        self._shown = 0
 
     @property
     def unlimited(self) -> bool:
@@ -50,17 +54,15 @@ class Sight:
         above = "/engine/lanes/" + path.split("/")[3] if path.startswith("/engine/") else "/" + path.split("/")[1]
         return f"{above}/{self._name(path)}"
 
-    async def show(self, root: dict[str, Any]) -> dict[str, Any]:
-        """A described node and its children as the caller may see them."""
-        waiting, seen = [root], 0
-        while waiting:
-            node = waiting.pop()
-            waiting += node.get("children", ())
-            self._show(node)
-            seen += 1
-            if seen % AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-        return root
+    async def show(self, node: dict[str, Any]) -> dict[str, Any]:
+        """A described node as the caller may see it. Its children are JSON already: all at once would hold the loop."""
+        if "children" in node:
+            node["children"] = [msgspec.Raw(_encode(await self.show(child))) for child in node["children"]]
+        self._show(node)
+        self._shown += 1
+        if self._shown % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        return node
 
     def _show(self, node: dict[str, Any]) -> None:
         path = node["path"]

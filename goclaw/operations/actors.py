@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, unquote
 
@@ -16,8 +17,7 @@ from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.runtime import tree
 from goclaw.runtime.address import SAFE, Address
 from goclaw.runtime.crash import LETTERS
-
-EVERYONE = 10_000_000  # more actors than a node can hold
+from goclaw.runtime.system import Member
 
 Depth = Annotated[int, Meta(ge=1, le=16)]
 Path = Annotated[str, Meta(max_length=3072)]  # of an address every character of which is percent-encoded once more
@@ -45,6 +45,15 @@ class GetTree(Struct, kw_only=True):
     offset: Offset = 0
 
 
+class Known(tree.Filter, frozen=True, kw_only=True):
+    """A text finds nobody whose path the caller may not know."""
+
+    sees: Callable[[str], bool]
+
+    def fits(self, member: Member) -> bool:
+        return tree.Filter.fits(self, member) and (self.text is None or self.sees(member.address))
+
+
 class GetActor(Struct, kw_only=True):
     path: Path
     depth: Depth = 1
@@ -63,12 +72,13 @@ def tree_for_socket(found: dict[str, Any]) -> dict[str, Any]:
 @operation(Rpc("actors.tree", Role.OPERATOR, reply=tree_for_socket), Http("GET /v1/actors", Role.OPERATOR), Cli("tree"))
 async def get_tree(ctx: Context, ask: GetTree) -> dict[str, Any]:
     """Show the actors below a path, `depth` levels deep, and totals over all of them."""
-    wanted = tree.Filter(
+    wanted = Known(
         kind=ask.kind,
         of_class=ask.of_class,
         state=ask.state,
         min_restarts=ask.min_restarts,
         text=ask.text,
+        sees=Sight(ctx).sees,
     )
     if ask.format == "flat":
         return await _flat(ctx, ask, wanted)
@@ -151,12 +161,7 @@ async def _flat(ctx: Context, ask: GetTree, wanted: tree.Filter) -> dict[str, An
     address, sight = address_of(ask.path), Sight(ctx)
     if address not in ctx.system.members or not sight.sees(address):
         raise unknown(ctx, address)
-    live = ask.fields == "live"
     paging = {"limit": ask.limit, "offset": ask.offset}
-    if ask.text is None or sight.unlimited:
-        page, total = await tree.flat(ctx.system, address, wanted, sort=ask.sort, live=live, **paging)
-    else:  # a text must find nobody whose path is hidden
-        found, _ = await tree.flat(ctx.system, address, wanted, sort=ask.sort, live=live, limit=EVERYONE)
-        known = [node for node in found if sight.sees(node["path"])]
-        page, total = known[ask.offset : ask.offset + ask.limit], len(known)
+    live = ask.fields == "live"
+    page, total = await tree.flat(ctx.system, address, wanted, sort=ask.sort, live=live, **paging)
     return {"actors": [await sight.show(node) for node in page], "total": total, **paging}

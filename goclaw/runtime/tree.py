@@ -101,9 +101,13 @@ async def flat(
     total = len(found)
     if sort is not None:
         now, figure = system.load.now(), SORTS[sort]
-        cells = [(figure(member, now), member.address, member) for member in found if isinstance(member, Cell)]
-        leading = heapq.nlargest(offset + limit, (entry for entry in cells if entry[0] > 0), lambda entry: entry[:2])
-        found, total = [member for *_, member in leading], sum(entry[0] > 0 for entry in cells)
+        ranked = []
+        for member in found:
+            await view.breathe()
+            if isinstance(member, Cell) and (value := figure(member, now)) > 0:
+                ranked.append((value, member.address, member))
+        leading = heapq.nlargest(offset + limit, ranked, lambda entry: entry[:2])
+        found, total = [member for *_, member in leading], len(ranked)
     page = []
     for member in found[offset : offset + limit]:
         await view.breathe()
