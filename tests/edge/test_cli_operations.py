@@ -22,6 +22,7 @@ class ListThings(msgspec.Struct):
     owner: str
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     only_new: bool = False
+    of_class: str | None = msgspec.field(name="class", default=None)
 
 
 async def things(ctx: object, ask: ListThings) -> dict[str, Any]:
@@ -67,12 +68,12 @@ async def run(answer: dict[str, Any], *arguments: str) -> tuple[Any, list[dict[s
 
 
 async def test_arguments_and_options_become_typed_parameters() -> None:
-    done, asked = await run({"ok": True}, "lan", "--limit", "5", "--only-new", "true")
+    done, asked = await run({"ok": True}, "lan", "--limit", "5", "--only-new", "true", "--class", "x")
 
     assert done.exit_code == 0, done.output
     assert (asked[-1]["method"], asked[-1]["params"]) == (
         "things.list",
-        {"owner": "lan", "limit": 5, "only_new": True},
+        {"owner": "lan", "limit": 5, "only_new": True, "class": "x"},
     )
     assert json.loads(done.stdout) == {"ok": True}
 

@@ -19,6 +19,10 @@ def test_a_frame_is_one_line_of_compact_json() -> None:
     assert frame({"a": "x\ny", "b": "ê"}) == 'data: {"a":"x\\ny","b":"ê"}\n\n'.encode()
 
 
+def test_a_frame_may_have_a_name_and_a_number() -> None:
+    assert frame([], "actor.crashed", 0) == b"event: actor.crashed\nid: 0\ndata: []\n\n"
+
+
 async def test_a_stream_read_to_its_end_is_done_once() -> None:
     ends: list[int] = []
     stream = Stream(numbers(), lambda: ends.append(1))

@@ -1,0 +1,139 @@
+"""What is written down, and that nobody ever waits for it or falls over it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from goclaw.actors.history import KEPT, Activity, ActorLog, tenant_of
+from goclaw.domain.activity import RecordActivity
+from goclaw.domain.errors import StoreError
+from goclaw.runtime import steer
+from goclaw.runtime.address import Address
+from goclaw.runtime.child import Child, Limit, Strategy
+from goclaw.runtime.message import Told
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.system import open_system
+from goclaw.runtime.values import FrozenMap
+from goclaw.stores.actor_log import Entry
+from tests.runtime.house import Boom, Scribe, cell
+
+AT = datetime(2026, 11, 20, tzinfo=UTC)
+NODE = "0193a5b0-1111-7000-8000-000000000001"
+
+
+class Shelf:
+    """A database that may be away. Batches it took are kept."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked = 0
+        self.batches: list[list[Any]] = []
+
+    async def run(self, work: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        await trio.sleep(0.1)
+        if self.away:
+            raise StoreError("unavailable", "gone")
+        if args:
+            self.batches.append(list(args[0]))
+        return 0
+
+    @property
+    def lines(self) -> list[Any]:
+        return [line for batch in self.batches for line in batch]
+
+
+def done(n: int) -> RecordActivity:
+    return RecordActivity(
+        id=str(n), at=AT, tenant_id="t", actor_type="user", actor_id="lan", action="actor.stopped",
+        entity_type="actor", entity_id="/a", details=FrozenMap({}),
+    )  # fmt: skip
+
+
+async def test_lines_wait_for_the_database_in_order_and_the_oldest_are_lost(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    shelf.away = True
+    async with open_system(shelf, seed=1) as system:
+        await system.start(Child("", lambda: Supervisor([Child("activity", Activity)])))
+        to = Address("activity")
+        for n in range(KEPT + 500):
+            assert system.tell(to, done(n)) is Told.ACCEPTED
+            if n % 500 == 499:
+                await trio.sleep(2)
+        actor = cell(system, "activity").actor
+        assert actor is not None
+        assert actor.snapshot() == {"waiting": KEPT, "written": 0, "lost": 500}
+
+        shelf.away = False
+        await trio.sleep(3)
+
+        assert [int(line.id) for line in shelf.lines] == list(range(500, KEPT + 500))
+        assert max(map(len, shelf.batches)) == 500
+        assert actor.snapshot() == {"waiting": 0, "written": KEPT, "lost": 500}
+        assert cell(system, "activity").incarnation == 1
+
+
+async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    async with open_system(shelf, seed=1) as system:
+        weak = Child("weak", Scribe, limit=Limit(restarts=1, within=60))
+        pool = Child("pool", lambda: Supervisor([weak], strategy=Strategy.DYNAMIC))
+        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,)), pool])))
+        path = Address("pool", "weak")
+        system.tell(path, Boom())
+        await trio.sleep(5)
+        system.tell(path, Boom())
+        await trio.sleep(5)
+        steer.restart(system, path, by="ada")
+        await trio.sleep(5)
+        steer.restart(system, path, kill=True, by="ada")
+        await trio.sleep(5)
+
+    lines: list[Entry] = shelf.lines
+    assert [(line.event, line.by) for line in lines] == [
+        ("crashed", None),
+        ("restarted", None),
+        ("crashed", None),
+        ("quarantined", None),
+        ("restarted", "ada"),
+        ("killed", "ada"),
+        ("restarted", "ada"),
+    ]
+    assert {(line.path, line.of_class, line.supervisor, line.strategy, line.node_id) for line in lines} == {
+        ("/pool/weak", "Scribe", "/pool", "dynamic", NODE)
+    }
+    first = lines[0]
+    assert (first.error_type, first.in_hand_type) == ("RuntimeError", Boom.TYPE)
+    assert first.traceback is not None
+    assert len(first.fingerprint or "") == 16
+
+
+async def test_the_last_lines_are_written_at_the_end(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    async with open_system(shelf, seed=1) as system:
+        await system.start(Child("", lambda: Supervisor([Child("activity", Activity)])))
+        system.tell(Address("activity"), done(1))
+
+    assert [line.id for line in shelf.lines] == ["1"]
+
+
+async def test_old_lines_are_forgotten_now_and_then(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    async with open_system(shelf, seed=1) as system:
+        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,))])))
+        await trio.sleep(61)
+        assert shelf.asked == 1
+        shelf.away = True
+        await trio.sleep(3601)
+        assert shelf.asked == 2
+        assert cell(system, "log").incarnation == 1
+
+
+def test_a_path_says_whose_tenant_it_is() -> None:
+    assert tenant_of(f"/sessions/{NODE}/k") == NODE
+    assert tenant_of(f"/agents/{NODE}/k") == NODE
+    assert [tenant_of(path) for path in ("/", "/sessions", "/sessions/acme/k", f"/engine/{NODE}/k")] == [None] * 4
