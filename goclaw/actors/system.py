@@ -43,6 +43,7 @@ class Watchdog(Actor):
     async def beat(self, ctx: Context, _tick: Beat) -> None:
         self.lag = ctx.clock.monotonic() - self.due
         self.worst = max(self.worst, self.lag)
+        ctx.system.lag = self.lag
         if self.lag > STALL:
             ctx.log.warning("loop.stall", seconds=round(self.lag, 3))
         self.due = ctx.clock.monotonic() + BEAT

@@ -239,10 +239,13 @@ class Family:
         past.backoff = delay
         past.due = self._due_in(delay, cell)
 
+    def limit_of(self, cell: Cell) -> Limit:
+        """How often a child may crash: by its own limit if crashes are counted per child, else with its siblings."""
+        return (cell.spec.limit if self.strategy is Strategy.DYNAMIC else None) or self.limit
+
     def _may_restart(self, cell: Cell, error: str) -> bool:
         """Whether the limit allows one more. If not, the child is quarantined, or `Escalated` is raised."""
-        alone = self.strategy is Strategy.DYNAMIC
-        limit = (cell.spec.limit if alone else None) or self.limit
+        alone, limit = self.strategy is Strategy.DYNAMIC, self.limit_of(cell)
         since = trio.current_time() - limit.within
         counted = [cell] if alone else list(self.cells.values())
         for member in counted:

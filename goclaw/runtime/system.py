@@ -91,6 +91,7 @@ class System:
         self.last_news: ChildEnded | None = None
         self.abandoned = 0  # asks whose asker went away
         self.escalations = 0
+        self.lag = 0.0  # seconds the loop was late when a watchdog last looked
 
     # --- sending ------------------------------------------------------------------------------
 

@@ -144,6 +144,7 @@ async def totals(system: System) -> dict[str, Any]:
         "failed": failed,
         "dead_letters": system.dead_letters.total,
         "zombie_threads": system.vehicles.zombies,
+        "loop_lag_ms": round(system.lag * 1000, 1),
     }
 
 
@@ -257,11 +258,13 @@ class View:
             **self._age(cell.born_at),
         }
         node["mailbox_policy"] = cell.mailbox.overflow.value
+        if cell.parent is not None:
+            limit = cell.parent.family.limit_of(cell)
+            node["restart_limit"] = {"restarts": limit.restarts, "within": limit.within}
         if cell.spec.critical:
             node["critical"] = True
         if isinstance(actor, Supervisor):
             node["strategy"] = actor.strategy.value
-            node["limit"] = {"restarts": actor.limit.restarts, "within_sec": actor.limit.within}
         if isinstance(actor, BlockingActor):
             node["blocking"] = actor.vehicle(self.system.load.now() - cell.hand_since if cell.in_hand else None)
         if cell.spec.dormant:

@@ -156,13 +156,6 @@ class Acts:
         page = {"total": len(shown), "limit": limit, "offset": offset}
         return {"deadletters": shown[offset : offset + limit], "counters": counts, **page}
 
-    def metrics(self) -> str:
-        age = time.time() - self.house.born
-        lines = [f'goclaw_actor_messages_total{{class="Worker",outcome="handled"}} {4000 + age * 212:.0f}']
-        for le, share in ((0.001, 0.9), (0.005, 1), ("+Inf", 1)):
-            lines.append(f'goclaw_loop_lag_seconds_bucket{{le="{le}"}} {int(age * 4 * share)}')
-        return "\n".join([*lines, "goclaw_zombie_threads 1", ""])
-
 
 def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
     """The HTTP side of it, behind the token."""
@@ -200,10 +193,6 @@ def routes(app: QuartTrio, acts: Acts, allowed: Callable[[], bool]) -> None:
         reason = f"{locked[0]} is quarantined" if locked else ""
         row = {"name": "actors", "state": "degraded" if locked else "ok", "reason": reason}
         return answer(lambda: {"components": [row]})
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(acts.metrics(), content_type="text/plain; version=0.0.4")
 
     @app.post("/v1/actors/<path:path>/trace")
     async def trace(path: str) -> Response:

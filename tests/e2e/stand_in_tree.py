@@ -106,22 +106,26 @@ class House:
             "by_class": dict(classes),
             "by_kind": {"io": len(self.minds) - len(BRANCHES) - 1, "supervisor": len(BRANCHES) + 1},
             **{"restarts_1h": 24, "mailbox_depth": 812, "dropped": 0},
+            **{"handled": int(4000 + (time.time() - self.born) * 212), "loop_lag_ms": 1.5, "zombie_threads": 1},
         }
 
     def flat(self, asked: Json) -> Json:
-        """`path` also names what begins with it."""
+        """At and below `path`, of those whose path holds `text`. Sorting is left to the real one."""
         limit, offset = min(200, int(asked.get("limit", 50))), int(asked.get("offset", 0))
         found = [m for m in self._below(asked.get("path", "/")) if self._fits(m, asked)]
         shown = [self.node(m, 0, False) for m in found[offset : offset + limit]]
         return {"actors": shown, "total": len(found), "limit": limit, "offset": offset}
 
     def _below(self, path: str) -> Iterable[Mind]:
-        return (m for m in self.minds.values() if m.path.startswith(path))
+        prefix = path if path == "/" else f"{path}/"
+        return (m for m in self.minds.values() if m.path == path or m.path.startswith(prefix))
 
     def _fits(self, mind: Mind, asked: Json) -> bool:
         wanted = {"state": mind.state, "class": mind.cls}
-        return mind.restarts >= int(asked.get("min_restarts", 0)) and all(
-            asked.get(name) in (None, value) for name, value in wanted.items()
+        return (
+            mind.restarts >= int(asked.get("min_restarts", 0))
+            and all(asked.get(name) in (None, value) for name, value in wanted.items())
+            and asked.get("text", "") in mind.path
         )
 
     def node(self, mind: Mind, depth: int, live: bool) -> Json:

@@ -112,6 +112,7 @@ async def test_totals_count_everybody_once(autojump_clock: MockClock) -> None:
             "failed": 1,
             "dead_letters": 1,
             "zombie_threads": 0,
+            "loop_lag_ms": 0.0,
         }
 
 

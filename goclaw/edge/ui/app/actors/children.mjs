@@ -23,7 +23,7 @@ export function Children({ node, tree }) {
     const gone = new AbortController()
     const timer = setTimeout(async () => {
       try {
-        setFound(await get('/v1/actors', { path: prefix ? base + prefix : node.path, format: 'flat', limit: PAGE, offset }, gone.signal))
+        setFound(await get('/v1/actors', { path: node.path, text: prefix ? base + prefix : undefined, format: 'flat', limit: PAGE, offset }, gone.signal))
         setError(null)
       } catch (refused) {
         if (gone.signal.aborted) return

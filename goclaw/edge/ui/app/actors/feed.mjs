@@ -13,6 +13,7 @@ const BATCH = 200 // ms between two batches of events: a storm must not paint at
 const FLOOD = 5000 // events waiting; beyond that a whole read is cheaper
 const TROUBLES = ['backoff', 'quarantined', 'suspended', 'stopped', 'starting', 'stopping']
 const PAGE = 50 // actors of one flat read
+const HOTTEST = ['mailbox', 'wait', 'in_hand', 'restarts'] // orders of which the first 50 are shown
 const CLASSES = 4 // of a crowd, counted
 
 // Calls `news.read()` after every read, `news.trouble(error)` when one fails, `news.events([[name, event]])` for each batch.
@@ -91,13 +92,13 @@ export function follow(tree, sight, news) {
     timer = setTimeout(read, again ? 0 : sight().rows > LARGE ? EVERY_LARGE : EVERY)
   }
 
-  // Counts of a crowd by state and class, and its actors in trouble, which a listing of 200 need not show.
+  // Counts of a crowd by state and class, its actors in trouble and its hottest, which a listing of 200 need not show.
   // `filter` {state, class} and a `prefix` below `path` name more of them.
   async function crowd(path, filter = {}, prefix = '') {
     const flat = (asked) => get('/v1/actors', { path, format: 'flat', limit: PAGE, offset: 0, ...asked }, gone.signal)
-    const asked = [...TROUBLES.map((state) => ({ state })), { min_restarts: 1 }]
+    const asked = [...TROUBLES.map((state) => ({ state })), ...HOTTEST.map((sort) => ({ sort }))]
     if (filter.state || filter.class) asked.push(filter)
-    if (prefix.startsWith(path) && prefix.length > path.length + 1) asked.push({ path: prefix })
+    if (prefix.startsWith(path) && prefix.length > path.length + 1) asked.push({ text: prefix })
     const found = await Promise.all(asked.map(flat))
     tree.add(found.flatMap(({ actors }) => actors))
     const node = tree.known.get(path)

@@ -10,14 +10,14 @@ import { STATES } from './states.mjs'
 export function Strip({ tree, vitals, now }) {
   const totals = tree.totals.value
   if (!totals) return null
-  const { rate, lag, zombies } = vitals.now.value
+  const { rate, loop_lag_ms: lag, zombie_threads: zombies } = totals
   vitals.version.value // the bars follow it
   const minutes = vitals.minutes(now)
   const restarts = Math.max(totals.restarts_1h ?? 0, minutes.reduce((a, b) => a + b, 0))
   const texts = minutes.map((n, i) => `${clock(now - (minutes.length - 1 - i) * 60_000)} · ${number(n)}`)
   const chosen = route.value.query.state
   const figures = [
-    ['rate', rate == null ? '–' : compact(rate)], ['lag', lag == null ? '–' : Number.isFinite(lag) ? `≤ ${number(lag)} ms` : '> 1 s'],
+    ['rate', rate == null ? '–' : compact(rate)], ['lag', lag == null ? '–' : `${number(lag)} ms`],
     ['waiting', number(totals.mailbox_depth ?? 0)], ['dropped', number(totals.dropped ?? 0)], ['zombies', zombies == null ? '–' : number(zombies)],
   ]
   return html`
@@ -36,7 +36,7 @@ export function Strip({ tree, vitals, now }) {
 
 // What nobody may overlook: health made worse by an actor, and how many are quarantined.
 export function Alarms({ tree, vitals, onBulk }) {
-  const { health } = vitals.now.value
+  const health = vitals.health.value
   const locked = tree.totals.value?.by_state?.quarantined ?? 0
   const path = /(?:^|[\s(])(\/[\w.:@~%/-]+)/.exec(health?.reason ?? '')?.[1]
   if (!health && !locked) return null

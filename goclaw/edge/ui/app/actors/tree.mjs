@@ -31,10 +31,16 @@ export class Tree {
   // that stays as it was. False when they show an actor or an incarnation we have never read in full.
   take({ root, totals, generated_at: at }) {
     this.skew = new Date(at) - Date.now()
-    if (totals && root.path === '/') this.totals.value = totals
+    if (totals && root.path === '/') this.totals.value = { ...totals, at: new Date(at), rate: this.#rate(totals, new Date(at)) }
     const complete = this.#merge(root)
     this.version.value++
     return complete
+  }
+
+  // Messages handled per second since the totals before; null when those are missing or as old as these.
+  #rate({ handled }, at) {
+    const before = this.totals.value
+    return before && at > before.at ? Math.max(0, ((handled - before.handled) * 1000) / (at - before.at)) : (before?.rate ?? null)
   }
 
   // Actors that no listing of their parent need show, as `format=flat` gives them.
