@@ -20,6 +20,7 @@ from goclaw.stores.health import probe
 
 PROBE = 5.0  # seconds between two questions to the database
 LOG_LOOK = 60.0  # seconds between two looks at the size of the embedded server's log
+LAST_LINES = 2.0  # seconds to write what has come together, at the end
 
 
 class Check(Message[None]):
@@ -88,8 +89,8 @@ def infra(database: Database, server: EmbeddedServer | None, node_id: str) -> Su
     return Supervisor(
         [
             child("stores", stores, database, server),
-            child("activity", Activity, on_exhausted=rests),
-            child("actor_log", ActorLog, node_id, on_exhausted=rests),
+            child("activity", Activity, on_exhausted=rests, shutdown=LAST_LINES),
+            child("actor_log", ActorLog, node_id, on_exhausted=rests, shutdown=LAST_LINES),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

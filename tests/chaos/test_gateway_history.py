@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
@@ -102,6 +103,15 @@ async def test_orders_work_while_the_database_is_away_and_are_written_afterwards
         ("actor.restarted", "/system/watchdog"),
         ("actor.restarted", DATABASE),
     ]
+
+
+async def test_a_stream_ends_with_the_gateway(gateway: Gateway) -> None:
+    async with gateway.http(x_goclaw_user_id="system") as http:
+        assert (await http.head("/v1/actors/events")).content == b""
+        async with following(http) as told:
+            assert await gateway.terminate() == 0
+            with pytest.raises(EOFError):
+                await told.until(lambda frame: False)
 
 
 async def test_five_thousand_sessions_fit_into_one_look(gateway: Gateway) -> None:

@@ -401,8 +401,9 @@ async def test_a_message_that_waited_in_a_stopped_actor_is_a_dead_letter(http: h
 # --- B1 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("surface", ["http", "socket"])
 async def test_a_session_killed_while_its_run_streams_loses_nothing(
-    http: httpx.AsyncClient, client: Client, vendor: ObedientVendor, key: str
+    http: httpx.AsyncClient, client: Client, vendor: ObedientVendor, key: str, surface: str
 ) -> None:
     request = await client.send("chat.send", message="!hold-3", sessionKey=key)
     run_id = await client.run_of(request)
@@ -410,8 +411,11 @@ async def test_a_session_killed_while_its_run_streams_loses_nothing(
     path = session_path(key)
     before = (await node_of(http, path))["incarnation"]
     async with following(http, path=path) as told:
-        answer = await http.post(f"/v1/actors{path}/restart?mode=kill")
-        assert (answer.status_code, answer.json()["incarnation"]) == (202, before)
+        if surface == "http":
+            answer = await http.post(f"/v1/actors{path}/restart?mode=kill")
+            assert (answer.status_code, answer.json()["incarnation"]) == (202, before)
+        else:
+            assert (await client.ask("actors.restart", path=path, mode="kill"))["incarnation"] == before
         assert (await told.hears("actor.restarted", path))["incarnation"] == before + 1
     vendor.release()
 

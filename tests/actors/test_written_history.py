@@ -19,7 +19,7 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.runtime.values import FrozenMap
 from goclaw.stores.actor_log import Entry
-from tests.runtime.house import Boom, Scribe, cell
+from tests.runtime.house import Boom, Scribe, cell, quiet
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 NODE = "0193a5b0-1111-7000-8000-000000000001"
@@ -117,6 +117,8 @@ async def test_the_last_lines_are_written_at_the_end(autojump_clock: MockClock) 
     async with open_system(shelf, seed=1) as system:
         await system.start(Child("", lambda: Supervisor([Child("activity", Activity)])))
         system.tell(Address("activity"), done(1))
+        await quiet()
+        assert shelf.lines == []
 
     assert [line.id for line in shelf.lines] == ["1"]
 
