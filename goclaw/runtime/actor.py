@@ -86,7 +86,7 @@ class Actor:
         """Called at every end, also after a crash or kill; must not wait. For resources outside the tree."""
 
     def snapshot(self) -> dict[str, Any]:
-        """A few facts for operators, ≤ 4 KiB, no secrets. Called between handlers."""
+        """A few facts for operators, ≤ 4 KiB, no secrets. A handler may be waiting in the middle of its work."""
         return {}
 
     @classmethod
@@ -172,7 +172,7 @@ class Context:
         )
 
     async def cast(self, to: Address, message: Message[Any], within: float) -> None:
-        """Tell, but wait for room. Raises `MailboxFull` or `NoSuchActor`."""
+        """Tell, but wait for room. Raises `MailboxFull`, `NoSuchActor`, or `ActorStopped` if it takes nothing."""
         await self._cell.system.cast(to, message, within, sender=self._cell.address, principal=self.principal)
 
     def forward(self, to: Address, message: Message[Any]) -> Told:

@@ -19,7 +19,7 @@ from outcome import Error, capture
 
 from goclaw.runtime.actor import Actor, Context, Table
 from goclaw.runtime.address import Address
-from goclaw.runtime.faults import ActorStopped, ThreadDied, TooManyThreads, TooManyZombies
+from goclaw.runtime.faults import ActorStopped, IgnoredFull, ThreadDied, TooManyThreads, TooManyZombies
 from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 
@@ -43,7 +43,14 @@ class ThreadContext:
 
     def tell(self, to: Address, message: Message[Any]) -> None:
         """Send without waiting. After the loop has ended nothing happens."""
-        _soon(self._token, partial(self._system.tell, to, message, sender=self.address, principal=self.principal))
+        if self._system.checks is not None:
+            self._system.checks.message(message)
+
+        def deliver() -> None:
+            with contextlib.suppress(IgnoredFull):  # the thread could not look
+                self._system.tell(to, message, sender=self.address, principal=self.principal)
+
+        _soon(self._token, deliver)
 
     def ask(self, to: Address, message: Message[T], within: float) -> T:
         """The answer; only this thread waits for it. Raises as `Context.ask`, `ActorStopped` after the loop's end."""

@@ -118,6 +118,14 @@ class Cell:
         return self.state in (State.STARTING, State.RUNNING, State.SUSPENDED)
 
     @property
+    def restarts_window(self) -> int:
+        """Restarts that count towards its limit now."""
+        if not self.past.times or self.parent is None:
+            return 0
+        since = trio.current_time() - self.parent.family.limit_of(self).within
+        return sum(at > since for at in self.past.times)
+
+    @property
     def kind(self) -> str:
         return "supervisor" if self.actor is not None and self.actor.supervises else self.spec.kind
 
@@ -144,6 +152,8 @@ class Cell:
 
     def later(self, delay: float, message: Message[Any], period: float | None = None) -> Timer:
         """Send ourselves `message` in so many seconds, as long as this incarnation lasts."""
+        if self.system.checks is not None:
+            self.system.checks.message(message)
         timer = Timer(self, message, period, trio.current_time() + delay)
         if self.timers is None:
             self.timers = set()
@@ -238,6 +248,7 @@ class Cell:
         else:
             self.state = State.RUNNING
             self.asleep = True
+            self.active_at = trio.current_time()
             if at_once or self.mailbox.pending:
                 self._wake()
 
@@ -314,6 +325,7 @@ class Cell:
         self.system.forget(self)
         for envelope in self.mailbox.forget_signals() + self.mailbox.clear():
             self.undelivered(envelope, "stopped", ActorStopped(self.address))
+        self.system.broken(self, reason)
         self.system.down(self, reason)
 
     # --- one incarnation ----------------------------------------------------------------------
@@ -349,6 +361,7 @@ class Cell:
         if error is not None and self.state is State.STARTING:
             reason, error = self.unborn(error)
         print_of = self._crashed(error) if error is not None else ""
+        self.in_hand = None
         self.state = State.STOPPING
         await self._stop_children()
         self._ended(reason, error, print_of)

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import structlog
 import trio
-from msgspec import Struct, UnsetType
+from msgspec import Raw, Struct, UnsetType
 from msgspec.structs import fields
 
 from goclaw.runtime.faults import IgnoredFull, MutableMessage
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STALL = 0.1  # seconds one step of a task may take; H4
 LONG = 65_536  # bytes; M2
-PLAIN = (str, int, float, bool, type(None), Enum, UUID, date, time, timedelta, Secret, UnsetType)
+PLAIN = (str, int, float, bool, type(None), Enum, UUID, date, time, timedelta, Raw, Secret, UnsetType)
 CHANGEABLE = (list, dict, set, bytearray, Mapping)
 HERE = str(Path(__file__).parent)
 

@@ -114,7 +114,7 @@ class Family:
             return False
         abnormal = news.reason in ABNORMAL
         again = cell.spec.restart is Restart.PERMANENT or (cell.spec.restart is Restart.TRANSIENT and abnormal)
-        if abnormal and self.strategy is Strategy.DYNAMIC:
+        if news.reason == "crash" and self.strategy is Strategy.DYNAMIC:
             self._weather(cell, news.error)
         if again:
             if self._may_restart(cell, news.error):
@@ -175,12 +175,11 @@ class Family:
             past.ordered = None
             self._shelve_idle(cell)
             return
-        if past.due is not None:  # an operator is earlier; the next rest must not end with this one
-            past.due.cancel()
         if ordered is not Ordered.STOP:
             past.restarts += 1
         for member in self._together(cell):
             if member is cell or member.state is State.BACKOFF:
+                _no_longer_due(member)
                 if _take_order(member) is Ordered.STOP:
                     self._shelve_idle(member)
                     continue
@@ -205,14 +204,11 @@ class Family:
     async def _halt(self, cell: Cell) -> None:
         """Stop whoever must not go on without `cell`. They wait for its restart."""
         for member in reversed(self._together(cell)):
-            if member.past.due is not None and member.state is State.BACKOFF:
-                member.past.due.cancel()
             if member.state in (State.QUARANTINED, State.STOPPED) and member is not cell:
                 continue
+            _no_longer_due(member)
             if member is not cell:
                 await member.stop()
-                if member.past.due is not None:  # whatever it was, it waits for `cell` now
-                    member.past.due = None
                 if _take_order(member) is Ordered.STOP:
                     self.shelve(member)
                     continue
@@ -285,3 +281,10 @@ def _take_order(cell: Cell) -> Ordered | None:
     if ordered is not None:
         cell.past.ordered = None
     return ordered
+
+
+def _no_longer_due(cell: Cell) -> None:
+    """It starts now or waits for another: the timer of an earlier rest must not end the next one."""
+    if cell.past.due is not None:
+        cell.past.due.cancel()
+        cell.past.due = None

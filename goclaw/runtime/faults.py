@@ -138,18 +138,6 @@ class LinkBroken(RuntimeFault):
         self.reason = reason
 
 
-class NodeUnreachable(RuntimeFault):
-    """The node that owns the address does not answer."""
-
-    retryable = True
-
-
-class StaleOwner(RuntimeFault):
-    """The address moved to another owner; who asks again reaches it."""
-
-    retryable = True
-
-
 class NotRemotable(RuntimeFault):
     """The message holds a local handle and cannot leave this node: a bug of the sender."""
 

@@ -38,6 +38,7 @@ class Inbox:
         self.received += 1
         if envelope.reply is not None:
             envelope.reply.fail(NoSuchActor(f"{self.address} is an inbox: it can be told, not asked"))
+            return Told.CLOSED
         try:
             return self._sink(envelope.message)
         except Exception:  # the sender must not fail for what its receiver does

@@ -20,7 +20,6 @@ from goclaw.runtime.child import Exhausted, Restart, State, Strategy
 from goclaw.runtime.faults import InjectedFault
 from goclaw.runtime.lens import look, look_away
 from goclaw.runtime.message import Envelope, Signal
-from goclaw.runtime.storm import PATIENCE
 
 if TYPE_CHECKING:
     from goclaw.runtime.cell import Cell
@@ -58,7 +57,7 @@ class Again(Envelope):
 
 
 class Injector:
-    """A plan at work. `protected` actors are never hit, nor whatever would take one down with it.
+    """A plan at work. `protected` actors are never hit, nor whatever would take one down with it (links aside).
 
     At most `most` faults in all and `hangs` at a time. `known_as` is what a path is called when it is drawn for:
     equal names have equal luck. `fired` hears the number of the line, the line and the path.
@@ -251,15 +250,15 @@ class Injector:
     def _gives_up(self, parent: Cell, cell: Cell) -> bool:
         """One more end of `cell` would be its supervisor's end too (supervision.md §8.3, §8.4)."""
         family = parent.family
-        if family.strategy is Strategy.DYNAMIC:
-            return family.storm is not None and len(family.storm._storms) >= PATIENCE - 1
+        now, alone = trio.current_time(), family.strategy is Strategy.DYNAMIC
+        if alone and family.storm is not None and family.storm.last_chance(now):
+            return True
         exhausted = cell.spec.on_exhausted or family.on_exhausted
         if cell.spec.restart is Restart.TEMPORARY or exhausted is Exhausted.QUARANTINE:
             return False
-        since = trio.current_time() - family.limit.within
-        past = sum(at > since for member in family.cells.values() for at in member.past.times)
-        coming = sum(self._coming(member) for member in family.cells.values())
-        return past + coming >= family.limit.restarts
+        limit, counted = family.limit_of(cell), [cell] if alone else list(family.cells.values())
+        past = sum(at > now - limit.within for member in counted for at in member.past.times)
+        return past + sum(map(self._coming, counted)) >= limit.restarts
 
     def _coming(self, cell: Cell) -> bool:
         """A restart that is under way and not counted yet."""

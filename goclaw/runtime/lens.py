@@ -14,6 +14,7 @@ import trio
 from msgspec import Struct
 
 from goclaw.runtime.address import Address
+from goclaw.runtime.mailbox import SAMPLE
 from goclaw.runtime.message import Envelope, Message
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def look(system: System) -> Lens:
     """The system's lens, put in place if there is none."""
     if system.lens is None:
         system.lens = Lens()
+        system.load.sample = 0  # whoever looks wants to know how long each message waited
     return system.lens
 
 
@@ -110,6 +112,7 @@ def look_away(system: System) -> None:
     """Take the lens out if nobody uses it any more."""
     if system.lens is not None and not system.lens.taps and system.lens.spoiler is None:
         system.lens = None
+        system.load.sample = SAMPLE
 
 
 @asynccontextmanager

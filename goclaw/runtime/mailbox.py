@@ -36,13 +36,14 @@ class Overflow(Enum):
 class Load:
     """What all mailboxes of a node hold together, and the clock their waits are measured with."""
 
-    __slots__ = ("filling", "most", "now", "queued")
+    __slots__ = ("filling", "most", "now", "queued", "sample")
 
     def __init__(self, now: Callable[[], float], filling: Callable[[Mailbox], None], most: int = QUEUED) -> None:
         self.now = now
         self.filling = filling  # called when a mailbox passes its brim
         self.queued = 0
         self.most = most
+        self.sample = SAMPLE
 
 
 class Mailbox:
@@ -87,11 +88,6 @@ class Mailbox:
         notices = self._notices
         return bool(self.control or (self.user and not self.held) or (notices and notices[0][0] <= self.taken))
 
-    @property
-    def filling(self) -> bool:
-        """It passed its brim and has not found relief since."""
-        return self._brim == NEVER
-
     # --- in -----------------------------------------------------------------------------------
 
     def offer(self, envelope: Envelope) -> Envelope | None:
@@ -99,7 +95,7 @@ class Mailbox:
         if isinstance(envelope.message, Signal):
             return self._offer_signal(envelope)
         user, load = self.user, self.load
-        if not load.queued & SAMPLE:
+        if not load.queued & load.sample:
             envelope.since = load.now()
         if self.key is not None and (older := self._replace(envelope)) is not None:
             return older
@@ -214,6 +210,8 @@ class Mailbox:
         self._left(len(places))
 
     def _left(self, messages: int) -> None:
+        if messages:
+            self._brim = brim(self.capacity)
         self.taken += messages
         self.load.queued -= messages
 

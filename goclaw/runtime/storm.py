@@ -26,6 +26,10 @@ class Storm:
         """The third storm within five minutes."""
         return len(self._storms) >= PATIENCE
 
+    def last_chance(self, now: float) -> bool:
+        """One more storm now would be the third."""
+        return sum(at > now - MEMORY for at in self._storms) >= PATIENCE - 1
+
     def crash(self, now: float, fingerprint: str, children: int) -> bool:
         """Count a crash among so many children. True when a storm begins with it."""
         crashes = self._crashes

@@ -26,6 +26,7 @@ from goclaw.runtime.clock import Clock
 from goclaw.runtime.crash import Crash, CrashLog, DeadLetters
 from goclaw.runtime.debug import Checks, watch_stalls
 from goclaw.runtime.faults import (
+    ActorStopped,
     AlreadyRegistered,
     AskCycle,
     AskTimeout,
@@ -182,6 +183,8 @@ class System:
     def hand_on(self, to: Address, asked: Asked) -> Told:
         """Let another actor answer an ask that was taken over. Its asker hears of a refusal."""
         assert asked.reply is not None
+        if self.checks is not None:
+            self.checks.message(asked.message)
         if to in asked.chain:
             asked.reply.fail(AskCycle(f"{to} already waits: {' → '.join(asked.chain)}"))
             return Told.CLOSED
@@ -206,18 +209,20 @@ class System:
         sender: Address | None = None,
         principal: object = None,
     ) -> None:
-        """Tell, but wait for room. Raises `MailboxFull` or `NoSuchActor`."""
-        await self._put(to, Envelope(message, sender, principal), trio.current_time() + within)
+        """Tell, but wait for room. Raises `MailboxFull`, `NoSuchActor`, or `ActorStopped` if it takes nothing."""
+        told = await self._put(to, Envelope(message, sender, principal), trio.current_time() + within)
+        if told is Told.CLOSED:
+            raise ActorStopped(to)
 
-    async def _put(self, to: Address, envelope: Envelope, deadline: float) -> None:
+    async def _put(self, to: Address, envelope: Envelope, deadline: float) -> Told:
         if self.checks is not None:
             self.checks.message(envelope.message)
         while True:
             member = self.members.get(to) or self.find(to)
             if member is None:
                 raise NoSuchActor(to)
-            if member.deliver(envelope) is not Told.FULL:
-                return
+            if (told := member.deliver(envelope)) is not Told.FULL:
+                return told
             if isinstance(member, Cell):
                 with trio.CancelScope(deadline=deadline):
                     await member.mailbox.room()
@@ -229,6 +234,8 @@ class System:
         members = self.groups.get(group)
         if not members:
             return 0
+        if self.checks is not None:
+            self.checks.message(message)
         envelope = Envelope(message, sender)
         return sum(member.deliver(envelope) is Told.ACCEPTED for member in tuple(members.values()))
 
@@ -279,6 +286,8 @@ class System:
         elif isinstance(target, Cell) and target.state is State.QUARANTINED:
             down = Down(address=address, incarnation=target.incarnation, reason="quarantined")
             watcher.deliver(Envelope(down))
+        elif isinstance(target, Cell) and target.state is State.STOPPED:
+            watcher.deliver(Envelope(Down(address=address, incarnation=target.incarnation, reason="shutdown")))
         else:
             self.join(WATCHING + address, watcher)  # so a monitor ends with its watcher's incarnation
             if passive:
@@ -400,7 +409,7 @@ def life_news(at: datetime, event: str, cell: Cell, reason: str, crash: Crash | 
         crash=crash,
         supervisor=supervisor.address if supervisor is not None else "",
         strategy=supervisor.family.strategy.value if supervisor is not None else "",
-        restarts_window=len(cell.past.times),
+        restarts_window=cell.restarts_window,
         backoff_ms=int(cell.past.backoff * 1000) if event == "actor.restarted" else None,
         by=cell.past.by,
     )

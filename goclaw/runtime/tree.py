@@ -31,6 +31,7 @@ SHOWN = 200  # children listed per node; the rest is a count
 SLICE = 0.002  # seconds between two checkpoints, so a snapshot never holds the loop
 SNAPSHOT = 4096  # bytes an actor may say about itself
 WAITING = 200  # bytes a waiting message is estimated at
+UP = (State.RUNNING, State.SUSPENDED)
 IDLE = idle_figures()
 
 
@@ -218,7 +219,7 @@ class View:
         box, now = cell.mailbox, self.system.load.now()
         node: dict[str, Any] = {
             "incarnation": cell.incarnation,
-            "restarts_window": len(cell.past.times),
+            "restarts_window": cell.restarts_window,
             "mailbox": {
                 "depth": len(box.user),
                 "control": len(box.control),
@@ -270,7 +271,7 @@ class View:
         if cell.spec.dormant:
             node["dormant"] = not cell.running
         said = b""
-        if actor is not None and type(actor).snapshot is not Actor.snapshot:
+        if actor is not None and cell.state in UP and type(actor).snapshot is not Actor.snapshot:
             snapshot, said = _snapshot(actor)
             if snapshot:
                 node["snapshot"] = snapshot

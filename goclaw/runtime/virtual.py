@@ -87,6 +87,7 @@ class Virtual(Supervisor):
             if not longest:
                 raise Rejected(capacity())
             for cell in longest:
+                owner.system.happened("actor.stopped", cell, reason="passivated")
                 owner.family.remove(cell, "passivated")
         cell = VirtualCell(owner.system, address, self.child, owner)
         owner.family.add(cell)
@@ -102,4 +103,7 @@ class Virtual(Supervisor):
         before = trio.current_time() - self.idle
         old = [cell for cell in ctx._cell.family.cells.values() if cell.active_at <= before and cell.idle]
         for cell in old[:PER_SWEEP]:
-            cell.signal(Passivate())
+            if cell.actor is None:  # it did not come up, or was killed in its sleep: there is nobody to ask
+                ctx._cell.family.remove(cell, "passivated")
+            else:
+                cell.signal(Passivate())

@@ -22,7 +22,7 @@ from goclaw.runtime import steer
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Backoff, Child, Limit, Restart, Strategy
-from goclaw.runtime.faults import MailboxFull, NoSuchActor
+from goclaw.runtime.faults import ActorStopped, MailboxFull, NoSuchActor
 from goclaw.runtime.inject import Fault, Injector
 from goclaw.runtime.mailbox import Overflow
 from goclaw.runtime.message import Cancel, LeaseLost, Message, Resume, Suspend, Told
@@ -235,7 +235,8 @@ async def _send(system: System, history: History, sender: int, steps: Sequence[S
                 history.asked.append((item.mark, deadline, trio.current_time(), found))
             case "cast":
                 with suppress(MailboxFull, NoSuchActor):
-                    await system.cast(to, item, within=step.within)
+                    with suppress(ActorStopped):  # it left a dead letter
+                        await system.cast(to, item, within=step.within)
                     continue
                 history.asked.append((item.mark, 0.0, 0.0, MailboxFull()))
             case "crash":
