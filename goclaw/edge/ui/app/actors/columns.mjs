@@ -10,8 +10,8 @@ import { Glyph, Name, Redacted, stateHint, stateText, us, Zombie } from './state
 import { busy, fullness } from './tree.mjs'
 
 export const COLUMNS = {
-  name: 'minmax(190px, 2.4fr)', class: 'minmax(100px, 0.9fr)', state: 'minmax(120px, 1.2fr)', mailbox: '116px', in_hand: 'minmax(110px, 1fr)',
-  rate: '76px', wait: '72px', handle: '72px', restarts: '84px', uptime: '76px', memory: '72px',
+  name: 'minmax(180px, 2.4fr)', class: 'minmax(92px, 0.9fr)', state: 'minmax(112px, 1.2fr)', mailbox: '112px', in_hand: 'minmax(96px, 1fr)',
+  rate: '64px', wait: '68px', handle: '76px', restarts: '76px', uptime: '68px', memory: '68px',
 }
 const NARROW = { name: 'minmax(0, 1.5fr)', state: 'minmax(0, 1fr)', mailbox: '64px', restarts: '44px' }
 const BRIEF = ['name', 'state', 'mailbox', 'in_hand', 'restarts'] // beside the drawer

@@ -13,7 +13,7 @@ const BATCH = 200 // ms between two batches of events: a storm must not paint at
 const FLOOD = 5000 // events waiting; beyond that a whole read is cheaper
 const TROUBLES = ['backoff', 'quarantined', 'suspended', 'stopped', 'starting', 'stopping']
 const PAGE = 50 // actors of one flat read
-const HOTTEST = ['mailbox', 'wait', 'in_hand', 'restarts'] // orders of which the first 50 are shown
+const HOTTEST = ['mailbox', 'wait', 'handle', 'in_hand', 'restarts'] // orders of which the first 50 are shown
 const CLASSES = 4 // of a crowd, counted
 
 // Calls `news.read()` after every read, `news.trouble(error)` when one fails, `news.events([[name, event]])` for each batch.

@@ -49,13 +49,14 @@ export default function Actors() {
   const now = tree.now()
   const shown = known && treelike ? rows(tree, { root, opened: opened.value, wanted, order: orderOf(sort) }) : []
   const drawer = tab && query.sel
+  const crowds = () => [...tree.known.values()].filter(crowded)
 
   const current = useRef()
   current.current = () => {
     const inSight = view === 'grid' ? sight.current.rows : view === 'map' ? shown : []
     const reads = view === 'hot' ? [{ path: '/', depth: 16 }] : inSight.length ? readsFor(inSight, root) : [{ path: root, depth: 1 }]
     if (drawer) reads.push({ path: query.sel, depth: 1 })
-    return { root, reads: reads.filter(({ path }) => tree.known.has(path)), rows: shown.length, deep: !!wanted, crowds: shown.filter(({ note }) => note === 'crowd').map(({ node }) => node.path) }
+    return { root, reads: reads.filter(({ path }) => tree.known.has(path)), rows: shown.length, deep: !!wanted, crowds: view === 'hot' ? crowds().map(({ path }) => path) : shown.filter(({ note }) => note === 'crowd').map(({ node }) => node.path) }
   }
   useEffect(() => {
     if (!live) return undefined
@@ -92,10 +93,15 @@ export default function Actors() {
     const timer = setTimeout(async () => {
       await feed.current.load(root, 16)
       const filter = { state: query.state, class: query.class }
-      for (const node of [...tree.known.values()].filter(crowded)) feed.current.crowd(node.path, filter, query.q).catch(() => null)
+      for (const { path } of crowds()) feed.current.crowd(path, filter, query.q).catch(() => null)
     }, SETTLED)
     return () => clearTimeout(timer)
   }, [live, root, treelike, known, query.q, query.state, query.class, query.kind, query.problems])
+  // So do the hot lists.
+  useEffect(() => {
+    if (view !== 'hot' || !live || !known) return
+    for (const { path } of crowds()) feed.current.crowd(path).catch(() => null)
+  }, [live, view, known])
   useEffect(() => {
     if (active.value.replace('#', '') === (query.sel ?? root)) return undefined
     const timer = setTimeout(() => refine({ sel: active.value.replace('#', '') }), SETTLED)
