@@ -47,6 +47,8 @@ PROTECTED = (  # C2; the caller's own connection is no actor, so nothing can hit
     "/infra/stores/**",
     "/infra/cluster/**",
     "/infra/tracing/audit_writer",
+    "/infra/activity",
+    "/infra/actor_log",
     "/engine/policy/**",
     "/edge/listener*",
 )

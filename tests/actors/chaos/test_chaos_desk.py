@@ -435,6 +435,8 @@ async def test_restarts_are_counted_by_class(database: Database) -> None:
         ("/infra/stores/pg.pool", True),
         ("/infra/cluster", True),
         ("/infra/tracing/audit_writer", True),
+        ("/infra/activity", True),
+        ("/infra/actor_log", True),
         ("/infra/tracing/metrics", False),
         ("/engine/policy/rbac", True),
         ("/engine/lanes/main", False),
