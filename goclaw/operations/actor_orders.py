@@ -18,7 +18,7 @@ from goclaw.domain.activity import RecordActivity
 from goclaw.domain.address import ACTIVITY, CONNECTIONS, LISTENER
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden
 from goclaw.domain.ids import new_id
-from goclaw.operations.actor_sight import Sight
+from goclaw.operations.actor_sight import Sight, of_one_tenant
 from goclaw.operations.actors import Path, address_of, unknown
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -152,16 +152,18 @@ def trace(ctx: Context, ask: Trace) -> AbstractAsyncContextManager[AsyncIterator
     """The next messages of an actor, as they are handled. For the one surface that streams them."""
     cell = _cell(ctx, ask.path)
     _check_incarnation(cell, ask.incarnation)
+    if ask.include_body and not (ctx.caller.is_owner or of_one_tenant(cell.address)):
+        raise Rejected(forbidden("shared_actor"))
     _record(ctx, "actor.traced", cell, ask.reason, count=ask.count, include_body=ask.include_body)
     return tapped(ctx.system, cell.address, ask.count, ask.seconds)
 
 
-def envelope(seen: Seen, ask: Trace) -> dict[str, Any]:
+def envelope(seen: Seen, ask: Trace, sight: Sight) -> dict[str, Any]:
     """What a trace shows of one message. Its body only on demand, scrubbed, and none if it never travels."""
     shown: dict[str, Any] = {
         "at": seen.at,
         "type": seen.type,
-        "from": seen.sender or None,
+        "from": sight.name(seen.sender) if seen.sender else None,
         "kind": seen.kind,
         "wait_ms": seen.wait_ms,
         "handle_ms": seen.handle_ms,
@@ -175,7 +177,25 @@ def envelope(seen: Seen, ask: Trace) -> dict[str, Any]:
 def _body(message: Message[Any]) -> Any:
     if not 0 < size_of(message) <= BODY:
         return None
-    return scrubbed(msgspec.to_builtins(message, enc_hook=plain, str_keys=True))
+    try:
+        return scrubbed(_opened(msgspec.to_builtins(message, enc_hook=plain, str_keys=True)))
+    except RecursionError:  # nested too deep to look for secrets in it
+        return None
+
+
+def _opened(value: Any) -> Any:
+    """JSON data with the JSON objects in its texts read, so that scrubbing reaches them."""
+    match value:
+        case dict():
+            return {name: _opened(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_opened(inner) for inner in value]
+        case str() if value.lstrip().startswith("{"):
+            try:
+                return _opened(msgspec.json.decode(value))
+            except (msgspec.DecodeError, UnicodeError):
+                return value
+    return value
 
 
 def _cell(ctx: Context, path: str) -> Cell:

@@ -22,6 +22,14 @@ AT_ONCE = 100  # nodes between two checkpoints
 _encode = msgspec.json.Encoder().encode
 
 
+def of_one_tenant(path: str) -> bool:
+    """Whether what lives at `path` works for one tenant only. Others are told of everybody's work."""
+    match path.split("/")[1:]:
+        case ["agents" | "sessions", _, _, *_] | ["engine", "lanes", _, _, *_]:
+            return True
+    return False
+
+
 class Sight:
     def __init__(self, ctx: Context) -> None:
         self._bulletin = ctx.house.bulletin

@@ -18,6 +18,7 @@ from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.sse import KEEP_ALIVE_FRAME, Stream, frame, or_keep_alive
 from goclaw.operations.actor_events import Follow, FollowActors
 from goclaw.operations.actor_orders import Trace, envelope, trace
+from goclaw.operations.actor_sight import Sight
 from goclaw.operations.context import Context
 from goclaw.runtime import tree
 from goclaw.runtime.inbox import inbox
@@ -90,20 +91,22 @@ async def record(call: Call, caller: Caller) -> Response:
     """Record the next messages of an actor, streamed as they are handled, or as one array of JSON."""
     ctx = call.context(caller)
     ask = await call.input(Trace)
-    tap = trace(ctx, ask)
+    tap, sight = trace(ctx, ask), Sight(ctx)
     if "application/json" in call.request.headers.get("Accept", ""):
         async with tap as seen:
-            return json_response([envelope(one, ask) async for one in seen])
-    return Stream(_recorded(tap, ask), lambda: None).response({})
+            return json_response([envelope(one, ask, sight) async for one in seen])
+    return Stream(_recorded(tap, ask, sight), lambda: None).response({})
 
 
-async def _recorded(tap: AbstractAsyncContextManager[AsyncIterator[Seen]], ask: Trace) -> AsyncGenerator[bytes, None]:
+async def _recorded(
+    tap: AbstractAsyncContextManager[AsyncIterator[Seen]], ask: Trace, sight: Sight
+) -> AsyncGenerator[bytes, None]:
     async with tap as seen:
         while True:
             one = await or_keep_alive(lambda: anext(seen, None))
             if one is None:
                 return
-            yield one if one is KEEP_ALIVE_FRAME else frame(envelope(one, ask), "envelope")
+            yield one if one is KEEP_ALIVE_FRAME else frame(envelope(one, ask, sight), "envelope")
 
 
 ROUTES = (
