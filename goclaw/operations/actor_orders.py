@@ -10,14 +10,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 import msgspec
-import structlog
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
-from goclaw.domain.activity import RecordActivity
-from goclaw.domain.address import ACTIVITY, CONNECTIONS, LISTENER
+from goclaw.domain.address import CONNECTIONS, LISTENER
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden
-from goclaw.domain.ids import new_id
+from goclaw.operations.activity import by, record
 from goclaw.operations.actor_sight import Sight, of_one_tenant
 from goclaw.operations.actors import Path, address_of, unknown
 from goclaw.operations.context import Context
@@ -28,16 +26,14 @@ from goclaw.runtime.cell import Cell
 from goclaw.runtime.child import Restart, State
 from goclaw.runtime.crash import size_of
 from goclaw.runtime.lens import RECORDS, SECONDS, Seen, tapped
-from goclaw.runtime.message import Message, Told
-from goclaw.runtime.values import FrozenMap, plain
+from goclaw.runtime.message import Message
+from goclaw.runtime.values import plain
 from goclaw.security.scrub import scrubbed
 
 Reason = Annotated[str, Meta(max_length=500)]
 Incarnation = Annotated[int, Meta(ge=0)] | None
 
 BODY = 65_536  # bytes of a message a trace shows
-
-log = structlog.get_logger()
 
 
 class Order(Struct, kw_only=True):
@@ -97,7 +93,7 @@ async def restart(ctx: Context, ask: Order) -> Ordered:
     if cell.spec.restart is Restart.TEMPORARY:
         raise Rejected(failed_precondition("temporary", path=str(cell.address)))
     kill, within = ask.mode == "kill", ask.timeout_ms / 1000
-    ends = steer.restart(ctx.system, cell.address, kill=kill, within=within, by=_by(ctx))
+    ends = steer.restart(ctx.system, cell.address, kill=kill, within=within, by=by(ctx))
     _record(ctx, "actor.restarted", cell, ask.reason, mode=ask.mode)
     return Ordered(path=str(cell.address), action="restart", incarnation=ends)
 
@@ -113,7 +109,7 @@ async def stop(ctx: Context, ask: Order) -> Ordered:
     path, incarnation = str(cell.address), cell.incarnation
     if cell.state is State.STOPPED:
         return Ordered(path=path, action="stop", incarnation=incarnation, state=cell.state.value)
-    steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=_by(ctx))
+    steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=by(ctx))
     _record(ctx, "actor.stopped", cell, ask.reason, mode=ask.mode)
     return Ordered(path=path, action="stop", incarnation=incarnation, virtual=cell.perpetual)
 
@@ -234,26 +230,8 @@ def _check_incarnation(cell: Cell, seen: int | None) -> None:
         raise Rejected(changed)
 
 
-def _by(ctx: Context) -> str:
-    return ctx.caller.user_id or ctx.caller.role.label
-
-
 def _record(ctx: Context, action: str, cell: Cell, reason: str, **more: Any) -> None:
-    """Written soon, whether the database is there or not: an operator must be able to act without it."""
     details = {"path": str(cell.address), "incarnation": cell.incarnation, **more}
     if reason:
         details["reason"] = reason
-    activity = RecordActivity(
-        id=new_id(),
-        at=ctx.now(),
-        tenant_id=ctx.caller.tenant_id,
-        actor_type="user",
-        actor_id=_by(ctx),
-        action=action,
-        entity_type="actor",
-        entity_id=str(cell.address),
-        details=FrozenMap(details),
-        ip_address=ctx.peer,
-    )
-    if ctx.system.tell(ACTIVITY, activity) is not Told.ACCEPTED:
-        log.warning("activity.lost", action=action, path=str(cell.address), by=_by(ctx))
+    record(ctx, action, "actor", str(cell.address), **details)
