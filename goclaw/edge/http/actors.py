@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
 
+import trio
 from quart import Response
 
 from goclaw.domain.access import Caller, Role
@@ -26,6 +27,7 @@ from goclaw.runtime.lens import Seen
 from goclaw.runtime.message import Message, Told
 
 LAST_EVENT = "Last-Event-ID"
+RETRY = b"retry: 3000\n"  # a field of the first frame; edge-http.md §0.5
 DIGITS = 18  # of an event's number
 
 
@@ -65,15 +67,24 @@ class Following:
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         found = {"generated_at": self._ctx.now(), "totals": await tree.totals(self._ctx.system)}
-        yield frame(found, "snapshot", self._at)
+        yield RETRY + frame(found, "snapshot", self._at)
         if self._foreign:
             yield self._told()
         while not self._over:
-            if self._bulletin.newest == self._at:
-                if await or_keep_alive(self._bulletin.stirred) is KEEP_ALIVE_FRAME:
-                    yield KEEP_ALIVE_FRAME
-            elif piece := self._told():
+            piece = await or_keep_alive(self._heard)
+            if piece:
                 yield piece
+
+    async def _heard(self) -> bytes:
+        """The next piece this reader asked for, however much it did not; nothing at the end."""
+        while not self._over:
+            if self._bulletin.newest == self._at:
+                await self._bulletin.stirred()
+            elif piece := self._told():
+                return piece
+            else:
+                await trio.lowlevel.checkpoint()
+        return b""
 
     def _told(self) -> bytes:
         """What is new, from the bulletin. After a gap the reader had better look at the tree again."""
