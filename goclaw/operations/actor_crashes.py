@@ -38,16 +38,19 @@ class ListCrashes(Struct, kw_only=True):
 async def list_crashes(ctx: Context, ask: ListCrashes) -> dict[str, Any]:
     """List crashes, restarts and the like, newest first, or grouped by their cause, most frequent first."""
     sight = Sight(ctx)
+    paging = {"limit": ask.limit, "offset": ask.offset}
+    path = address_of(ask.path) if ask.path is not None else None
+    if path is not None and not sight.sees(path):  # nor does the answer tell whether there was one
+        return {"groups" if ask.group else "crashes": [], **paging}
     wanted = actor_log.Wanted(
         tenant=None if sight.unlimited else ctx.caller.tenant_id,
-        path=ask.path and str(address_of(ask.path)),
+        path=path and str(path),
         of_class=ask.of_class,
         event=ask.event,
         fingerprint=ask.fingerprint,
         since=ask.since,
         until=ask.until,
     )
-    paging = {"limit": ask.limit, "offset": ask.offset}
     if ask.group:
         found = await ctx.db(actor_log.causes, wanted, **paging)
         return {"groups": [_cause(one, sight) for one in found], **paging}

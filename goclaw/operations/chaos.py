@@ -138,9 +138,9 @@ async def stop(ctx: Context, ask: StopChaos) -> Report:
         row = await _row(ctx, ask.id)
         if row.state != "running" and (report := _report(row)) is not None:
             return report
-    report: Report = await ctx.ask(CHAOS, StopPlan(id=ask.id), within=ASK)
-    record(ctx, "chaos.stopped", "chaos_plan", report.id, reason=report.reason)
-    return report
+    ended: Report = await ctx.ask(CHAOS, StopPlan(id=ask.id), within=ASK)
+    record(ctx, "chaos.stopped", "chaos_plan", ended.id)
+    return ended
 
 
 def _who(ctx: Context) -> str:
