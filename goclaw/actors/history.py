@@ -9,7 +9,7 @@ Nobody waits for it. While the database is away the newest lines are kept and th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -17,6 +17,7 @@ from uuid import UUID
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
 from goclaw.domain.ids import new_id
+from goclaw.operations.bulletin import Owner
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crash import MESSAGE, TRACEBACK, Crash
 from goclaw.runtime.mailbox import Overflow
@@ -106,8 +107,9 @@ class ActorLog(Actor):
     capacity = 10_000
     overflow = Overflow.DROP_OLD
 
-    def __init__(self, node_id: str) -> None:
+    def __init__(self, node_id: str, owner_of: Callable[[str], Owner]) -> None:
         self.node_id = node_id
+        self.owner_of = owner_of  # who lives at a path, or did lately
 
     async def on_start(self, ctx: Context) -> None:
         self.pages: Pages[Entry] = Pages(actor_log.append)
@@ -121,7 +123,8 @@ class ActorLog(Actor):
     @handles
     def happened(self, ctx: Context, news: LifeNews) -> None:
         if (event := _event(news)) is not None:
-            self.pages.add(entry_of(news, event, self.node_id))
+            tenant = tenant_of(news.path) or _uuid(self.owner_of(news.path)[0])
+            self.pages.add(entry_of(news, event, self.node_id, tenant))
 
     @handles
     async def write(self, ctx: Context, _tick: Write) -> None:
@@ -158,12 +161,12 @@ def _event(news: LifeNews) -> Event | None:
     return None
 
 
-def entry_of(news: LifeNews, event: Event, node_id: str) -> Entry:
+def entry_of(news: LifeNews, event: Event, node_id: str, tenant: str | None) -> Entry:
     return Entry(
         id=new_id(),
         at=news.at,
         node_id=node_id,
-        tenant_id=tenant_of(news.path),
+        tenant_id=tenant,
         path=str(news.path),
         kind=cut(news.kind, 30),
         of_class=cut(news.of_class, 80),
@@ -196,8 +199,12 @@ def tenant_of(path: str) -> str | None:
     """Whose actor it is, as far as its path says."""
     match path.split("/")[1:]:
         case ["sessions" | "agents", tenant, _, *_]:
-            try:
-                return str(UUID(unquote(tenant)))
-            except ValueError:
-                return None
+            return _uuid(unquote(tenant))
     return None
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None

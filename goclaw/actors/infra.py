@@ -10,6 +10,7 @@ import trio
 
 from goclaw.actors.history import Activity, ActorLog
 from goclaw.domain.errors import StoreError
+from goclaw.operations.context import House
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Backoff, Exhausted, Limit, Strategy, child
 from goclaw.runtime.message import Message
@@ -84,13 +85,14 @@ class PoolWatch(Actor):
         return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
 
 
-def infra(database: Database, server: EmbeddedServer | None, node_id: str) -> Supervisor:
+def infra(database: Database, server: EmbeddedServer | None, house: House) -> Supervisor:
+    owner_of = house.bulletin.owner_of
     rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
         [
             child("stores", stores, database, server),
             child("activity", Activity, on_exhausted=rests, shutdown=LAST_LINES),
-            child("actor_log", ActorLog, node_id, on_exhausted=rests, shutdown=LAST_LINES),
+            child("actor_log", ActorLog, house.node_id, owner_of, on_exhausted=rests, shutdown=LAST_LINES),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

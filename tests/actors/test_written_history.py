@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from goclaw.actors.history import KEPT, Activity, ActorLog, tenant_of
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
+from goclaw.operations.bulletin import Owner
 from goclaw.runtime import steer
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child, Limit, Strategy
@@ -23,6 +24,10 @@ from tests.runtime.house import Boom, Scribe, cell, quiet
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 NODE = "0193a5b0-1111-7000-8000-000000000001"
+
+
+def owner_of(path: str) -> Owner:
+    return (NODE if path.startswith("/pool/") else "", None)
 
 
 class Shelf:
@@ -82,7 +87,7 @@ async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clo
     async with open_system(shelf, seed=1) as system:
         weak = Child("weak", Scribe, limit=Limit(restarts=1, within=60))
         pool = Child("pool", lambda: Supervisor([weak], strategy=Strategy.DYNAMIC))
-        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,)), pool])))
+        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE, owner_of)), pool])))
         path = Address("pool", "weak")
         system.tell(path, Boom())
         await trio.sleep(5)
@@ -103,9 +108,10 @@ async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clo
         ("killed", "ada"),
         ("restarted", "ada"),
     ]
-    assert {(line.path, line.of_class, line.supervisor, line.strategy, line.node_id) for line in lines} == {
-        ("/pool/weak", "Scribe", "/pool", "dynamic", NODE)
+    assert {(line.path, line.of_class, line.supervisor, line.strategy) for line in lines} == {
+        ("/pool/weak", "Scribe", "/pool", "dynamic")
     }
+    assert {(line.node_id, line.tenant_id) for line in lines} == {(NODE, NODE)}
     first = lines[0]
     assert (first.error_type, first.in_hand_type) == ("RuntimeError", Boom.TYPE)
     assert first.traceback is not None
@@ -126,7 +132,7 @@ async def test_the_last_lines_are_written_at_the_end(autojump_clock: MockClock) 
 async def test_old_lines_are_forgotten_now_and_then(autojump_clock: MockClock) -> None:
     shelf = Shelf()
     async with open_system(shelf, seed=1) as system:
-        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,))])))
+        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE, owner_of))])))
         await trio.sleep(61)
         assert shelf.asked == 1
         shelf.away = True
