@@ -8,11 +8,11 @@ from typing import Literal
 
 from msgspec import Struct, field, to_builtins
 
+from goclaw.stores.trim import trimming
 from goclaw.stores.unit import Connection, Json, many, maybe, transaction
 
-DAYS = 30  # data-model.md §18, with the next two
+DAYS = 30  # data-model.md §18, with the next one
 ROWS = 200_000
-TRIMMED = 5_000  # at most in one transaction
 
 Event = Literal["started", "stopped", "crashed", "restarted", "quarantined", "escalated", "killed"]
 
@@ -107,16 +107,12 @@ GROUP BY fingerprint, class, error_type
 ORDER BY count DESC, last_at DESC, fingerprint LIMIT %(limit)s OFFSET %(offset)s
 """
 
-TRIM = f"""
-WITH trimmed AS (
-  DELETE FROM actor_restart_log WHERE id IN (
-    SELECT id FROM actor_restart_log
-    WHERE at < now() - make_interval(days => {DAYS})
-      OR at <= (SELECT at FROM actor_restart_log ORDER BY at DESC OFFSET %(rows)s LIMIT 1)
-    ORDER BY at LIMIT {TRIMMED})
-  RETURNING 1)
-SELECT count(*) FROM trimmed
-"""
+TRIM = trimming(
+    "actor_restart_log",
+    "at",
+    f"""at < now() - make_interval(days => {DAYS})
+      OR at <= (SELECT at FROM actor_restart_log ORDER BY at DESC OFFSET %(rows)s LIMIT 1)""",
+)
 
 
 @transaction(retry_safe=True, single=True)
