@@ -107,7 +107,7 @@ def tree(
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
-            child("infra", infra, database, server, house.node_id),
+            child("infra", infra, database, server, house),
             child("engine", partial(engine, alone=house.embedded), work, settings.providers),
             child("agents", agents, settings.agents.defaults, settings.providers),
             child("sessions", sessions, house.node_id, settings.queue, settings.agents.defaults.run_timeout_sec),

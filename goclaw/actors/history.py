@@ -9,7 +9,8 @@ Nobody waits for it. While the database is away the newest lines are kept and th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -17,13 +18,14 @@ from uuid import UUID
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
 from goclaw.domain.ids import new_id
+from goclaw.operations.bulletin import Owner
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crash import MESSAGE, TRACEBACK, Crash
 from goclaw.runtime.mailbox import Overflow
 from goclaw.runtime.message import Message
 from goclaw.runtime.news import EVENTS, LifeNews
-from goclaw.stores import activity, actor_log
-from goclaw.stores.actor_log import TRIMMED, Entry, Event
+from goclaw.stores.actor_log import Entry, Event
+from goclaw.stores.trim import TRIMMED
 from goclaw.stores.unit import Work
 from goclaw.stores.values import cut
 
@@ -46,10 +48,11 @@ class Trim(Message[None]):
 
 
 class Pages(Generic[T]):
-    """Lines on their way to the database: bounded, the oldest lost first."""
+    """Lines on their way to the database: bounded, the oldest lost first. They outlive the actor that writes them."""
 
-    def __init__(self, write: Work[[Sequence[T]], None]) -> None:
+    def __init__(self, write: Work[[Sequence[T]], None], trim: Work[[], int]) -> None:
         self._write = write
+        self._trim = trim
         self._lines: deque[T] = deque()
         self.written = 0
         self.lost = 0
@@ -61,57 +64,41 @@ class Pages(Generic[T]):
         self._lines.append(line)
 
     async def write(self, ctx: Context) -> None:
-        """All there is. What the database does not take now waits for the next time."""
+        """All there is. What the database does not take now waits for the next time; what it never will is lost."""
         while self._lines:
-            batch = [self._lines.popleft() for _ in range(min(AT_ONCE, len(self._lines)))]
+            batch = list(islice(self._lines, AT_ONCE))
             try:
                 await ctx.db(self._write, batch)
             except StoreError as trouble:
-                self._lines.extendleft(reversed(batch))
                 ctx.log.warning("history.not_written", lines=len(self._lines), error=str(trouble))
                 return
-            self.written += len(batch)
+            except Exception as trouble:
+                self.lost += len(batch)
+                ctx.log.error("history.lost", lines=len(batch), error=f"{type(trouble).__name__}: {trouble}")
+            else:
+                self.written += len(batch)
+            for _ in batch:
+                self._lines.popleft()
+
+    async def trim(self, ctx: Context) -> int:
+        """Forget what is old. Returns how many lines."""
+        try:
+            return await ctx.db(self._trim)
+        except StoreError as trouble:
+            ctx.log.warning("history.not_trimmed", error=str(trouble))
+            return 0
 
     def snapshot(self) -> dict[str, Any]:
         return {"waiting": len(self._lines), "written": self.written, "lost": self.lost}
 
 
-class Activity(Actor):
-    """Writes what people did."""
+class Writer(Actor):
+    """Writes now and then what has come together, and forgets what is old."""
 
     overflow = Overflow.DROP_OLD
+    pages: Pages[Any]
 
     async def on_start(self, ctx: Context) -> None:
-        self.pages: Pages[RecordActivity] = Pages(activity.add)
-        ctx.every(PERIOD, Write())
-
-    async def on_stop(self, ctx: Context, reason: str) -> None:
-        await self.pages.write(ctx)
-
-    @handles
-    def record(self, ctx: Context, done: RecordActivity) -> None:
-        self.pages.add(done)
-
-    @handles
-    async def write(self, ctx: Context, _tick: Write) -> None:
-        await self.pages.write(ctx)
-
-    def snapshot(self) -> dict[str, Any]:
-        return self.pages.snapshot()
-
-
-class ActorLog(Actor):
-    """Writes what went wrong with actors, and what operators did to them. Orderly starts and ends are no news."""
-
-    capacity = 10_000
-    overflow = Overflow.DROP_OLD
-
-    def __init__(self, node_id: str) -> None:
-        self.node_id = node_id
-
-    async def on_start(self, ctx: Context) -> None:
-        self.pages: Pages[Entry] = Pages(actor_log.append)
-        ctx.join(EVENTS)
         ctx.every(PERIOD, Write())
         ctx.after(TRIM_FIRST, Trim())
 
@@ -119,25 +106,48 @@ class ActorLog(Actor):
         await self.pages.write(ctx)
 
     @handles
-    def happened(self, ctx: Context, news: LifeNews) -> None:
-        if (event := _event(news)) is not None:
-            self.pages.add(entry_of(news, event, self.node_id))
-
-    @handles
     async def write(self, ctx: Context, _tick: Write) -> None:
         await self.pages.write(ctx)
 
     @handles
     async def trim(self, ctx: Context, _tick: Trim) -> None:
-        try:
-            gone = await ctx.db(actor_log.trim)
-        except StoreError as trouble:
-            gone = 0
-            ctx.log.warning("history.not_trimmed", error=str(trouble))
+        gone = await self.pages.trim(ctx)
         ctx.after(TRIM_PAUSE if gone == TRIMMED else TRIM_EVERY, Trim())
 
     def snapshot(self) -> dict[str, Any]:
         return self.pages.snapshot()
+
+
+class Activity(Writer):
+    """Writes what people did."""
+
+    def __init__(self, pages: Pages[RecordActivity]) -> None:
+        self.pages = pages
+
+    @handles
+    def record(self, ctx: Context, done: RecordActivity) -> None:
+        self.pages.add(done)
+
+
+class ActorLog(Writer):
+    """Writes what went wrong with actors, and what operators did to them. Orderly starts and ends are no news."""
+
+    capacity = 10_000
+
+    def __init__(self, node_id: str, owner_of: Callable[[str], Owner], pages: Pages[Entry]) -> None:
+        self.node_id = node_id
+        self.owner_of = owner_of  # who lives at a path, or did lately
+        self.pages = pages
+
+    async def on_start(self, ctx: Context) -> None:
+        await super().on_start(ctx)
+        ctx.join(EVENTS)
+
+    @handles
+    def happened(self, ctx: Context, news: LifeNews) -> None:
+        if (event := _event(news)) is not None:
+            tenant = tenant_of(news.path) or _uuid(self.owner_of(news.path)[0])
+            self.pages.add(entry_of(news, event, self.node_id, tenant))
 
 
 def _event(news: LifeNews) -> Event | None:
@@ -158,12 +168,12 @@ def _event(news: LifeNews) -> Event | None:
     return None
 
 
-def entry_of(news: LifeNews, event: Event, node_id: str) -> Entry:
+def entry_of(news: LifeNews, event: Event, node_id: str, tenant: str | None) -> Entry:
     return Entry(
         id=new_id(),
         at=news.at,
         node_id=node_id,
-        tenant_id=tenant_of(news.path),
+        tenant_id=tenant,
         path=str(news.path),
         kind=cut(news.kind, 30),
         of_class=cut(news.of_class, 80),
@@ -196,8 +206,12 @@ def tenant_of(path: str) -> str | None:
     """Whose actor it is, as far as its path says."""
     match path.split("/")[1:]:
         case ["sessions" | "agents", tenant, _, *_]:
-            try:
-                return str(UUID(unquote(tenant)))
-            except ValueError:
-                return None
+            return _uuid(unquote(tenant))
     return None
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import trio
 
-from goclaw.actors.history import Activity, ActorLog
+from goclaw.actors.history import Activity, ActorLog, Pages
+from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
+from goclaw.operations.context import House
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Backoff, Exhausted, Limit, Strategy, child
 from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.stores import activity, actor_log
+from goclaw.stores.actor_log import Entry
 from goclaw.stores.database import Database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.health import probe
@@ -84,13 +88,16 @@ class PoolWatch(Actor):
         return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
 
 
-def infra(database: Database, server: EmbeddedServer | None, node_id: str) -> Supervisor:
+def infra(database: Database, server: EmbeddedServer | None, house: House) -> Supervisor:
+    owner_of = house.bulletin.owner_of
+    done: Pages[RecordActivity] = Pages(activity.add, activity.trim)
+    happened: Pages[Entry] = Pages(actor_log.append, actor_log.trim)
     rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
         [
             child("stores", stores, database, server),
-            child("activity", Activity, on_exhausted=rests, shutdown=LAST_LINES),
-            child("actor_log", ActorLog, node_id, on_exhausted=rests, shutdown=LAST_LINES),
+            child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
+            child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

@@ -215,7 +215,6 @@ class StopPlan(Message[Report]):
     """End the running plan now; "" means whichever runs. Answered with its report."""
 
     id: str
-    by: str
 
 
 def _exactly_one(choice: Struct, names: str) -> None:

@@ -15,6 +15,8 @@ from goclaw.operations.operation import Http, operation
 from goclaw.stores import actor_log
 from goclaw.stores.actor_log import Cause, Entry, Event
 
+PRIVATE = ("error_message", "in_hand_type", "by")
+
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -38,20 +40,26 @@ class ListCrashes(Struct, kw_only=True):
 async def list_crashes(ctx: Context, ask: ListCrashes) -> dict[str, Any]:
     """List crashes, restarts and the like, newest first, or grouped by their cause, most frequent first."""
     sight = Sight(ctx)
+    paging = {"limit": ask.limit, "offset": ask.offset}
+    path = address_of(ask.path) if ask.path is not None else None
+    named = path is not None and not sight.sees(path)  # the answer must not tell whose mask it is
     wanted = actor_log.Wanted(
         tenant=None if sight.unlimited else ctx.caller.tenant_id,
-        path=ask.path and str(address_of(ask.path)),
+        path=path and str(path),
         of_class=ask.of_class,
         event=ask.event,
         fingerprint=ask.fingerprint,
         since=ask.since,
         until=ask.until,
     )
-    paging = {"limit": ask.limit, "offset": ask.offset}
     if ask.group:
-        found = await ctx.db(actor_log.causes, wanted, **paging)
-        return {"groups": [_cause(one, sight) for one in found], **paging}
+        causes = await ctx.db(actor_log.causes, wanted, **paging)
+        if named:
+            causes = [one for one in causes if _saw_all(one, sight)]
+        return {"groups": [_cause(one, sight) for one in causes], **paging}
     entries = await ctx.db(actor_log.page, wanted, **paging)
+    if named:
+        entries = [one for one in entries if sight.saw(one.path, one.tenant_id)]
     return {"crashes": [_crash(one, sight, traced=ctx.caller.is_admin) for one in entries], **paging}
 
 
@@ -60,14 +68,25 @@ def _crash(entry: Entry, sight: Sight, *, traced: bool) -> dict[str, Any]:
     del shown["tenant_id"]
     if not traced:
         del shown["traceback"]
-    if not sight.sees(entry.path):
-        shown |= {"path": sight.name(entry.path), "error_message": None, "redacted": True}
+    if not sight.saw(entry.path, entry.tenant_id):
+        shown |= {"path": sight.mask(entry.path), "redacted": True, **dict.fromkeys(PRIVATE)}
         shown.pop("traceback", None)
+        if entry.supervisor is not None:
+            shown["supervisor"] = sight.name(entry.supervisor)
     return shown
 
 
 def _cause(cause: Cause, sight: Sight) -> dict[str, Any]:
     shown: dict[str, Any] = to_builtins(cause)
-    if not all(map(sight.sees, cause.paths)):
-        shown |= {"paths": [sight.name(path) for path in cause.paths], "error_message": None, "redacted": True}
+    del shown["actors"], shown["said_by"]
+    known = [sight.saw(path, tenant) for path, tenant in cause.actors]
+    shown["paths"] = [path if sees else sight.mask(path) for (path, _), sees in zip(cause.actors, known, strict=True)]
+    if not sight.saw(*cause.said_by):
+        shown["error_message"] = None
+    if not _saw_all(cause, sight):
+        shown["redacted"] = True
     return shown
+
+
+def _saw_all(cause: Cause, sight: Sight) -> bool:
+    return all(sight.saw(path, tenant) for path, tenant in (*cause.actors, cause.said_by))

@@ -73,7 +73,8 @@ class Follow:
             told = _payload(news)
             if shown != path:
                 told |= {"path": shown, "redacted": True}
-                told.pop("error", None)
+                for member in ("error", "by"):
+                    told.pop(member, None)
         return None if told is None else {**told, "at": news.at, "node_id": self._node_id}
 
     def _kind_of(self, news: ActorNews, path: str) -> str | None:

@@ -10,15 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 import msgspec
-import structlog
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
-from goclaw.domain.activity import RecordActivity
-from goclaw.domain.address import ACTIVITY, CONNECTIONS, LISTENER
+from goclaw.domain.address import CONNECTIONS, LISTENER
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden
-from goclaw.domain.ids import new_id
-from goclaw.operations.actor_sight import Sight
+from goclaw.operations.activity import by, record
+from goclaw.operations.actor_sight import Sight, of_one_tenant
 from goclaw.operations.actors import Path, address_of, unknown
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -28,16 +26,14 @@ from goclaw.runtime.cell import Cell
 from goclaw.runtime.child import Restart, State
 from goclaw.runtime.crash import size_of
 from goclaw.runtime.lens import RECORDS, SECONDS, Seen, tapped
-from goclaw.runtime.message import Message, Told
-from goclaw.runtime.values import FrozenMap, plain
+from goclaw.runtime.message import Message
+from goclaw.runtime.values import plain
 from goclaw.security.scrub import scrubbed
 
 Reason = Annotated[str, Meta(max_length=500)]
 Incarnation = Annotated[int, Meta(ge=0)] | None
 
 BODY = 65_536  # bytes of a message a trace shows
-
-log = structlog.get_logger()
 
 
 class Order(Struct, kw_only=True):
@@ -97,7 +93,7 @@ async def restart(ctx: Context, ask: Order) -> Ordered:
     if cell.spec.restart is Restart.TEMPORARY:
         raise Rejected(failed_precondition("temporary", path=str(cell.address)))
     kill, within = ask.mode == "kill", ask.timeout_ms / 1000
-    ends = steer.restart(ctx.system, cell.address, kill=kill, within=within, by=_by(ctx))
+    ends = steer.restart(ctx.system, cell.address, kill=kill, within=within, by=by(ctx))
     _record(ctx, "actor.restarted", cell, ask.reason, mode=ask.mode)
     return Ordered(path=str(cell.address), action="restart", incarnation=ends)
 
@@ -113,7 +109,7 @@ async def stop(ctx: Context, ask: Order) -> Ordered:
     path, incarnation = str(cell.address), cell.incarnation
     if cell.state is State.STOPPED:
         return Ordered(path=path, action="stop", incarnation=incarnation, state=cell.state.value)
-    steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=_by(ctx))
+    steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=by(ctx))
     _record(ctx, "actor.stopped", cell, ask.reason, mode=ask.mode)
     return Ordered(path=path, action="stop", incarnation=incarnation, virtual=cell.perpetual)
 
@@ -152,16 +148,18 @@ def trace(ctx: Context, ask: Trace) -> AbstractAsyncContextManager[AsyncIterator
     """The next messages of an actor, as they are handled. For the one surface that streams them."""
     cell = _cell(ctx, ask.path)
     _check_incarnation(cell, ask.incarnation)
+    if ask.include_body and not (ctx.caller.is_owner or of_one_tenant(cell.address)):
+        raise Rejected(forbidden("shared_actor"))
     _record(ctx, "actor.traced", cell, ask.reason, count=ask.count, include_body=ask.include_body)
     return tapped(ctx.system, cell.address, ask.count, ask.seconds)
 
 
-def envelope(seen: Seen, ask: Trace) -> dict[str, Any]:
+def envelope(seen: Seen, ask: Trace, sight: Sight) -> dict[str, Any]:
     """What a trace shows of one message. Its body only on demand, scrubbed, and none if it never travels."""
     shown: dict[str, Any] = {
         "at": seen.at,
         "type": seen.type,
-        "from": seen.sender or None,
+        "from": sight.name(seen.sender) if seen.sender else None,
         "kind": seen.kind,
         "wait_ms": seen.wait_ms,
         "handle_ms": seen.handle_ms,
@@ -175,7 +173,25 @@ def envelope(seen: Seen, ask: Trace) -> dict[str, Any]:
 def _body(message: Message[Any]) -> Any:
     if not 0 < size_of(message) <= BODY:
         return None
-    return scrubbed(msgspec.to_builtins(message, enc_hook=plain, str_keys=True))
+    try:
+        return scrubbed(_opened(msgspec.to_builtins(message, enc_hook=plain, str_keys=True)))
+    except RecursionError:  # nested too deep to look for secrets in it
+        return None
+
+
+def _opened(value: Any) -> Any:
+    """JSON data with the JSON objects in its texts read, so that scrubbing reaches them."""
+    match value:
+        case dict():
+            return {name: _opened(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_opened(inner) for inner in value]
+        case str() if value.lstrip().startswith("{"):
+            try:
+                return _opened(msgspec.json.decode(value))
+            except (msgspec.DecodeError, UnicodeError):
+                return value
+    return value
 
 
 def _cell(ctx: Context, path: str) -> Cell:
@@ -214,26 +230,8 @@ def _check_incarnation(cell: Cell, seen: int | None) -> None:
         raise Rejected(changed)
 
 
-def _by(ctx: Context) -> str:
-    return ctx.caller.user_id or ctx.caller.role.label
-
-
 def _record(ctx: Context, action: str, cell: Cell, reason: str, **more: Any) -> None:
-    """Written soon, whether the database is there or not: an operator must be able to act without it."""
     details = {"path": str(cell.address), "incarnation": cell.incarnation, **more}
     if reason:
         details["reason"] = reason
-    activity = RecordActivity(
-        id=new_id(),
-        at=ctx.now(),
-        tenant_id=ctx.caller.tenant_id,
-        actor_type="user",
-        actor_id=_by(ctx),
-        action=action,
-        entity_type="actor",
-        entity_id=str(cell.address),
-        details=FrozenMap(details),
-        ip_address=ctx.peer,
-    )
-    if ctx.system.tell(ACTIVITY, activity) is not Told.ACCEPTED:
-        log.warning("activity.lost", action=action, path=str(cell.address), by=_by(ctx))
+    record(ctx, action, "actor", str(cell.address), **details)

@@ -22,6 +22,14 @@ AT_ONCE = 100  # nodes between two checkpoints
 _encode = msgspec.json.Encoder().encode
 
 
+def of_one_tenant(path: str) -> bool:
+    """Whether what lives at `path` works for one tenant only. Others are told of everybody's work."""
+    match path.split("/")[1:]:
+        case ["agents" | "sessions", _, _, *_] | ["engine", "lanes", _, _, *_]:
+            return True
+    return False
+
+
 class Sight:
     def __init__(self, ctx: Context) -> None:
         self._bulletin = ctx.house.bulletin
@@ -47,10 +55,21 @@ class Sight:
                 return self._owns(path, 4)
         return True
 
+    def saw(self, path: str, tenant: str | None) -> bool:
+        """As `sees`, of what is written down, perhaps by an earlier process, as `tenant`'s.
+
+        Nobody remembers whose a run was but its tenant, so its own user knows it only as long as we do.
+        """
+        if path.startswith("/engine/lanes/") and of_one_tenant(path):
+            return self.sees(path) or (self._caller.is_admin and tenant == self._caller.tenant_id)
+        return self.sees(path)
+
     def name(self, path: str) -> str:
         """The path, or what stands for it."""
-        if self.sees(path):
-            return str(path)
+        return str(path) if self.sees(path) else self.mask(path)
+
+    def mask(self, path: str) -> str:
+        """What stands for a path the caller may not know."""
         above = "/engine/lanes/" + path.split("/")[3] if path.startswith("/engine/") else "/" + path.split("/")[1]
         return f"{above}/{self._name(path)}"
 

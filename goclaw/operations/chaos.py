@@ -13,9 +13,11 @@ from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER, Role
 from goclaw.domain.address import CHAOS
 from goclaw.domain.chaos import GetReport, Plan, PlanState, Report, Started, StartPlan, StopPlan
 from goclaw.domain.errors import Rejected, forbidden, invalid, not_found, unavailable
+from goclaw.operations.activity import record
 from goclaw.operations.context import Context
 from goclaw.operations.gateway import Nothing, database_answers
 from goclaw.operations.operation import Cli, Http, Rpc, operation
+from goclaw.runtime.faults import RuntimeFault
 from goclaw.stores import chaos
 from goclaw.stores.chaos import PlanRow
 
@@ -92,6 +94,7 @@ async def start(ctx: Context, ask: StartChaos) -> StartedChaos:
         raise Rejected(unavailable("unhealthy"))
     plan = Plan(**{name: getattr(ask, name) for name in Plan.__struct_fields__})
     started: Started = await ctx.ask(CHAOS, StartPlan(plan=plan, by=_who(ctx)), within=ASK)
+    record(ctx, "chaos.started", "chaos_plan", started.id, name=plan.name, seed=started.seed)
     return StartedChaos(id=started.id, seed=started.seed, ends_at=started.ends_at)
 
 
@@ -111,7 +114,7 @@ async def get_plan(ctx: Context, ask: GetChaos) -> ShownPlan:
     if row.state == "running":
         try:
             report = await ctx.ask(CHAOS, GetReport(id=row.id), within=ASK)
-        except Rejected:  # it has just ended, or runs on another node
+        except (Rejected, RuntimeFault):  # it has just ended, or runs on another node
             row = await _row(ctx, ask.id)
             report = _report(row)
     return ShownPlan(
@@ -135,7 +138,9 @@ async def stop(ctx: Context, ask: StopChaos) -> Report:
         row = await _row(ctx, ask.id)
         if row.state != "running" and (report := _report(row)) is not None:
             return report
-    return await ctx.ask(CHAOS, StopPlan(id=ask.id, by=_who(ctx)), within=ASK)
+    ended: Report = await ctx.ask(CHAOS, StopPlan(id=ask.id), within=ASK)
+    record(ctx, "chaos.stopped", "chaos_plan", ended.id)
+    return ended
 
 
 def _who(ctx: Context) -> str:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec import structs
 
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import (
@@ -27,6 +28,7 @@ from goclaw.runtime.timers import Timer
 
 if TYPE_CHECKING:
     from goclaw.runtime.cell import Cell
+    from goclaw.runtime.crash import Crash
 
 QUARANTINE = 60.0  # seconds, doubled per repeat; supervision.md §8.4
 LONGEST_QUARANTINE = 3600.0
@@ -222,9 +224,15 @@ class Family:
         self.storm = self.storm or Storm()
         if not self.storm.crash(trio.current_time(), error, len(self.cells)):
             return
-        self.owner.system.happened("actor.escalated", self.owner, reason="crash_storm", crash=cell.past.last_crash)
+        self.owner.system.happened("actor.escalated", self.owner, "crash_storm", self._cause(cell.past.last_crash))
         if self.storm.relentless:
             raise Escalated(cell.address, error)
+
+    def _cause(self, crash: Crash | None) -> Crash | None:
+        """A child's crash as news of its supervisor, which more may read: what kind it is, and not whose."""
+        if crash is None:
+            return None
+        return structs.replace(crash, path=str(self.owner.address), message="", in_hand="", traceback="")
 
     def _plan(self, cell: Cell) -> None:
         past = cell.history()

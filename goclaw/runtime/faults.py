@@ -121,10 +121,13 @@ class StartFailed(RuntimeFault):
 
 
 class Escalated(RuntimeFault):
-    """A child crashed more often than its limit allows; the supervisor gives up with it."""
+    """A child crashed more often than its limit allows; the supervisor gives up with it.
+
+    Its text does not name the child: more people may read of the supervisor's crash than of the child.
+    """
 
     def __init__(self, path: str, fingerprint: str) -> None:
-        super().__init__(f"{path} exceeded its restart limit ({fingerprint})")
+        super().__init__(f"a child exceeded its restart limit ({fingerprint})")
         self.path = path
         self.fingerprint = fingerprint
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 from msgspec import Struct, field, to_builtins
 
+from goclaw.stores.trim import trimming
 from goclaw.stores.unit import Connection, Json, many, maybe, transaction
 
-DAYS = 30  # data-model.md §18, with the next two
+DAYS = 30  # data-model.md §18, with the next one
 ROWS = 200_000
-TRIMMED = 5_000  # at most in one transaction
 
 Event = Literal["started", "stopped", "crashed", "restarted", "quarantined", "escalated", "killed"]
 
@@ -59,14 +59,18 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """Crashes with one fingerprint. `paths` are up to 20 of the actors they happened to."""
+    """Crashes with one fingerprint. `actors` are up to 20 of those they happened to, each with its tenant.
+
+    `said_by` is the one the message is from.
+    """
 
     fingerprint: str
     of_class: str | None = field(name="class")
     error_type: str | None
     error_message: str | None
     count: int
-    paths: list[str]
+    actors: list[tuple[str, str | None]]
+    said_by: tuple[str, str | None]
     first_at: datetime
     last_at: datetime
 
@@ -95,22 +99,20 @@ PAGE = f"SELECT {COLUMNS} FROM actor_restart_log {WHERE} ORDER BY at DESC, id DE
 
 CAUSES = f"""
 SELECT fingerprint, class, error_type, (array_agg(error_message ORDER BY at DESC))[1] AS error_message,
-  count(*) AS count, (array_agg(DISTINCT path))[1:20] AS paths, min(at) AS first_at, max(at) AS last_at
+  count(*) AS count, (array_agg(DISTINCT jsonb_build_array(path, tenant_id)))[1:20] AS actors,
+  (array_agg(jsonb_build_array(path, tenant_id) ORDER BY at DESC))[1] AS said_by,
+  min(at) AS first_at, max(at) AS last_at
 FROM actor_restart_log {WHERE} AND fingerprint IS NOT NULL
 GROUP BY fingerprint, class, error_type
 ORDER BY count DESC, last_at DESC, fingerprint LIMIT %(limit)s OFFSET %(offset)s
 """
 
-TRIM = f"""
-WITH trimmed AS (
-  DELETE FROM actor_restart_log WHERE id IN (
-    SELECT id FROM actor_restart_log
-    WHERE at < now() - make_interval(days => {DAYS})
-      OR at <= (SELECT at FROM actor_restart_log ORDER BY at DESC OFFSET %(rows)s LIMIT 1)
-    ORDER BY at LIMIT {TRIMMED})
-  RETURNING 1)
-SELECT count(*) FROM trimmed
-"""
+TRIM = trimming(
+    "actor_restart_log",
+    "at",
+    f"""at < now() - make_interval(days => {DAYS})
+      OR at <= (SELECT at FROM actor_restart_log ORDER BY at DESC OFFSET %(rows)s LIMIT 1)""",
+)
 
 
 @transaction(retry_safe=True, single=True)

@@ -8,9 +8,10 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from goclaw.actors.history import KEPT, Activity, ActorLog, tenant_of
+from goclaw.actors.history import KEPT, Activity, ActorLog, Pages, tenant_of
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
+from goclaw.operations.bulletin import Owner
 from goclaw.runtime import steer
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child, Limit, Strategy
@@ -18,6 +19,7 @@ from goclaw.runtime.message import Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.runtime.values import FrozenMap
+from goclaw.stores import activity, actor_log
 from goclaw.stores.actor_log import Entry
 from tests.runtime.house import Boom, Scribe, cell, quiet
 
@@ -25,11 +27,24 @@ AT = datetime(2026, 11, 20, tzinfo=UTC)
 NODE = "0193a5b0-1111-7000-8000-000000000001"
 
 
+def owner_of(path: str) -> Owner:
+    return (NODE if path.startswith("/pool/") else "", None)
+
+
+def writing() -> tuple[Any, ...]:
+    return NODE, owner_of, Pages(actor_log.append, actor_log.trim)
+
+
+def done_pages() -> Pages[RecordActivity]:
+    return Pages(activity.add, activity.trim)
+
+
 class Shelf:
     """A database that may be away. Batches it took are kept."""
 
     def __init__(self) -> None:
         self.away = False
+        self.refuses = ""  # the line it cannot take
         self.asked = 0
         self.batches: list[list[Any]] = []
 
@@ -38,6 +53,8 @@ class Shelf:
         await trio.sleep(0.1)
         if self.away:
             raise StoreError("unavailable", "gone")
+        if args and any(getattr(line, "id", "") == self.refuses for line in args[0]):
+            raise ValueError("such a line")
         if args:
             self.batches.append(list(args[0]))
         return 0
@@ -58,7 +75,7 @@ async def test_lines_wait_for_the_database_in_order_and_the_oldest_are_lost(auto
     shelf = Shelf()
     shelf.away = True
     async with open_system(shelf, seed=1) as system:
-        await system.start(Child("", lambda: Supervisor([Child("activity", Activity)])))
+        await system.start(Child("", lambda: Supervisor([Child("activity", Activity, (done_pages(),))])))
         to = Address("activity")
         for n in range(KEPT + 500):
             assert system.tell(to, done(n)) is Told.ACCEPTED
@@ -82,7 +99,12 @@ async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clo
     async with open_system(shelf, seed=1) as system:
         weak = Child("weak", Scribe, limit=Limit(restarts=1, within=60))
         pool = Child("pool", lambda: Supervisor([weak], strategy=Strategy.DYNAMIC))
-        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,)), pool])))
+        await system.start(
+            Child(
+                "",
+                lambda: Supervisor([Child("log", ActorLog, writing()), pool]),
+            )
+        )
         path = Address("pool", "weak")
         system.tell(path, Boom())
         await trio.sleep(5)
@@ -103,9 +125,10 @@ async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clo
         ("killed", "ada"),
         ("restarted", "ada"),
     ]
-    assert {(line.path, line.of_class, line.supervisor, line.strategy, line.node_id) for line in lines} == {
-        ("/pool/weak", "Scribe", "/pool", "dynamic", NODE)
+    assert {(line.path, line.of_class, line.supervisor, line.strategy) for line in lines} == {
+        ("/pool/weak", "Scribe", "/pool", "dynamic")
     }
+    assert {(line.node_id, line.tenant_id) for line in lines} == {(NODE, NODE)}
     first = lines[0]
     assert (first.error_type, first.in_hand_type) == ("RuntimeError", Boom.TYPE)
     assert first.traceback is not None
@@ -115,7 +138,7 @@ async def test_what_goes_wrong_is_written_and_orderly_lives_are_not(autojump_clo
 async def test_the_last_lines_are_written_at_the_end(autojump_clock: MockClock) -> None:
     shelf = Shelf()
     async with open_system(shelf, seed=1) as system:
-        await system.start(Child("", lambda: Supervisor([Child("activity", Activity)])))
+        await system.start(Child("", lambda: Supervisor([Child("activity", Activity, (done_pages(),))])))
         system.tell(Address("activity"), done(1))
         await quiet()
         assert shelf.lines == []
@@ -123,10 +146,41 @@ async def test_the_last_lines_are_written_at_the_end(autojump_clock: MockClock) 
     assert [line.id for line in shelf.lines] == ["1"]
 
 
+async def test_lines_outlive_their_writer_and_bad_ones_do_not_hold_up_the_rest(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    shelf.away = True
+    async with open_system(shelf, seed=1) as system:
+        await system.start(Child("", lambda: Supervisor([Child("activity", Activity, (done_pages(),))])))
+        to = Address("activity")
+        for n in range(500):
+            system.tell(to, done(n))
+        await trio.sleep(2.05)  # in the middle of a write
+        steer.restart(system, to, kill=True)
+        await trio.sleep(1)
+        for n in range(500, 503):
+            system.tell(to, done(n))
+        shelf.refuses = "500"
+        shelf.away = False
+        await trio.sleep(2)
+        system.tell(to, done(503))
+        await trio.sleep(2)
+
+        actor = cell(system, "activity").actor
+        assert actor is not None
+        assert cell(system, "activity").incarnation == 2
+        assert [int(line.id) for line in shelf.lines] == [*range(500), 503]
+        assert actor.snapshot() == {"waiting": 0, "written": 501, "lost": 3}
+
+
 async def test_old_lines_are_forgotten_now_and_then(autojump_clock: MockClock) -> None:
     shelf = Shelf()
     async with open_system(shelf, seed=1) as system:
-        await system.start(Child("", lambda: Supervisor([Child("log", ActorLog, (NODE,))])))
+        await system.start(
+            Child(
+                "",
+                lambda: Supervisor([Child("log", ActorLog, writing())]),
+            )
+        )
         await trio.sleep(61)
         assert shelf.asked == 1
         shelf.away = True

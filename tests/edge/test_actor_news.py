@@ -9,11 +9,15 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from goclaw.domain.access import Caller, Role
 from goclaw.domain.address import CONNECTIONS
 from goclaw.edge.gatekeeper import Gatekeeper
+from goclaw.edge.http.actors import Following
+from goclaw.edge.http.sse import KEEP_ALIVE, KEEP_ALIVE_FRAME
 from goclaw.edge.ws.connection import Connection
 from goclaw.edge.ws.server import methods_of
-from goclaw.operations.context import House
+from goclaw.operations.actor_events import Follow, FollowActors
+from goclaw.operations.context import Context, House
 from goclaw.operations.operation import collect
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child
@@ -22,7 +26,29 @@ from goclaw.runtime.watch import Watchman
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.settings import Settings
 from tests.edge.test_idle_socket import CONNECT, QuietLink
-from tests.runtime.house import Say, Scribe, Wait, house
+from tests.runtime.house import Boom, Say, Scribe, Wait, house
+
+OWNER = Caller(user_id="root", role=Role.ADMIN, is_owner=True)
+
+
+async def test_a_stream_that_wants_nothing_of_what_happens_is_kept_alive(autojump_clock: MockClock) -> None:
+    async def noise() -> None:
+        while True:
+            system.tell(Address("a"), Boom())
+            await trio.sleep(4)
+
+    async with house(Child("a", Scribe)) as system, trio.open_nursery() as nursery:
+        ctx = Context(House(Settings(), system, "0", "node", 0), OWNER)
+        following = Following(ctx, Follow(ctx, FollowActors(path="/b")), None)
+        frames = following.frames()
+        assert (await anext(frames)).startswith(b"retry: 3000\nevent: snapshot\n")
+        nursery.start_soon(noise)
+        began = trio.current_time()
+        assert [await anext(frames) for _ in range(2)] == [KEEP_ALIVE_FRAME] * 2
+        assert trio.current_time() - began == 2 * KEEP_ALIVE
+        await frames.aclose()
+        following.close()
+        nursery.cancel_scope.cancel()
 
 
 class Responsive(Scribe):

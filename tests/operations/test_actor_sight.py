@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,8 @@ from trio.testing import MockClock
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.errors import Rejected
 from goclaw.operations.actor_events import Follow, FollowActors
-from goclaw.operations.actor_orders import Order, ProbeActor, probe, restart
+from goclaw.operations.actor_orders import Order, ProbeActor, Trace, envelope, probe, restart, trace
+from goclaw.operations.actor_sight import Sight
 from goclaw.operations.actors import GetActor, GetTree, ListLetters, dead_letters, get_actor, get_tree
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import status_of
@@ -24,6 +26,7 @@ from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as Handling
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child
+from goclaw.runtime.lens import Seen
 from goclaw.runtime.news import ActorSlow, DeadLettersRising, MailboxFilling
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.virtual import Virtual
@@ -34,6 +37,7 @@ ELSEWHERE = str(uuid4())
 ADAS = Address("sessions", MASTER_TENANT, "agent:default:ws:direct:ada")
 BOBS = Address("sessions", MASTER_TENANT, "agent:default:ws:direct:bob")
 FOREIGN = Address("sessions", ELSEWHERE, "agent:default:ws:direct:ada")
+MAIN = Address("engine", "lanes", "main")
 RUN = Address("engine", "lanes", "main", "r1")
 OWNER = Caller(user_id="root", role=Role.ADMIN, is_owner=True)
 ADMIN = Caller(user_id="ann", role=Role.ADMIN)
@@ -66,6 +70,13 @@ class Work(Actor):
 
 def lanes() -> Supervisor:
     return Supervisor([Child("lanes", lambda: Supervisor([Child("main", lambda: Supervisor([Child("r1", Work)]))]))])
+
+
+def seen(text: str, sender: str = "") -> Seen:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    return Seen(
+        at=at, type=Say.TYPE, sender=sender, kind="tell", wait_ms=0, handle_ms=0, outcome="handled", body=Say(text=text)
+    )
 
 
 @asynccontextmanager
@@ -162,6 +173,39 @@ async def test_news_and_letters_of_hidden_actors_say_nothing(autojump_clock: Moc
             assert len(letters["deadletters"]) == letters["total"] == 3
             assert sum("ada" in letter["to"] for letter in letters["deadletters"]) == known
         assert system.dead_letters.total >= 3
+
+
+async def test_a_trace_of_a_shared_actor_says_nothing_of_other_tenants(autojump_clock: MockClock) -> None:
+    async with inhabited() as gateway:
+        for caller, path, open_ in ((ADMIN, MAIN, False), (OWNER, MAIN, True), (ADMIN, RUN, True), (ADMIN, ADAS, True)):
+            ctx = Context(gateway, caller)
+            trace(ctx, Trace(path=path))
+            if open_:
+                trace(ctx, Trace(path=path, include_body=True))
+            else:
+                with pytest.raises(Rejected, match="shared_actor"):
+                    trace(ctx, Trace(path=path, include_body=True))
+        for caller, known in ((ADMIN, False), (OWNER, True)):
+            shown = envelope(seen("{}", FOREIGN), Trace(path=MAIN), Sight(Context(gateway, caller)))
+            assert (shown["from"] == FOREIGN) is known
+            assert "body" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ('{"message": "hi", "api_key": "s3"}', {"message": "hi", "api_key": "***"}),
+        (' {"more": ["{\\"token\\": \\"s3\\"}"]}', {"more": [{"token": "***"}]}),
+        ("{broken", "{broken"),
+        ("plain", "plain"),
+    ],
+)
+async def test_a_body_is_scrubbed_where_it_holds_json_too(autojump_clock: MockClock, text: str, body: object) -> None:
+    async with inhabited() as gateway:
+        shown = envelope(seen(text), Trace(path=MAIN, include_body=True), Sight(Context(gateway, OWNER)))
+        assert shown["body"]["text"] == body
+        deep = envelope(seen('{"a":' * 9000), Trace(path=MAIN, include_body=True), Sight(Context(gateway, OWNER)))
+        assert deep["body"] is None
 
 
 async def test_every_kind_of_news_has_its_payload(autojump_clock: MockClock) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -9,6 +11,9 @@ from trio.testing import MockClock
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Backoff, Child, Limit
 from goclaw.runtime.faults import Rejected
+from goclaw.runtime.inbox import inbox
+from goclaw.runtime.message import Message, Told
+from goclaw.runtime.news import EVENTS, LifeNews
 from goclaw.runtime.storm import MEMORY, PAUSE, Storm
 from goclaw.runtime.virtual import Virtual
 from tests.runtime.house import PLENTY, Boom, Say, Scribe, cell, house, outcome
@@ -79,6 +84,35 @@ async def test_during_a_storm_nobody_new_is_let_in_and_those_who_crashed_wait(au
         assert await system.ask(keys[-1], Say(text="x"), within=10) == "x"
         assert trio.current_time() - began >= PAUSE - 0.1
         assert await system.ask(Address("s", "acme", "new"), Say(text="x"), within=1) == "x"
+
+
+async def test_what_is_told_of_a_storm_names_no_child(autojump_clock: MockClock) -> None:
+    told: list[LifeNews] = []
+
+    def hear(message: Message[Any]) -> Told:
+        if isinstance(message, LifeNews) and message.event == "actor.escalated":
+            told.append(message)
+        return Told.ACCEPTED
+
+    def sessions() -> Virtual:
+        return Virtual(lambda address: Scribe(), idle=1e6, most=1000, limit=PLENTY)
+
+    async with house(Child("s", sessions)) as system:
+        with inbox(system, Address("ear"), "Ear", hear) as ear:
+            ear.join(EVENTS)
+            for storm in range(3):
+                for n in range(25):
+                    system.tell(Address("s", "acme", f"secret{storm}-{n}"), Boom())
+                await trio.sleep(60)
+        escalated = [crash for crash in system.crashes.records if crash.type == "Escalated"]
+
+    assert len(told) >= 3
+    crash = told[0].crash
+    assert crash is not None
+    assert (crash.type, crash.path, crash.message, crash.in_hand, crash.traceback) == ("RuntimeError", "/s", "", "", "")
+    assert len(crash.fingerprint) == 16
+    assert escalated
+    assert "secret" not in repr((told, escalated))
 
 
 async def test_a_third_storm_restarts_the_class(autojump_clock: MockClock) -> None:

@@ -68,7 +68,7 @@ async def test_causes_are_counted(database: Database) -> None:
     await stored(
         database,
         entry("/a", 0, **often, error_message="first"),
-        entry("/b", 2, **often, error_message="last"),
+        entry("/b", 2, **often, error_message="last", tenant_id=MASTER),
         entry("/a", 1, **often, error_message="middle"),
         entry("/a", 5, fingerprint="c" * 16, error_type="Bang"),
         entry("/a", 6, event="restarted"),
@@ -76,7 +76,8 @@ async def test_causes_are_counted(database: Database) -> None:
 
     often_found, once = await database.run(actor_log.causes, Wanted(), limit=10)
 
-    assert (often_found.count, often_found.paths, often_found.error_message) == (3, ["/a", "/b"], "last")
+    assert (often_found.count, often_found.error_message, often_found.said_by) == (3, "last", ("/b", MASTER))
+    assert often_found.actors == [("/a", None), ("/b", MASTER)]
     assert (often_found.first_at, often_found.last_at) == (NOW, NOW + timedelta(seconds=2))
     assert (once.fingerprint, once.count) == ("c" * 16, 1)
 
@@ -118,3 +119,18 @@ async def test_activity_is_kept_by_tenant_and_once(database: Database) -> None:
         NOW,
     )
     assert await database.run(activity.page, tenant=new_id()) == []
+
+
+async def test_activity_is_forgotten_after_a_year(database: Database) -> None:
+    now = datetime.now(UTC)
+    lines = [
+        RecordActivity(
+            id=new_id(), at=now - timedelta(days=day), tenant_id=MASTER, actor_type="user", actor_id="lan",
+            action="a", entity_type="actor", entity_id="/", details=FrozenMap({}),
+        )
+        for day in (0, 364, 366)
+    ]  # fmt: skip
+    await database.run(activity.add, lines)
+
+    assert [await database.run(activity.trim) for _ in range(2)] == [1, 0]
+    assert [line.id for line in await database.run(activity.page, tenant=MASTER)] == [line.id for line in lines[:2]]

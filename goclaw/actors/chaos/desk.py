@@ -12,7 +12,7 @@ from datetime import timedelta
 import msgspec
 
 from goclaw.actors.chaos.cost import Cost
-from goclaw.actors.chaos.experiment import Ended, EndNow, Experiment, agent_id, announce
+from goclaw.actors.chaos.experiment import Ended, EndNow, Experiment, agent_id, announce, sweep
 from goclaw.actors.chaos.load import operator
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
@@ -55,7 +55,9 @@ class Desk(Actor):
     def __init__(self, house: House) -> None:
         self.house = house
         self.running: tuple[str, Address] | None = None
+        self.load: Load | None = None  # of the running plan
         self.waiting: list[Reply] = []  # for the end of the running plan
+        self.unswept: dict[str, Load] = {}  # of plans that are over
 
     async def on_start(self, ctx: Context) -> None:
         await self._interrupt(ctx)
@@ -73,8 +75,10 @@ class Desk(Actor):
                 ctx.log.warning("chaos.interrupted", plan=row.id, name=row.name)
                 with suppress(msgspec.ValidationError):  # another version's plan must not keep the house from starting
                     if (load := msgspec.convert(row.plan.get("load"), Load | None)) is not None:
-                        keys = load_sessions(load, row.id)
-                        await ctx.db(rows.sweep, tenant=MASTER_TENANT, keys=keys, agent=agent_id(row.id))
+                        self.unswept[row.id] = load
+            for plan_id, load in list(self.unswept.items()):
+                await sweep(ctx, plan_id, load_sessions(load, plan_id))
+                del self.unswept[plan_id]
         except StoreError:
             ctx.after(AGAIN, Interrupt())
 
@@ -82,7 +86,19 @@ class Desk(Actor):
     async def start(self, ctx: Context, ask: StartPlan) -> Started | Err:
         if self.running is not None:
             return failed_precondition("chaos_active", id=self.running[0])
-        plan, plan_id = ask.plan, new_id()
+        plan_id = new_id()
+        try:
+            started = await self._start(ctx, plan_id, ask)
+        except Exception:
+            self.running = None
+            await self._clean_up(ctx, plan_id, ask.plan.load)
+            raise
+        facts = {"name": ask.plan.name, "seed": started.seed, "ends_at": started.ends_at}
+        announce(ctx.system, "chaos.started", id=plan_id, **facts, by=ask.by)
+        return started
+
+    async def _start(self, ctx: Context, plan_id: str, ask: StartPlan) -> Started:
+        plan = ask.plan
         seed = plan.seed if plan.seed is not None else ctx.rng.getrandbits(SEEDS)
         agent = await self._agent(ctx, plan.load, plan_id) if plan.load is not None else None
         cost = Cost(self.house)
@@ -92,9 +108,14 @@ class Desk(Actor):
         experiment = (self.house, plan, plan_id, seed, began, agent, cost)
         child = Child(plan_id, Experiment, experiment, restart=Restart.TEMPORARY, shutdown=FINISH)
         self.running = (plan_id, ctx.child(child))
-        started = Started(id=plan_id, seed=seed, ends_at=began + timedelta(seconds=plan.seconds))
-        announce(ctx.system, "chaos.started", id=plan_id, name=plan.name, seed=seed, ends_at=started.ends_at, by=ask.by)
-        return started
+        self.load = plan.load
+        return Started(id=plan_id, seed=seed, ends_at=began + timedelta(seconds=plan.seconds))
+
+    async def _clean_up(self, ctx: Context, plan_id: str, load: Load | None) -> None:
+        """A plan did not begin or did not end by itself: its row may say that it runs, its load may be left."""
+        if load is not None:
+            self.unswept[plan_id] = load
+        await self._interrupt(ctx)
 
     async def _agent(self, ctx: Context, load: Load, plan_id: str) -> AgentProfile:
         """Who answers synthetic turns. Refuses an agent whose model costs money."""
@@ -121,7 +142,7 @@ class Desk(Actor):
             return not_found("chaos_plan", ask.id)
         if (reply := ctx.defer()) is not None:
             self.waiting.append(reply)
-        ctx.tell(self.running[1], EndNow(by=ask.by))
+        ctx.tell(self.running[1], EndNow())
         return None
 
     @handles
@@ -137,10 +158,9 @@ class Desk(Actor):
         self._over(unavailable("crashed"))
         if news.reason in ABNORMAL:
             announce(ctx.system, "chaos.ended", id=plan_id, state="aborted", reason="crashed")
-            try:
+            with suppress(StoreError):
                 await ctx.db(rows.end, id=plan_id, state="aborted", reason="crashed", report=None)
-            except StoreError:
-                ctx.after(AGAIN, Interrupt())
+        await self._clean_up(ctx, plan_id, self.load)
 
     def _over(self, answer: Report | Err) -> None:
         self.running = None

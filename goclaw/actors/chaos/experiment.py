@@ -7,6 +7,7 @@ Contract  supervision.md §21
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -47,6 +48,8 @@ PROTECTED = (  # C2; the caller's own connection is no actor, so nothing can hit
     "/infra/stores/**",
     "/infra/cluster/**",
     "/infra/tracing/audit_writer",
+    "/infra/activity",
+    "/infra/actor_log",
     "/engine/policy/**",
     "/edge/listener*",
 )
@@ -60,8 +63,6 @@ TRIES = 10  # of the last commit, a second apart
 class EndNow(Message[None]):
     """An operator has seen enough."""
 
-    by: str
-
 
 class Ended(Message[None]):
     """To the desk: all is over, stored and cleaned up."""
@@ -72,6 +73,8 @@ class Ended(Message[None]):
 
 class Experiment(Actor):
     """Its `live` is the plan from start to end. However it ends, its hooks end with it."""
+
+    weather = (StoreError,)
 
     def __init__(
         self,
@@ -230,15 +233,10 @@ class Experiment(Actor):
             async with trio.open_nursery() as nursery:
                 for key in traffic.keys:
                     nursery.start_soon(self._abort, ctx, key)
-        for key in traffic.keys:
-            with suppress(NoSuchActor):
-                steer.stop(ctx.system, session(MASTER_TENANT, key))
         try:
-            await ctx.db(rows.sweep, tenant=MASTER_TENANT, keys=traffic.keys, agent=agent_id(self.id))
+            await sweep(ctx, self.id, traffic.keys)
         except StoreError as trouble:
             ctx.log.warning("chaos.not_swept", plan=self.id, error=str(trouble))
-        with suppress(NoSuchActor):
-            steer.stop(ctx.system, agent_address(MASTER_TENANT, LOAD_AGENT))  # it remembers a row that is gone
 
     async def _abort(self, ctx: Context, key: str) -> None:
         """What still runs in a session. One that rests or hangs is left: its rows go all the same."""
@@ -248,6 +246,16 @@ class Experiment(Actor):
 
     def snapshot(self) -> dict[str, object]:
         return {"part": PARTS[self.books.part], "faults": faults_of(self.injector)}
+
+
+async def sweep(ctx: Context, plan_id: str, keys: Sequence[str]) -> None:
+    """Take the sessions of a plan's load away, alive and stored, and the agent it made. Raises `StoreError`."""
+    for key in keys:
+        with suppress(NoSuchActor):
+            steer.stop(ctx.system, session(MASTER_TENANT, key))
+    await ctx.db(rows.sweep, tenant=MASTER_TENANT, keys=keys, agent=agent_id(plan_id))
+    with suppress(NoSuchActor):
+        steer.stop(ctx.system, agent_address(MASTER_TENANT, LOAD_AGENT))  # it remembers a row that is gone
 
 
 def protected(path: Address) -> bool:

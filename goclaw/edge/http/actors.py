@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
 
+import trio
 from quart import Response
 
 from goclaw.domain.access import Caller, Role
@@ -18,6 +19,7 @@ from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.sse import KEEP_ALIVE_FRAME, Stream, frame, or_keep_alive
 from goclaw.operations.actor_events import Follow, FollowActors
 from goclaw.operations.actor_orders import Trace, envelope, trace
+from goclaw.operations.actor_sight import Sight
 from goclaw.operations.context import Context
 from goclaw.runtime import tree
 from goclaw.runtime.inbox import inbox
@@ -25,6 +27,7 @@ from goclaw.runtime.lens import Seen
 from goclaw.runtime.message import Message, Told
 
 LAST_EVENT = "Last-Event-ID"
+RETRY = b"retry: 3000\n"  # a field of the first frame; edge-http.md §0.5
 DIGITS = 18  # of an event's number
 
 
@@ -64,15 +67,24 @@ class Following:
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         found = {"generated_at": self._ctx.now(), "totals": await tree.totals(self._ctx.system)}
-        yield frame(found, "snapshot", self._at)
+        yield RETRY + frame(found, "snapshot", self._at)
         if self._foreign:
             yield self._told()
         while not self._over:
-            if self._bulletin.newest == self._at:
-                if await or_keep_alive(self._bulletin.stirred) is KEEP_ALIVE_FRAME:
-                    yield KEEP_ALIVE_FRAME
-            elif piece := self._told():
+            piece = await or_keep_alive(self._heard)
+            if piece:
                 yield piece
+
+    async def _heard(self) -> bytes:
+        """The next piece this reader asked for, however much it did not; nothing at the end."""
+        while not self._over:
+            if self._bulletin.newest == self._at:
+                await self._bulletin.stirred()
+            elif piece := self._told():
+                return piece
+            else:
+                await trio.lowlevel.checkpoint()
+        return b""
 
     def _told(self) -> bytes:
         """What is new, from the bulletin. After a gap the reader had better look at the tree again."""
@@ -90,20 +102,22 @@ async def record(call: Call, caller: Caller) -> Response:
     """Record the next messages of an actor, streamed as they are handled, or as one array of JSON."""
     ctx = call.context(caller)
     ask = await call.input(Trace)
-    tap = trace(ctx, ask)
+    tap, sight = trace(ctx, ask), Sight(ctx)
     if "application/json" in call.request.headers.get("Accept", ""):
         async with tap as seen:
-            return json_response([envelope(one, ask) async for one in seen])
-    return Stream(_recorded(tap, ask), lambda: None).response({})
+            return json_response([envelope(one, ask, sight) async for one in seen])
+    return Stream(_recorded(tap, ask, sight), lambda: None).response({})
 
 
-async def _recorded(tap: AbstractAsyncContextManager[AsyncIterator[Seen]], ask: Trace) -> AsyncGenerator[bytes, None]:
+async def _recorded(
+    tap: AbstractAsyncContextManager[AsyncIterator[Seen]], ask: Trace, sight: Sight
+) -> AsyncGenerator[bytes, None]:
     async with tap as seen:
         while True:
             one = await or_keep_alive(lambda: anext(seen, None))
             if one is None:
                 return
-            yield one if one is KEEP_ALIVE_FRAME else frame(envelope(one, ask), "envelope")
+            yield one if one is KEEP_ALIVE_FRAME else frame(envelope(one, ask, sight), "envelope")
 
 
 ROUTES = (

@@ -21,6 +21,7 @@ from goclaw.actors.chaos.experiment import agent_id, known_as, protected
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import CHAOS
 from goclaw.domain.chaos import (
+    LOAD_AGENT,
     GetReport,
     Item,
     Limits,
@@ -35,13 +36,15 @@ from goclaw.domain.chaos import (
     When,
     load_sessions,
 )
-from goclaw.domain.errors import Rejected
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import EVERYBODY, ShuttingDown
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
 from goclaw.operations.context import House
+from goclaw.runtime import steer
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child
+from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.settings.agents import AgentDefaults
@@ -97,7 +100,7 @@ async def start(house: House, plan: Plan = QUICK) -> Started:
 
 
 async def stop(house: House, id: str = "") -> Report:
-    return await house.system.ask(CHAOS, StopPlan(id=id, by="lan"), within=5)
+    return await house.system.ask(CHAOS, StopPlan(id=id), within=5)
 
 
 async def hit(house: House, times: int = 1) -> None:
@@ -189,6 +192,44 @@ async def test_a_plan_that_is_killed_lets_go_and_says_so(database: Database) -> 
         assert house.system.lens is None
         second = await start(house)
         assert (await stop(house, second.id)).reason == "stopped"
+
+
+@pytest.mark.parametrize("kill", [True, False])
+async def test_a_plan_that_does_not_end_by_itself_leaves_no_load_behind(database: Database, kill: bool) -> None:
+    load = Load(turns_per_sec=0.1, sessions=1)
+    async with desk(database) as house:
+        started = await start(house, replace(CALM, load=load))
+        for key in (*load_sessions(load, started.id), KEY):
+            await accepted(database, key)
+        if kill:
+            steer.stop(house.system, CHAOS / started.id, kill=True)
+        else:
+            await database.run(rows.end, id=started.id, state="aborted", reason="x", report=None)
+            experiment = house.system.cell(CHAOS / started.id)
+            assert experiment is not None
+            experiment.kill()
+        with trio.fail_after(PATIENCE):
+            while len(await database.run(left)) > 1:  # noqa: ASYNC110 - nobody says so
+                await trio.sleep(0.02)
+        assert await database.run(left) == [KEY]
+
+        assert await database.run(agent_rows.find, tenant=MASTER_TENANT, name=load.agent) is None
+        row = await database.run(rows.get, id=started.id)
+        assert row is not None
+        assert row.state != "running"
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(database: Database) -> None:
+    @transaction
+    async def forbid(db: Connection) -> None:
+        await db.execute("ALTER TABLE chaos_plans ADD CONSTRAINT never CHECK (name <> 'never')")
+
+    await database.run(forbid)
+    async with desk(database) as house:
+        with pytest.raises((StoreError, RuntimeFault)):
+            await start(house, replace(CALM, load=Load(turns_per_sec=1, sessions=1), name="never"))
+        assert await database.run(agent_rows.find, tenant=MASTER_TENANT, name=LOAD_AGENT) is None
+        assert await database.run(rows.page) == []
 
 
 async def test_a_desk_that_dies_takes_its_plan_with_it_and_says_so(database: Database) -> None:
@@ -435,6 +476,8 @@ async def test_restarts_are_counted_by_class(database: Database) -> None:
         ("/infra/stores/pg.pool", True),
         ("/infra/cluster", True),
         ("/infra/tracing/audit_writer", True),
+        ("/infra/activity", True),
+        ("/infra/actor_log", True),
         ("/infra/tracing/metrics", False),
         ("/engine/policy/rbac", True),
         ("/engine/lanes/main", False),

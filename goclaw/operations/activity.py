@@ -1,0 +1,39 @@
+"""Writing down who did what. Contract: observability.md §13."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from goclaw.domain.activity import RecordActivity
+from goclaw.domain.address import ACTIVITY
+from goclaw.domain.ids import new_id
+from goclaw.operations.context import Context
+from goclaw.runtime.message import Told
+from goclaw.runtime.values import FrozenMap
+
+log = structlog.get_logger()
+
+
+def by(ctx: Context) -> str:
+    """Who asks, as history names them."""
+    return ctx.caller.user_id or ctx.caller.role.label
+
+
+def record(ctx: Context, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
+    """Written soon, whether the database is there or not: an operator must be able to act without it."""
+    activity = RecordActivity(
+        id=new_id(),
+        at=ctx.now(),
+        tenant_id=ctx.caller.tenant_id,
+        actor_type="user",
+        actor_id=by(ctx),
+        action=action,
+        entity_type=entity_type,
+        entity_id=entity_id,
+        details=FrozenMap(details),
+        ip_address=ctx.peer,
+    )
+    if ctx.system.tell(ACTIVITY, activity) is not Told.ACCEPTED:
+        log.warning("activity.lost", action=action, entity=entity_id, by=by(ctx))
