@@ -7,14 +7,25 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
 
-from goclaw.runtime.actor import handles
+from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
-from goclaw.runtime.blocking import ZOMBIES, BlockingActor, ThreadContext
+from goclaw.runtime.blocking import THREADS, ZOMBIES, ZOMBIES_PER_HOUR, BlockingActor, ThreadContext, Vehicles
 from goclaw.runtime.child import Backoff, Child, Restart
-from goclaw.runtime.faults import ActorCrashed, ActorStopped, AskTimeout, Err, Rejected
+from goclaw.runtime.faults import (
+    ActorCrashed,
+    ActorStopped,
+    AskTimeout,
+    Err,
+    Rejected,
+    TooManyThreads,
+    TooManyZombies,
+)
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.system import System
+from goclaw.runtime.testing import Inline
 from tests.runtime.house import Boom, Refuse, Say, Scribe, cell, house, outcome, until
 
 A, B = Address("a"), Address("b")
@@ -204,3 +215,74 @@ async def test_a_thread_that_outlives_the_loop_talks_to_nobody() -> None:
     contexts[0].tell(B, Say(text="after the end"))
     assert token is trio.lowlevel.current_trio_token()
     await until(lambda: system.dead_letters.total == 1)
+
+
+class Relay(Message[str]):
+    """Ask the other actor from inside the thread."""
+
+    within: float = 5.0
+
+
+class Asking(BlockingActor):
+    @handles
+    def relay(self, ctx: ThreadContext, ask: Relay) -> str:
+        return ctx.ask(B, Say(text="from a thread"), within=ask.within)
+
+    @handles
+    def circle(self, ctx: ThreadContext, ask: Say) -> str:
+        return ctx.ask(Address("middle"), Relay(), within=5)
+
+
+class Middle(Actor):
+    @handles
+    async def relay(self, ctx: Context, ask: Relay) -> str:
+        return await ctx.ask(A, Relay(), within=5)
+
+
+async def test_a_thread_may_ask_and_only_itself_waits() -> None:
+    async with house(Child("a", Asking), Child("b", Scribe)) as system:
+        assert await system.ask(A, Relay(), within=5) == "from a thread"
+
+
+async def test_a_circle_through_a_thread_is_refused_at_once() -> None:
+    async with house(Child("a", Asking), Child("middle", Middle)) as system:
+        with capture_logs():
+            assert isinstance(await outcome(system.ask(A, Say(text="x"), within=5)), ActorCrashed)
+        crash = system.crashes.records[0]
+        assert crash.type == "AskCycle"
+
+
+async def test_a_node_has_room_for_so_many_threads(autojump_clock: MockClock) -> None:
+    vehicles = Vehicles()
+    workers = [vehicles.start(f"/{n}") for n in range(THREADS)]
+    try:
+        with pytest.raises(TooManyThreads):
+            vehicles.start("/one-too-many")
+    finally:
+        for worker in workers:
+            vehicles.stop(worker)
+    assert vehicles.running == set()
+
+
+async def test_threads_left_behind_too_often_stop_the_rest_although_they_ended(autojump_clock: MockClock) -> None:
+    vehicles = Vehicles()
+    for n in range(ZOMBIES_PER_HOUR + 1):
+        worker = vehicles.start(f"/{n}")
+        vehicles.abandon(worker)
+        worker.actor_stopped.wait()
+    assert vehicles.zombies == 0
+    with pytest.raises(TooManyZombies):
+        vehicles.start("/next")
+
+    await trio.sleep(3600)
+    vehicles.stop(vehicles.start("/an-hour-later"))
+
+
+async def test_in_virtual_time_blocking_work_takes_what_the_test_says(autojump_clock: MockClock) -> None:
+    async with house(Child("a", Library), Child("b", Scribe)) as system:
+        system.inline = Inline(latency=3.0)
+        began = trio.current_time()
+        await system.ask(A, Where(), within=5)
+
+        assert trio.current_time() - began == 3.0
+        assert system.vehicles.running == set()
