@@ -24,7 +24,7 @@ import trio
 from msgspec import Raw, Struct, UnsetType
 from msgspec.structs import fields
 
-from goclaw.runtime.faults import IgnoredFull, MutableMessage
+from goclaw.runtime.faults import Err, IgnoredFull, MutableMessage
 from goclaw.runtime.message import Message
 from goclaw.runtime.values import FrozenMap, Secret
 
@@ -69,7 +69,7 @@ def _fault_of(value: object, local: bool) -> str | None:
             return "a datetime without a zone"
         case bytes() if len(value) > LONG:
             return f"{len(value)} bytes, more than {LONG}"
-        case bytes():
+        case bytes() | Err():  # the details of a refusal are written where it is made, and nowhere else
             return None
         case FrozenMap():
             return _fault_of((*value.keys(), *value.values()), local)

@@ -16,7 +16,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child
 from goclaw.runtime.debug import Checks
-from goclaw.runtime.faults import IgnoredFull, MutableMessage
+from goclaw.runtime.faults import Err, IgnoredFull, MutableMessage
 from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
@@ -88,6 +88,7 @@ def test_what_can_change_or_lives_may_not_travel(value: object) -> None:
         Secret("x"),
         A,
         Told.FULL,
+        Err("NO", "no", {"field": "x"}),
     ],
     ids=repr,
 )
