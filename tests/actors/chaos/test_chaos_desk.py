@@ -18,8 +18,9 @@ from goclaw.actors.chaos.books import checks_of, error_share
 from goclaw.actors.chaos.cost import most_within, spread
 from goclaw.actors.chaos.desk import Desk
 from goclaw.actors.chaos.experiment import agent_id, known_as, protected
-from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import CHAOS
+from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER, Caller, Role
+from goclaw.domain.activity import RecordActivity
+from goclaw.domain.address import ACTIVITY, CHAOS
 from goclaw.domain.chaos import (
     LOAD_AGENT,
     GetReport,
@@ -40,14 +41,19 @@ from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import EVERYBODY, ShuttingDown
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.operations.context import House
+from goclaw.operations import chaos
+from goclaw.operations.context import Context, House
+from goclaw.operations.params import decode as params
 from goclaw.runtime import steer
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child
 from goclaw.runtime.faults import RuntimeFault
+from goclaw.runtime.inbox import inbox
+from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.chaos import Chaos
 from goclaw.settings.database import Database as DatabaseSettings
 from goclaw.settings.providers import Provider, Providers
 from goclaw.settings.settings import Settings
@@ -259,6 +265,25 @@ async def test_one_plan_at_a_time_and_the_next_at_once(database: Database) -> No
         assert second.id != first.id
         await stop(house)
         assert (await refusal(stop(house)))[0] == "NOT_FOUND"
+
+
+async def test_who_starts_and_stops_a_plan_is_written_down(database: Database) -> None:
+    written: list[tuple[str, str, str]] = []
+
+    def hear(message: Message[Any]) -> Told:
+        if isinstance(message, RecordActivity):
+            written.append((message.action, message.actor_id, message.entity_id))
+        return Told.ACCEPTED
+
+    async with desk(database, Settings(chaos=Chaos(enabled=True))) as house:
+        with inbox(house.system, ACTIVITY, "Ear", hear):
+            ctx = Context(house, Caller(user_id="ann", role=Role.ADMIN))
+            asked = {"items": decode(encode(QUICK.items)), "confirm": house.node_name}
+            started = await chaos.start(ctx, params(chaos.StartChaos, asked))
+            await chaos.stop(ctx, chaos.StopChaos())
+            await chaos.stop(ctx, chaos.StopChaos(id=started.id))  # it is over: nobody stops anything
+
+    assert written == [("chaos.started", "ann", started.id), ("chaos.stopped", "ann", started.id)]
 
 
 async def test_a_load_is_never_sent_to_a_vendor(database: Database) -> None:
