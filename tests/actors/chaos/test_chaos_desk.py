@@ -139,7 +139,7 @@ async def refusal(asking: Awaitable[object]) -> tuple[str, Any]:
 
 async def test_a_plan_ends_with_its_windows(database: Database) -> None:
     async with desk(database) as house:
-        started = await start(house, replace(QUICK, duration_sec=0.2, name="short", seed=5))
+        started = await start(house, replace(QUICK, duration_sec=1, name="short", seed=5))
         await hit(house)
         row = await ended(database, started.id)
 
