@@ -22,7 +22,7 @@ from goclaw.stores.database import Database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.health import probe
 
-PROBE = 5.0  # seconds between two questions to the database
+PROBE = 2.0  # seconds between two questions to the database
 LOG_LOOK = 60.0  # seconds between two looks at the size of the embedded server's log
 LAST_LINES = 2.0  # seconds to write what has come together, at the end
 
@@ -63,8 +63,9 @@ class EmbeddedDatabase(Actor):
 class PoolWatch(Actor):
     """Asks the database now and then, so that health and operators know without asking."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, house: House) -> None:
         self.database = database
+        self.house = house
         self.ok = True
 
     async def on_start(self, ctx: Context) -> None:
@@ -82,6 +83,7 @@ class PoolWatch(Actor):
                 ctx.log.warning("db.lost", error=str(trouble))
         if self.ok and not before:
             ctx.log.info("db.connected")
+        self.house.database_lost = not self.ok
 
     def snapshot(self) -> dict[str, object]:
         pool = self.database
@@ -95,7 +97,7 @@ def infra(database: Database, server: EmbeddedServer | None, house: House) -> Su
     rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
         [
-            child("stores", stores, database, server),
+            child("stores", stores, database, server, house),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
         ],
@@ -104,8 +106,8 @@ def infra(database: Database, server: EmbeddedServer | None, house: House) -> Su
     )
 
 
-def stores(database: Database, server: EmbeddedServer | None) -> Supervisor:
-    children = [child("pg.pool", PoolWatch, database)]
+def stores(database: Database, server: EmbeddedServer | None, house: House) -> Supervisor:
+    children = [child("pg.pool", PoolWatch, database, house)]
     if server is not None:
         backoff = Backoff(first=0.1, longest=5.0)
         children.insert(0, child("pg.embedded", EmbeddedDatabase, server, backoff=backoff, critical=True))

@@ -48,6 +48,7 @@ class House:
     tools: int  # how many tools agents have
     production: bool = False  # GOCLAW_ENV
     draining: bool = False
+    database_lost: bool = False  # as of the last look at it
     connections: dict[str, Guest] = field(default_factory=dict)
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in

@@ -26,10 +26,10 @@ class Nothing(Struct, kw_only=True):
 
 
 def status_of(house: House) -> str:
-    """ok, degraded while a critical actor is not running or mailboxes are full, shutting_down. From memory."""
+    """ok, degraded while the database, a critical actor or room for messages is missing, shutting_down. From memory."""
     if house.draining:
         return "shutting_down"
-    if house.system.load.queued >= house.system.load.most:
+    if house.database_lost or house.system.load.queued >= house.system.load.most:
         return "degraded"
     cells = (member for member in house.system.members.values() if isinstance(member, Cell))
     down = any(cell.spec.critical and cell.state is not State.RUNNING for cell in cells)

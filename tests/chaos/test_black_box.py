@@ -1,16 +1,19 @@
-"""What an operator would try on a living gateway. Contract: supervision.md §20 (B3, B7, B9)."""
+"""What an operator would try on a living gateway. Contract: supervision.md §20 (B3, B5, B7, B9)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
-from tests.e2e.gateway import Client, Gateway, ObedientVendor, Refusal
+from goclaw.stores.embedded import EmbeddedServer
+from tests.e2e.gateway import Client, Gateway, ObedientVendor, Refusal, VendorPlace, running, with_vendor
 
 KEY = "agent:default:ws:direct:flood"
 OTHER = "agent:default:ws:direct:calm"
@@ -127,3 +130,41 @@ async def test_an_orderly_stop_under_load_loses_and_doubles_nothing(gateway: Gat
     for run, text in accepted.items():
         if ended[run] == "SUCCEEDED":
             assert answers[f"echo {text}"] == 1, text
+
+
+async def test_a_gateway_waits_for_a_database_that_was_stopped(tmp_path: Path, place: VendorPlace) -> None:
+    """B5, with a database of its own that nobody starts again for the gateway."""
+    server = EmbeddedServer(tmp_path / "outside")
+    dsn = await server.start()
+    home = tmp_path / "home"
+    async with place.open() as vendor:
+        with running(Gateway(home, with_vendor(place), GOCLAW_POSTGRES_DSN=dsn)) as gateway:
+            async with gateway.client() as client, gateway.http() as http:
+                await client.chat("before", OTHER)
+                asked = [await client.send("chat.send", message="!hold-1", sessionKey=KEY)]
+                await vendor.holds(1)
+                for n in range(2):
+                    asked.append(await client.send("chat.send", message=f"waits {n}", sessionKey=KEY))
+                    await client.run_of(asked[-1])
+                await server.stop()
+
+                await _until(http, "degraded")
+                with pytest.raises(Refusal) as refused:
+                    await client.chat("meanwhile", OTHER)
+                assert refused.value.code == "UNAVAILABLE"
+                assert await server.start() == dsn
+                await _until(http, "ok")
+                vendor.release()
+
+                answers = [(await client.answer(request))["content"] for request in asked]
+                assert answers == ["word0 end", "echo waits 0", "echo waits 1"]
+                said = [(m["role"], m["content"]) for m in await client.history(KEY)]
+                assert [text for role, text in said if role == "assistant"] == answers
+                assert (await client.chat("after", OTHER))["content"] == "echo after"
+    await server.stop()
+
+
+async def _until(http: httpx.AsyncClient, status: str) -> None:
+    with trio.fail_after(30):
+        while (await http.get("/health")).json()["status"] != status:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.1)
