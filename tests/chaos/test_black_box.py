@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 import trio
+from trio_websocket import ConnectionClosed
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.stores.embedded import EmbeddedServer
@@ -102,7 +103,7 @@ async def test_an_orderly_stop_under_load_loses_and_doubles_nothing(gateway: Gat
                 text = f"say {name}-{n}"
                 try:
                     answer = await client.chat(text, key, **{"async": True})
-                except (Refusal, AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
+                except (Refusal, AssertionError, ConnectionClosed):
                     return  # the gateway says goodbye
                 accepted[answer["runId"]] = text
                 if len(accepted) == 100:
