@@ -67,3 +67,8 @@ def desk(browser: Browser) -> Iterator[Callable[..., Desk]]:
 
         yield make
         assert [complaint for one in desks for complaint in one.verdict()] == []
+
+
+@pytest.fixture
+def page(desk: Callable[..., Desk]) -> Page:
+    return desk().page()

@@ -7,8 +7,9 @@ from itertools import count
 
 import pytest
 
-from tests.e2e.browser import browser, desk  # noqa: F401 - fixtures
+from tests.e2e.browser import browser, desk, page  # noqa: F401 - fixtures
 from tests.e2e.gateway import Client, Gateway, ObedientVendor, VendorPlace, running, with_vendor
+from tests.e2e.stand_in_process import own_url  # noqa: F401 - a fixture
 
 _keys = count(1)
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -36,3 +38,10 @@ def control(url: str, what: str, **more: str) -> Any:
     """Make the gateway do `what`; gives the actions asked of it so far."""
     with urllib.request.urlopen(f"{url}/test/{what}?{urllib.parse.urlencode(more)}", data=b"") as answer:
         return json.load(answer)
+
+
+@pytest.fixture
+def own_url() -> Iterator[str]:
+    """A stand-in for one test alone."""
+    with running(actors=200) as url:
+        yield url

@@ -7,26 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.actor_page import HUNG, WORKER, details, row, visit
-from tests.e2e.browser import Desk
 from tests.e2e.stand_in_process import control, running
-
-
-@pytest.fixture
-def own_url() -> Iterator[str]:
-    """The same house for one test alone."""
-    with running(actors=200) as url:
-        yield url
-
-
-@pytest.fixture
-def page(desk: Callable[..., Desk]) -> Page:
-    return desk().page()
 
 
 def test_a_restart_says_what_users_notice_and_is_done_when_the_actor_is_back(page: Page, own_url: str) -> None:

@@ -31,11 +31,6 @@ def crowd_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def page(desk: Callable[..., Desk]) -> Page:
-    return desk().page()
-
-
 def test_the_grid_is_walked_by_keyboard(page: Page, house_url: str) -> None:
     grid = visit(page, house_url)
     grid.focus()

@@ -6,27 +6,13 @@ Every test ends by asserting that the page logged no error, broke no policy and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.actor_page import WORKER, details, row, visit
-from tests.e2e.browser import Desk
-from tests.e2e.stand_in_process import control, running
-
-
-@pytest.fixture
-def own_url() -> Iterator[str]:
-    """The same house for one test alone."""
-    with running(actors=200) as url:
-        yield url
-
-
-@pytest.fixture
-def page(desk: Callable[..., Desk]) -> Page:
-    return desk().page()
+from tests.e2e.stand_in_process import control
 
 
 def test_a_crash_changes_its_row_and_nothing_is_read_whole(page: Page, own_url: str) -> None:
