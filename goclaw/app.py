@@ -9,7 +9,7 @@ import errno
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -34,6 +34,7 @@ from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
 from goclaw.operations.context import House
+from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
@@ -58,27 +59,32 @@ CLOSE = 5.0  # seconds open HTTP connections have at the end; config-cli.md §11
 log = structlog.get_logger()
 
 
-def run(loaded: Loaded, json_logs: bool) -> int:
-    """Run the gateway until a signal or the root's end, and return the exit code. Raises StartupFatal."""
+def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",)) -> int:
+    """Run the gateway until a signal or the root's end, and return the exit code. Raises StartupFatal.
+
+    `tools` are the packages whose tools agents get.
+    """
+    if loaded.crash_at:
+        crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
         loaded = onboard(loaded)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, not json_logs)
+            return trio.run(_live, loaded, lock, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
 
-async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool) -> int:
+async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
     settings = loaded.settings
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
     _make_workspace(settings)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with _stores(settings) as (database, server), open_system(database) as system:
-            tools = collect_tools("goclaw.tools")
+            tools = collect_tools(*packages)
             house = House(settings, system, __version__, new_id(), len(tools), loaded.production)
             doorway = Doorway(house, sockets)
             await system.start(child("", tree, house, tools, database, server, doorway))

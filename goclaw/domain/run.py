@@ -11,13 +11,67 @@ from goclaw.runtime.faults import Err
 from goclaw.runtime.message import Message
 
 RunState = Literal["QUEUED", "CLAIMED", "RUNNING", "RETRY_WAIT", "SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER"]
-RunKind = Literal["chat", "http"]  # kinds of sessions-lanes-cron.md §9.4 that exist so far
+RunKind = Literal[
+    "chat",
+    "channel",
+    "http",
+    "wake",
+    "task",
+    "announce",
+    "delegation",
+    "subagent",
+    "team_task",
+    "evaluate",
+    "pipeline",
+    "cron",
+    "heartbeat",
+    "autonomy",
+    "autolearn",
+    "selfcheck",
+    "summary",
+    "flush",
+    "replay",
+]
 Lane = Literal["main", "subagent", "team", "cron"]
 FinishReason = Literal["stop", "length", "max_iterations", "cancelled"]
 
 LANES: tuple[Lane, ...] = ("main", "subagent", "team", "cron")
 PREVIEW = 200  # characters of the message shown in run.started
-LANE_OF: dict[RunKind, Lane] = {"chat": "main", "http": "main"}
+
+
+class Kind(Struct, frozen=True):
+    """What is the same for every run of a kind (sessions-lanes-cron.md §4, §9.4; agent-loop.md §4)."""
+
+    lane: Lane
+    priority: int  # base, 0–10; waiting adds to it
+    attempts: int  # handled errors until it is given up
+    timeout: float = 600.0  # seconds from acceptance to its end, across restarts
+    recovers: bool = True  # after a crash; False: it ends CANCELED
+
+
+KINDS: dict[RunKind, Kind] = {
+    "chat": Kind("main", 5, 3),
+    "channel": Kind("main", 5, 3),
+    "http": Kind("main", 5, 1, recovers=False),  # unless an idempotency key lets its asker come back for it
+    "wake": Kind("main", 5, 1),
+    "task": Kind("main", 5, 3),
+    "announce": Kind("main", 6, 3),
+    "delegation": Kind("team", 5, 3),
+    "subagent": Kind("subagent", 5, 3, 1800.0),
+    "team_task": Kind("team", 4, 3, 1800.0),
+    "evaluate": Kind("team", 5, 3),
+    "pipeline": Kind("team", 5, 3),
+    "cron": Kind("cron", 3, 1),
+    "heartbeat": Kind("cron", 2, 3, recovers=False),
+    "autonomy": Kind("cron", 1, 1),
+    "autolearn": Kind("cron", 0, 1),
+    "selfcheck": Kind("cron", 3, 1, recovers=False),
+    "summary": Kind("cron", 3, 1, recovers=False),
+    "flush": Kind("cron", 3, 1, recovers=False),
+    "replay": Kind("cron", 0, 1, recovers=False),
+}
+LANE_OF: dict[RunKind, Lane] = {kind: row.lane for kind, row in KINDS.items()}
+INTERACTIVE: frozenset[RunKind] = frozenset({"chat", "channel"})  # somebody sits there and waits
 
 
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):

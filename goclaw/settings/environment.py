@@ -47,6 +47,7 @@ WORDS = {  # variables with words of their own
 ELSEWHERE = {
     "GOCLAW_ACTOR_DEBUG",
     "GOCLAW_CONFIG",
+    "GOCLAW_CRASH_AT",
     "GOCLAW_ENV",
     "GOCLAW_GATEWAY_URL",
     "GOCLAW_HOME",

@@ -36,6 +36,7 @@ class Loaded(Struct, frozen=True):
     origins: dict[str, str]  # dotted key → where its value came from
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
+    crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
 
     @property
     def fingerprint(self) -> str:
@@ -78,11 +79,14 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     builder.variables["GOCLAW_DATA_DIR"] = str(data_dir)
     settings = builder.section(Settings)
     problems += builder.problems or _contradictions(settings, given)
+    production = variables.get("GOCLAW_ENV", "").strip().lower() == "production"
+    crash_at = environ.get("GOCLAW_CRASH_AT", "")
+    if crash_at and production:
+        problems.append(Problem("GOCLAW_CRASH_AT", "GOCLAW_CRASH_AT is for tests, never with GOCLAW_ENV=production"))
     if problems:
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
-    production = variables.get("GOCLAW_ENV", "").strip().lower() == "production"
-    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings), production)
+    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings), production, crash_at)
 
 
 def made_token(home: Path) -> dict[str, Given]:

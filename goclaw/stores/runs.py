@@ -6,8 +6,8 @@ before it has the lock (durability.md §5.1). Writes of a running run name its o
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -17,11 +17,10 @@ from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import LANES, Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import KINDS, LANES, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
-SHARDS = 256  # data-model.md §9, shard_leases
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
 SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
@@ -111,7 +110,8 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
 
 def shard_of(tenant: str, key: str) -> int:
-    return zlib.crc32(f"{tenant}/{key}".encode()) % SHARDS
+    """Which of the 256 owners a session has; the same on every node (durability.md §2)."""
+    return hashlib.sha256(f"{tenant}\0{key}".encode()).digest()[0]
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
@@ -348,7 +348,7 @@ async def accept(
         "user": user,
         "kind": kind,
         "lane": lane,
-        "max_attempts": 1 if kind == "http" else 3,  # sessions-lanes-cron.md §9.4
+        "max_attempts": KINDS[kind].attempts,
         "timeout": timeout,
         "request": request,
         "request_hash": request_hash,

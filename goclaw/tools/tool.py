@@ -77,14 +77,15 @@ def tool(*, group: str, effect: Effect, name: str = "") -> Callable[[Fn], Fn]:
     return declare
 
 
-def collect(package: str) -> dict[str, Tool]:
-    """Every tool declared below `package`, by name. A module that does not import stops the start.
+def collect(*packages: str) -> dict[str, Tool]:
+    """Every tool declared below `packages`, by name. A module that does not import stops the start.
 
     Raises ValueError when two tools claim one name.
     """
-    root = importlib.import_module(package)
     found: dict[str, Tool] = {}
-    for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+    roots = [importlib.import_module(package) for package in packages]
+    modules = [info for root in roots for info in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
+    for info in modules:
         for _, member in inspect.getmembers(importlib.import_module(info.name)):
             declared = getattr(member, "__tool__", None)
             if not isinstance(declared, Tool):

@@ -1,0 +1,17 @@
+DROP TRIGGER run_events_chain ON run_events;
+DROP FUNCTION chain_run_event();
+DROP FUNCTION run_event_hash(run_events);
+DROP FUNCTION shard_of(uuid, text);
+DROP INDEX runs_waiting;
+CREATE INDEX runs_waiting ON runs (tenant_id, session_key, run_id) WHERE state = 'QUEUED';
+DROP TABLE node_inbox;
+DROP TABLE named_leases;
+DROP TABLE shard_leases;
+DROP TABLE cluster_nodes;
+DROP TABLE announcements;
+DROP TABLE outbox;
+DROP TABLE ingress_log;
+DROP TABLE tool_effects;
+DROP TABLE loop_checkpoints;
+DROP TABLE record_blobs;
+DROP TABLE run_records;
