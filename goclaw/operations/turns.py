@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
+
+import msgspec
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
@@ -52,7 +55,8 @@ async def send(
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
-    The answer names another run than `run_id` when the idempotency key was used before.
+    With an idempotency key, or one in the request's header, that was used before the answer names the run of the
+    first time.
     """
     with ctx.house.counting_a_turn():
         if ctx.house.draining:
@@ -68,12 +72,25 @@ async def send(
             kind=kind,
             request=request,
             earlier=tuple(earlier),
-            idempotency_key=idempotency_key,
+            idempotency_key=_scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        return await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
+        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
+        ctx.replayed = accepted.run_id != run_id
+        return accepted
+
+
+def _scoped(ctx: Context, session_key: str, key: str) -> str:
+    """The key with whose it is and where it was used, hashed because the parts are long.
+
+    On the socket a key belongs to a session, over HTTP to a route (edge-websocket.md §7.2.1, edge-http.md §0.1).
+    """
+    if not key:
+        return ""
+    surface, where = ("http", ctx.route) if ctx.route else ("ws", session_key)
+    return f"{surface}:{hashlib.sha256(msgspec.json.encode([ctx.user_id, where, key])).hexdigest()}"
 
 
 def cut(ctx: Context, text: str) -> tuple[str, bool]:

@@ -283,6 +283,8 @@ SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(na
 ORDER BY w.head_at
 """
 
+KEYED = "SELECT count(*) = 1 FROM runs WHERE run_id = %(run)s AND ingress_key IS NOT NULL"
+
 RENEW = """
 UPDATE runs SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8)
 WHERE lease_owner = %(node)s AND state IN ('CLAIMED', 'RUNNING') RETURNING run_id
@@ -568,9 +570,10 @@ async def _leave(
 
 async def _asker_gone(db: Connection, run: Claimed) -> bool:
     """End a requeued run whose asker held the line of a process that ends (sessions-lanes-cron.md §9.4). True if so."""
-    if run.kind == "http":
-        await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
-    return run.kind == "http"
+    if run.kind != "http" or await one(bool, db.execute(KEYED, {"run": run.run_id})):
+        return False
+    await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
+    return True
 
 
 async def _cancel_waiting(

@@ -78,6 +78,8 @@ def openai_error(err: Err, text: str) -> dict[str, Any]:
 
 def _native(err: Err, text: str, status: int, request_id: str) -> dict[str, Any]:
     code = "UPSTREAM_ERROR" if status == 502 else err.code
+    if err.details.get("reason") == "idempotency_conflict":
+        code = "IDEMPOTENCY_CONFLICT"
     body: dict[str, Any] = {"error": text, "code": code, "request_id": request_id}
     if err.details and status != 401:  # a credential's trouble is only logged (edge-auth.md §2.2)
         body["details"] = err.details

@@ -105,7 +105,9 @@ class HttpServer:
         if call.path.startswith(USER_ROUTES) and not caller.user_id:
             raise Rejected(Err("INVALID_REQUEST", "user_id_required", {"reason": "user_id_required"}))
         ask = await call.input(operation.input)
-        result = http.reply(await operation.fn(call.context(caller), ask))
+        ctx = call.context(caller)
+        result = http.reply(await operation.fn(ctx, ask))
+        call.replayed = ctx.replayed
         return json_response(result, _status(http, result))
 
     async def root(self, call: Call, caller: Caller) -> Response:
@@ -136,6 +138,8 @@ class HttpServer:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Request-Id"] = call.id
         headers.setdefault("Cache-Control", "no-store")
+        if call.replayed:
+            headers["Idempotent-Replay"] = "true"
         origin = call.request.headers.get("Origin")
         allowed = self._house.settings.gateway.allowed_origins
         if origin is not None and allowed and listed(origin, allowed):
