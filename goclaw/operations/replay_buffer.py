@@ -18,14 +18,19 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Envelope, Told
 from goclaw.runtime.system import System
 
-EVENTS = 2_000  # of a run
-BYTES = 2**20  # of a run, and of the text before them that a gap is filled with
 KEPT = 600.0  # seconds after the end of a run
-RINGS = 20_000  # runs at once; the one that ended first gives way, then the one that began first
-TOTAL = 64 * 2**20  # bytes of all runs together
 COST = 400  # bytes counted for an event besides its text and body
 
 VOID = frozenset({"tool.result", "run.recovered", "run.started"})  # a new segment of text begins behind them
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Of all runs together the one that ended first gives way, then the one that began first."""
+
+    events: int = 2_000  # of a run
+    bytes: int = 2**20  # of a run, and of the text before them that a gap is filled with
+    runs: int = 20_000
+    total: int = 64 * 2**20  # bytes of all runs
 
 
 class Replay(Struct, frozen=True):
@@ -46,20 +51,21 @@ class Ring:
         self.lost = first.run_seq - 1  # number of the newest event that is not kept
         self.text = ""  # of the segment that was open there
 
-    def drop(self) -> int:
-        """Forget the oldest event but for its text. How many bytes that frees."""
+    def drop(self, longest: int) -> int:
+        """Forget the oldest event but for its text, of which at most `longest`. How many bytes that frees."""
         gone = self.events.popleft()
         size = size_of(gone)
         self.bytes -= size
         self.lost = gone.run_seq
-        self.text = segment(self.text, (gone,))[-BYTES:]
+        self.text = segment(self.text, (gone,))[-longest:]
         return size
 
 
 class ReplayBuffer:
     """Hears every run. `since` is for those who come back, `last` for those who want to know how far it is."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._limits = limits
         self.address = Address("edge", "replays")  # for its groups; nobody finds it there
         self.groups: set[str] | None = None
         self.bytes = 0
@@ -104,13 +110,14 @@ class ReplayBuffer:
         size = size_of(event)
         ring.bytes += size
         self.bytes += size
-        while len(ring.events) > EVENTS or (ring.bytes > BYTES and len(ring.events) > 1):
-            self.bytes -= ring.drop()
+        limits = self._limits
+        while len(ring.events) > limits.events or (ring.bytes > limits.bytes and len(ring.events) > 1):
+            self.bytes -= ring.drop(limits.bytes)
         if event.type in TERMINAL:
             self._ended[run_id] = self._clock.monotonic()
         elif run_id in self._ended:  # it was taken up again
             del self._ended[run_id]
-        while self.bytes > TOTAL or len(self._rings) > RINGS:
+        while self.bytes > limits.total or len(self._rings) > limits.runs:
             self._discard(next(iter(self._ended), None) or next(iter(self._rings)))
 
     def _forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
@@ -102,17 +103,15 @@ async def test_a_turn_that_is_not_accepted_leaves_its_key_free(database: Databas
         await ingress.accept(db, **turn)  # type: ignore[arg-type]
         raise LookupError
 
-    run_id, _ = await accept(database, "agent:default:ws:direct:1", key="ws:other")
+    await accept(database, "agent:default:ws:direct:1", key="ws:other")
     turn = dict(  # noqa: C408 - reads as the call it becomes
         tenant=MASTER_TENANT, run_id=new_id(), session_id=new_id(), key="agent:default:ws:direct:2",
         session_kind="direct", channel="ws", label="", max_concurrent=1, agent_id=await database.run(some_agent),
         agent_key="default", user="lan", kind="chat", lane="main", timeout=1.0, request=RunRequest(message="x"),
         request_hash=HASH, ingress_key=KEY,
     )  # fmt: skip
-    try:
+    with pytest.raises(LookupError):
         await database.run(fails_late, **turn)
-    except LookupError:
-        pass
     assert await database.run(ingress.find, tenant=MASTER_TENANT, key=KEY) is None
     assert isinstance((await accept(database, "agent:default:ws:direct:3"))[1], Stored)
 
