@@ -9,11 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from goclaw.domain.activity import RecordActivity
-from goclaw.stores.trim import trimming
-from goclaw.stores.unit import Connection, Json, many, maybe, transaction
+from goclaw.stores.unit import Connection, Json, many, transaction
 from goclaw.stores.values import cut
 
-DAYS = 365  # data-model.md §18
 ENTITY = 255  # characters; `details` has the whole
 
 
@@ -43,8 +41,6 @@ SELECT id, tenant_id, actor_type, actor_id, action, entity_type, entity_id, deta
 FROM activity_logs WHERE tenant_id = %(tenant)s ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 
-TRIM = trimming("activity_logs", "created_at", f"created_at < now() - make_interval(days => {DAYS})")
-
 
 @transaction(retry_safe=True, single=True)
 async def add(db: Connection, done: Sequence[RecordActivity]) -> None:
@@ -71,9 +67,3 @@ async def add(db: Connection, done: Sequence[RecordActivity]) -> None:
 async def page(db: Connection, *, tenant: str, limit: int = 100) -> list[Activity]:
     """Newest first."""
     return await many(Activity, db.execute(PAGE, {"tenant": tenant, "limit": limit}))
-
-
-@transaction(retry_safe=True, single=True)
-async def trim(db: Connection) -> int:
-    """Forget lines that are too old, 5,000 at most. Returns how many."""
-    return await maybe(int, db.execute(TRIM, {})) or 0
