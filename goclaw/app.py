@@ -110,7 +110,7 @@ def tree(
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
-    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue)
+    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue, settings.record)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

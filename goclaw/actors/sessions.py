@@ -270,6 +270,7 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            idempotent=bool(ask.idempotency_key),
             first=ask.fresh and not ask.earlier,
         )
 

@@ -63,7 +63,6 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
     in_history = "EXISTS (SELECT FROM session_messages m WHERE m.run_id = t.run_id)"
     emptied = f"t.state IN {ENDED} AND {before('t.finished_at')} AND {heard} AND {in_history}"
     referred = "EXISTS (SELECT FROM run_records r WHERE r.blob = t.hash)"
-    recorded = "EXISTS (SELECT FROM run_records r WHERE r.run_id = t.run_id)"
     return (
         Rule("runs", emptied, "t.finished_at", HISTORY, sets="request = '{}', result = NULL, updated_at = now()"),
         Rule("runs", f"t.state IN {ENDED} AND {before('t.finished_at')}", "t.finished_at", settings.runs_days),
@@ -75,7 +74,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
         ),
         Rule("run_records", f"NOT t.pinned AND {before('t.at')}", "t.at", settings.records_days),
         Rule("record_blobs", f"{before('t.at')} AND NOT {referred}", "t.at", 1),
-        Rule("run_steps", f"{before('t.at')} AND ({OVER}) AND NOT {recorded}", "t.at", 1),
+        Rule("run_steps", f"{before('t.at')} AND ({OVER})", "t.at", 1),
         Rule("loop_checkpoints", f"{before('t.updated_at')} AND ({OVER})", "t.updated_at", 1),
         Rule("tool_effects", before("t.started_at"), "t.started_at", EFFECTS),
         Rule(
