@@ -30,7 +30,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     events: int = 2_000  # of a run
     bytes: int = 2**20  # of a run, and of the text before them that a gap is filled with
     runs: int = 20_000
-    total: int = 64 * 2**20  # bytes of all runs
+    total: int = 32 * 2**20  # bytes of all runs
 
 
 class Replay(Struct, frozen=True):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
-
-import msgspec
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
@@ -15,6 +12,7 @@ from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
 from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, parse_key
 from goclaw.operations.context import Context
+from goclaw.operations.once import scoped
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
@@ -72,7 +70,7 @@ async def send(
             kind=kind,
             request=request,
             earlier=tuple(earlier),
-            idempotency_key=_scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
+            idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
@@ -80,17 +78,6 @@ async def send(
         accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
         ctx.replayed = accepted.run_id != run_id
         return accepted
-
-
-def _scoped(ctx: Context, session_key: str, key: str) -> str:
-    """The key with whose it is and where it was used, hashed because the parts are long.
-
-    On the socket a key belongs to a session, over HTTP to a route (edge-websocket.md §7.2.1, edge-http.md §0.1).
-    """
-    if not key:
-        return ""
-    surface, where = ("http", ctx.route) if ctx.route else ("ws", session_key)
-    return f"{surface}:{hashlib.sha256(msgspec.json.encode([ctx.user_id, where, key])).hexdigest()}"
 
 
 def cut(ctx: Context, text: str) -> tuple[str, bool]:

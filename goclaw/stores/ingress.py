@@ -27,6 +27,15 @@ class First(Struct, frozen=True, kw_only=True):
     request_hash: str | None
 
 
+class Answer(Struct, frozen=True, kw_only=True):
+    """What was answered to the first request with a key. No status: that one is not done, or died."""
+
+    request_hash: str | None
+    status: int | None
+    body: str | None
+    age: float  # seconds since the first request
+
+
 class Seen(Struct, frozen=True, kw_only=True):
     """What a platform's message became when it came for the first time."""
 
@@ -54,6 +63,18 @@ WITH taken AS (
 )
 SELECT count(*) = 1 FROM taken
 """  # waits for whoever takes the same key at this moment: one of the two finds it taken
+
+HOLD = """
+WITH held AS (
+  INSERT INTO ingress_log AS i (tenant_id, source, external_id, request_hash, expires_at)
+  VALUES (%(tenant)s::uuid, %(source)s, %(id)s, %(hash)s, now() + make_interval(hours => %(hours)s))
+  ON CONFLICT (tenant_id, source, external_id) DO UPDATE SET run_id = NULL, request_hash = excluded.request_hash,
+    response = NULL, received_at = now(), expires_at = excluded.expires_at
+  WHERE i.expires_at <= now()
+  RETURNING 1
+)
+SELECT count(*) = 1 FROM held
+"""
 
 SEEN = """
 WITH new AS (
@@ -92,6 +113,40 @@ async def accept(
     if earlier:
         return await runs.accept_with_history(db, earlier=earlier, **turn)
     return await runs.accept(db, **turn)
+
+
+@transaction
+async def hold(db: Connection, *, tenant: str, key: str, request_hash: str) -> Answer | None:
+    """Keep a key for a request that starts no run. If it was used before: what came of that."""
+    params = {"tenant": tenant, "hash": request_hash, "hours": KEY_HOURS, **_name(key)}
+    if await one(bool, db.execute(HOLD, params)):
+        return None
+    query = """
+    SELECT request_hash, (response->>'status')::int AS status, response->>'body' AS body,
+      extract(epoch FROM now() - received_at)::float8 AS age FROM ingress_log
+    WHERE tenant_id = %(tenant)s AND source = %(source)s AND external_id = %(id)s
+    """
+    return await one(Answer, db.execute(query, {"tenant": tenant, **_name(key)}))
+
+
+@transaction(retry_safe=True, single=True)
+async def answered(db: Connection, *, tenant: str, key: str, status: int, body: str) -> None:
+    """What whoever comes back with the key will get."""
+    query = """
+    UPDATE ingress_log SET response = %(response)s
+    WHERE tenant_id = %(tenant)s AND source = %(source)s AND external_id = %(id)s
+    """
+    await db.execute(query, {"tenant": tenant, "response": {"status": status, "body": body}, **_name(key)})
+
+
+@transaction(retry_safe=True, single=True)
+async def let_go(db: Connection, *, tenant: str, key: str) -> None:
+    """The request was refused and changed nothing: the key is free."""
+    query = """
+    DELETE FROM ingress_log
+    WHERE tenant_id = %(tenant)s AND source = %(source)s AND external_id = %(id)s AND response IS NULL
+    """
+    await db.execute(query, {"tenant": tenant, **_name(key)})
 
 
 @transaction

@@ -139,3 +139,21 @@ async def test_a_platform_may_deliver_a_message_again(database: Database) -> Non
     again = await database.run(ingress.seen, **message, run_id=new_id())
     assert again == Seen(run_id=run_id, request_hash=HASH)
     assert await database.run(ingress.seen, **{**message, "source": "telegram-two"}, run_id=None) is None
+
+
+async def test_a_key_of_a_request_that_starts_no_run_is_held_answered_or_let_go(database: Database) -> None:
+    http = {"tenant": MASTER_TENANT, "key": "http:" + "b" * 64}
+
+    assert await database.run(ingress.hold, **http, request_hash=HASH) is None
+    held = await database.run(ingress.hold, **http, request_hash=HASH)
+    assert held is not None
+    assert (held.request_hash, held.status, held.body) == (HASH, None, None)
+    await database.run(ingress.let_go, **http)
+    assert await database.run(ingress.hold, **http, request_hash="2" * 64) is None
+    await database.run(ingress.answered, **http, status=201, body='{"b":1,"a":"\\u0000é"}')
+    await database.run(ingress.let_go, **http)
+    done = await database.run(ingress.hold, **http, request_hash=HASH)
+    assert done is not None
+    assert (done.request_hash, done.status, done.body) == ("2" * 64, 201, '{"b":1,"a":"\\u0000é"}')
+    await database.run(age, 25)
+    assert await database.run(ingress.hold, **http, request_hash=HASH) is None

@@ -32,11 +32,15 @@ LATER = 30  # seconds, the longest Retry-After of a 503; edge-http.md §0.3
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/models")
 
-_encode = msgspec.json.Encoder().encode
+encoded = msgspec.json.Encoder().encode
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(_encode(value), status, {"Content-Type": "application/json", **(headers or {})})
+    return json_bytes(encoded(value), status, headers)
+
+
+def json_bytes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, {"Content-Type": "application/json", **(headers or {})})
 
 
 def status_of(err: Err) -> int:
