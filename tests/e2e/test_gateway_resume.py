@@ -64,7 +64,7 @@ async def test_a_run_that_ended_is_told_again_with_its_answer(
 async def test_a_run_that_failed_says_why(client: Client, vendor: ObedientVendor, key: str) -> None:
     with pytest.raises(Refusal) as refused:
         await client.chat("!fault-html", key)
-    resumed = await client.ask("chat.resume", sessionKey=key, afterRunSeq=999)
+    resumed = await client.ask("chat.resume", sessionKey=key, afterRunSeq=10**9)
 
     assert (resumed["status"], resumed["replayed"], resumed["final"]) == ("failed", 0, None)
     assert resumed["error"]["code"] == refused.value.code
