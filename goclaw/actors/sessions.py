@@ -43,7 +43,7 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import run_intake, runs
 from goclaw.stores import sessions as rows
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
@@ -228,13 +228,16 @@ class Session(Actor):
 
     async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
-        at_once = not self.open and await self._slot(ctx, ask)
+        later = ask.terms is not None and ask.terms.run_at is not None
+        at_once = not self.open and not later and await self._slot(ctx, ask)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
         try:
             with self._forgetting():
-                if earlier:
+                if ask.terms is not None:
+                    stored = await ctx.db(run_intake.accept, terms=ask.terms, node=node, **turn)
+                elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
                     stored = await ctx.db(runs.accept, node=node, **turn)
