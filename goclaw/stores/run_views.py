@@ -44,6 +44,7 @@ class RunRow(Struct, frozen=True, kw_only=True):
     requeued_from: str | None
     trace_id: str | None
     preview: str
+    request: dict[str, Any] | None  # this and the result only of a run looked at alone
     result: dict[str, Any] | None
     reason_code: str | None
     last_error: str | None
@@ -75,6 +76,7 @@ class EventRow(Struct, frozen=True, kw_only=True):
 class LinkRow(EventRow, frozen=True, kw_only=True):
     """An event and how it hangs in the chain. `hashed` is false for those older than the chain."""
 
+    run_state: RunState  # of the same moment
     hashed: bool
     sound: bool  # its hash is that of its content
     linked: bool  # it names the hash of the event before
@@ -137,8 +139,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-COLUMNS = f"""r.run_id, r.session_key, r.agent_id, r.agent_key, r.user_id, r.kind, r.lane, r.state, r.priority, r.attempt,
-  r.max_attempts, r.crash_count, r.available_at, r.deadline, r.lease_owner, r.lease_expires_at, r.fence,
+COLUMNS = f"""r.run_id, r.session_key, r.agent_id, r.agent_key, r.user_id, r.kind, r.lane, r.state, r.priority,
+  r.attempt, r.max_attempts, r.crash_count, r.available_at, r.deadline, r.lease_owner, r.lease_expires_at, r.fence,
   r.cancel_requested, r.parent_run_id, r.policy_version, r.resource_keys, r.wait_reason, r.merged_into,
   r.requeued_from, r.trace_id, left(r.request->>'message', {PREVIEW}) AS preview, r.reason_code, r.last_error,
   coalesce(h.running >= h.max_concurrent, false) AS slot_taken, r.created_at, r.claimed_at, r.started_at,
@@ -156,13 +158,15 @@ MATCHING = """r.tenant_id = %(tenant)s AND NOT r.discarded
   AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s)"""
 
 PAGE = f"""
-SELECT {COLUMNS}, NULL::jsonb AS result {FROM} WHERE {MATCHING}
+SELECT {COLUMNS}, NULL::jsonb AS request, NULL::jsonb AS result {FROM} WHERE {MATCHING}
 ORDER BY r.created_at DESC, r.run_id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
 
 TOTAL = f"SELECT count(*) FROM runs r WHERE {MATCHING}"
 
-FIND = f"SELECT {COLUMNS}, r.result {FROM} WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s AND NOT r.discarded"
+FIND = f"""
+SELECT {COLUMNS}, r.request, r.result {FROM} WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s AND NOT r.discarded
+"""
 
 COUNTS = """
 SELECT state, lane, count(*) AS runs FROM runs r
@@ -170,19 +174,21 @@ WHERE tenant_id = %(tenant)s AND NOT discarded AND (%(user)s::text IS NULL OR us
 GROUP BY state, lane ORDER BY state, lane LIMIT 100
 """
 
-EVENT = """event_id, run_id, session_seq, type, state_from, state_to, reason_code, actor, node_id, attempt, fence,
-  trace_id, payload, at"""
+EVENT = """e.event_id, e.run_id, e.session_seq, e.type, e.state_from, e.state_to, e.reason_code, e.actor, e.node_id,
+  e.attempt, e.fence, e.trace_id, e.payload, e.at"""
 
 EVENTS = f"""
-SELECT {EVENT} FROM run_events WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND event_id > %(after)s
+SELECT {EVENT} FROM run_events e WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND event_id > %(after)s
 ORDER BY event_id LIMIT %(limit)s
 """
 
 CHAIN = f"""
-SELECT {EVENT}, hash IS NOT NULL AS hashed, coalesce(hash = run_event_hash(e), false) AS sound,
-  coalesce(prev_hash = coalesce(lag(hash) OVER chain, repeat('0', 64)), false) AS linked
-FROM run_events e WHERE run_id = %(run)s AND tenant_id = %(tenant)s
-WINDOW chain AS (ORDER BY event_id) ORDER BY event_id LIMIT %(limit)s
+SELECT {EVENT}, r.state AS run_state, e.hash IS NOT NULL AS hashed,
+  coalesce(e.hash = run_event_hash(e), false) AS sound,
+  coalesce(e.prev_hash = coalesce(lag(e.hash) OVER chain, repeat('0', 64)), false) AS linked
+FROM run_events e JOIN runs r USING (run_id)
+WHERE e.run_id = %(run)s AND e.tenant_id = %(tenant)s
+WINDOW chain AS (ORDER BY e.event_id) ORDER BY e.event_id LIMIT %(limit)s
 """
 
 GAPS = """
@@ -215,7 +221,7 @@ WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'DEAD_LETTER' RETU
 
 @transaction(readonly=True)
 async def page(db: Connection, wanted: Wanted, *, limit: int, offset: int = 0) -> list[RunRow]:
-    """Newest first, without results."""
+    """Newest first."""
     return await many(RunRow, db.execute(PAGE, {**asdict(wanted), "limit": limit, "offset": offset}))
 
 
