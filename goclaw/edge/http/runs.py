@@ -31,9 +31,7 @@ LAST_EVENT = "Last-Event-ID"
 RETRY = b"retry: 3000\n"  # a field of the first frame; edge-http.md §0.5
 DIGITS = 18  # of an event's number
 KEY_CHARS = 200
-TURNS = frozenset(
-    {"run.queued", "run.started", "run.recovered", "run.released", "run.retrying"}
-)  # the state may be new
+TURNS = frozenset({"run.queued", "run.started", "run.recovered", "run.released", "run.retrying"})  # of the state
 
 
 async def start(call: Call, caller: Caller) -> Response:

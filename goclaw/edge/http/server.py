@@ -27,12 +27,8 @@ from goclaw.operations.context import House
 from goclaw.operations.operation import Http, Operation
 from goclaw.security.origin import listed
 
-USER_ROUTES = (
-    "/v1/agents",
-    "/v1/sessions",
-    "/v1/runs",
-    "/v1/tasks",
-)  # refuse a caller that names no user (edge-auth.md §6)
+# these refuse a caller that names no user (edge-auth.md §6)
+USER_ROUTES = ("/v1/agents", "/v1/sessions", "/v1/runs", "/v1/tasks")
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 SENT = (
     "Authorization, Content-Type, X-API-Key, X-GoClaw-User-Id, X-GoClaw-Agent-Id, X-GoClaw-Tenant-Id, "
