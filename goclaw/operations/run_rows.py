@@ -104,8 +104,8 @@ def run_of(ctx: Context, row: RunRow) -> Run:
 
 
 def _sub_status(row: RunRow) -> str | None:
-    """What a waiting run waits for, apart from its time."""
-    if row.state != "QUEUED":
+    """What a run that is due waits for."""
+    if row.state != "QUEUED" or row.later:
         return None
     return row.wait_reason or ("session_slot" if row.slot_taken else "lane_slot")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from goclaw.domain.session import Terms
-from goclaw.stores import runs
 from goclaw.stores.runs import Stored
-from goclaw.stores.unit import Connection, transaction
+from goclaw.stores.unit import Connection, Work, transaction
+
+Accept = Work[..., Stored]
 
 SET_TERMS = """
 UPDATE runs SET priority = %(priority)s::int, max_attempts = %(max_attempts)s::int, resource_keys = %(keys)s::text[],
@@ -28,9 +29,14 @@ WHERE h.tenant_id = %(tenant)s AND h.session_key = %(key)s
 
 
 @transaction
-async def accept(db: Connection, /, *, terms: Terms, tenant: str, key: str, run_id: str, **turn: Any) -> Stored:
-    """As `runs.accept`. A run for later waits unclaimed until its time, and its deadline counts from there."""
-    stored = await runs.accept(db, tenant=tenant, key=key, run_id=run_id, **turn)
+async def accept(
+    db: Connection, work: Accept, /, *, terms: Terms, tenant: str, key: str, run_id: str, **turn: Any
+) -> Stored:
+    """Store a turn with `work` and put its terms on it, in one commit.
+
+    A run for later waits unclaimed until its time, and its deadline counts from there.
+    """
+    stored = await work(db, tenant=tenant, key=key, run_id=run_id, **turn)
     params = {
         "run": run_id,
         "tenant": tenant,

@@ -12,6 +12,7 @@ from goclaw.domain.session import Terms
 from goclaw.stores import run_heads, run_intake, run_views, runs
 from goclaw.stores.database import Database
 from goclaw.stores.run_views import Wanted
+from goclaw.stores.runs import Stored
 from goclaw.stores.unit import Connection, one, transaction
 from tests.stores.test_runs import KEY, NODE, accept, claim, result, said
 
@@ -29,6 +30,11 @@ async def number(db: Connection, statement: str, **params: Any) -> float:
 @transaction(readonly=True)
 async def moment(db: Connection) -> datetime:
     return await one(datetime, db.execute("SELECT now()"))
+
+
+@transaction
+async def on_terms(db: Connection, **turn: Any) -> Stored:
+    return await run_intake.accept(db, runs.accept, **turn)
 
 
 def wanted(**more: Any) -> Wanted:
@@ -163,7 +169,7 @@ async def test_a_task_for_later_waits_until_then(database: Database) -> None:
     later = await database.run(moment) + timedelta(hours=1)
     terms = Terms(priority=8, max_attempts=7, run_at=later, resource_keys=("repo:x",))
 
-    run_id = await accept(database, kind="task", work=run_intake.accept, terms=terms)
+    run_id = await accept(database, kind="task", work=on_terms, terms=terms)
 
     row = await database.run(run_views.find, tenant=MASTER_TENANT, run_id=run_id)
     assert row is not None
@@ -180,6 +186,6 @@ async def test_a_turn_of_now_does_not_wait_behind_a_task_for_later(database: Dat
     later = await database.run(moment) + timedelta(hours=1)
     terms = Terms(priority=5, max_attempts=3, run_at=later)
     now = await accept(database, "now")
-    await accept(database, "later", kind="task", work=run_intake.accept, terms=terms)
+    await accept(database, "later", kind="task", work=on_terms, terms=terms)
 
     assert [run.run_id for run in await claim(database)] == [now]
