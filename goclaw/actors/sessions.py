@@ -20,7 +20,7 @@ from goclaw.domain.address import lane, run
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
+from goclaw.domain.run import KINDS, LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -257,6 +257,7 @@ class Session(Actor):
 
     def _claimed(self, ctx: Context, ask: Send, owner: str) -> Claimed:
         """The run as its first claim would have returned it."""
+        terms, kind = ask.terms, KINDS[ask.kind]
         return Claimed(
             run_id=ask.run_id,
             tenant_id=self.tenant,
@@ -273,6 +274,8 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            max_attempts=terms.max_attempts if terms is not None else kind.attempts,
+            priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
         )
 

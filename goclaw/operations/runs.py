@@ -274,8 +274,18 @@ async def retry(ctx: Context, ask: RetryRun) -> Retried:
     if row.state not in TRIED_AGAIN:
         raise Rejected(failed_precondition("state", state=row.state))
     tenant = ctx.caller.tenant_id
-    run_id, new = await ctx.db(runs.retry, tenant=tenant, run_id=row.run_id, by=activity.by(ctx), fresh=ask.fresh)
+    again = await ctx.db(
+        runs.try_again,
+        tenant=tenant,
+        run_id=row.run_id,
+        new_id=ctx.new_id(),
+        kind=row.kind,
+        by=activity.by(ctx),
+        fresh=ask.fresh,
+    )
+    if again is None:  # somebody else was faster
+        raise Rejected(failed_precondition("state", state=(await run_seen(ctx, row.run_id)).state))
     ctx.system.tell(session(tenant, row.session_key), RunLost())  # what is open there is read again
     ctx.system.tell(lane(row.lane), RunQueued(tenant_id=tenant, session_key=row.session_key))
-    activity.record(ctx, "run.retried", "run", row.run_id, run=run_id, fresh=ask.fresh)
-    return Retried(run=run_of(ctx, await run_seen(ctx, run_id)), new=new)
+    activity.record(ctx, "run.retried", "run", row.run_id, run=again.run_id, fresh=ask.fresh)
+    return Retried(run=run_of(ctx, await run_seen(ctx, again.run_id)), new=again.new)

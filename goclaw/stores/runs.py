@@ -270,7 +270,7 @@ WITH head_of AS (
   FROM runs r
   JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
   WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR r.updated_at > now() - make_interval(secs => {BLOCK}))
+    AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
   ORDER BY r.tenant_id, r.session_key, r.run_id
 ), picked AS (
   SELECT run_id, state FROM head_of WHERE available_at <= now()

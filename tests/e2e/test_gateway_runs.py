@@ -128,6 +128,53 @@ async def test_an_idempotency_key_attaches_to_the_first_run(http: httpx.AsyncCli
     assert (await http.post("/v1/runs", json=ask, headers={"Idempotency-Key": "x" * 201})).status_code == 400
 
 
+async def test_a_failed_run_is_tried_again_itself_and_one_that_was_cancelled_as_a_new_one(
+    http: httpx.AsyncClient, vendor: ObedientVendor, client: Client
+) -> None:
+    failed = await start(http, "!flaky-401-1")
+    frames = await follow(http, f"/v1/runs/{failed['id']}/stream")
+    assert (frames[-1]["state"], frames[-1]["error"]["code"]) == ("FAILED", "UNAVAILABLE")
+
+    again = await http.post(f"/v1/tasks/{failed['id']}/retry")
+    assert (again.status_code, again.json()["id"]) == (200, failed["id"])
+    frames = await follow(http, f"/v1/runs/{failed['id']}/stream")
+    assert frames[-1]["state"] == "SUCCEEDED"
+    late = await http.post(f"/v1/runs/{failed['id']}/retry")
+    assert (late.status_code, late.json()["details"]) == (409, {"reason": "state", "state": "SUCCEEDED"})
+    verdict = (await http.get(f"/v1/runs/{failed['id']}/verify")).json()
+    assert verdict["problems"] == []
+
+    waiting = await start(http, "hello", run_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    await http.post(f"/v1/runs/{waiting['id']}/cancel")
+    new = await http.post(f"/v1/runs/{waiting['id']}/retry")
+    assert (new.status_code, new.json()["requeued_from"]) == (201, waiting["id"])
+    assert new.headers["location"] == f"/v1/runs/{new.json()['id']}"
+    assert (await follow(http, f"{new.headers['location']}/stream"))[-1]["state"] == "SUCCEEDED"
+
+
+async def test_a_task_is_tried_as_often_as_it_asked_for(http: httpx.AsyncClient, vendor: ObedientVendor) -> None:
+    run = await start(http, "!fault-html", max_attempts=1)
+    frames = await follow(http, f"/v1/runs/{run['id']}/stream")
+
+    assert (frames[-1]["state"], "RETRY_WAIT" in str(frames)) == ("FAILED", False)
+
+
+async def test_a_run_that_works_is_stopped_and_stays_stopped(
+    http: httpx.AsyncClient, vendor: ObedientVendor, client: Client
+) -> None:
+    run = await start(http, "!hold-3")
+    await vendor.holds(1)
+
+    stopped = await client.ask("runs.cancel", runId=run["id"], reason="too slow")
+
+    assert stopped["run"]["state"] in ("RUNNING", "CANCELED")
+    frames = await follow(http, f"/v1/runs/{run['id']}/stream")
+    assert frames[-1]["state"] == "CANCELED"
+    events = (await http.get(f"/v1/runs/{run['id']}/events")).json()["events"]
+    wish = next(event for event in events if event["type"] == "task.cancel_requested")
+    assert (wish["actor"], wish["payload"]["reason"]) == ("lan", "too slow")
+
+
 async def test_what_is_wrong_with_a_request_is_named(http: httpx.AsyncClient) -> None:
     assert (await http.get("/api/v1/task/stream")).json()["details"]["field"] == "task_id"
     for path in ("/v1/runs/x", "/v1/runs/x/stream", "/v1/tasks/0193a5b0-0000-7000-8000-000000000000/stream"):

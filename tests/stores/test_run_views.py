@@ -185,7 +185,8 @@ async def test_a_task_for_later_waits_until_then(database: Database) -> None:
 async def test_a_turn_of_now_does_not_wait_behind_a_task_for_later(database: Database) -> None:
     later = await database.run(moment) + timedelta(hours=1)
     terms = Terms(priority=5, max_attempts=3, run_at=later)
-    now = await accept(database, "now")
     await accept(database, "later", kind="task", work=on_terms, terms=terms)
+    now = await accept(database, "now")
 
     assert [run.run_id for run in await claim(database)] == [now]
+    assert await claim(database) == []

@@ -35,7 +35,7 @@ function Step({ step: { step_no: n, kind, message, usage, created_at: at } }) {
   const calls = message?.tool_calls ?? []
   return html`
     <li><header><b>${number(n)}</b> ${t(`runs.step.${kind}`)}
-        ${message?.name && html` <code>${message.name}</code>`}
+        ${message?.tool_name && html` <code>${message.tool_name}</code>`}
         ${usage && html` <span class="muted">${t('runs.tokens', { input: number(usage.prompt_tokens ?? 0), output: number(usage.completion_tokens ?? 0) })}</span>`}
         <span class="grow"></span><${Ago} at=${at} /></header>
       ${text && html`<p class="step-text">${text}</p>`}
