@@ -489,9 +489,11 @@ WITH again AS (
     reason_code)
   SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
+), message AS (
+  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""
+"""  # what was asked is said again by the new life, under its own id
 
 ANEW = """
 WITH old AS (

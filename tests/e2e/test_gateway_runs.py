@@ -143,6 +143,8 @@ async def test_a_failed_run_is_tried_again_itself_and_one_that_was_cancelled_as_
     assert (late.status_code, late.json()["details"]) == (409, {"reason": "state", "state": "SUCCEEDED"})
     verdict = (await http.get(f"/v1/runs/{failed['id']}/verify")).json()
     assert verdict["problems"] == []
+    said = (await http.get(f"/v1/sessions/{failed['session_key']}")).json()["messages"]
+    assert [message["role"] for message in said] == ["user", "assistant"], "what was asked is there once"
 
     waiting = await start(http, "hello", run_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     await http.post(f"/v1/runs/{waiting['id']}/cancel")
