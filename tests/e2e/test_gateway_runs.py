@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from typer.testing import CliRunner
 
+from goclaw.edge.cli.commands import app
+from goclaw.edge.cli.options import Failure, Options
 from tests.e2e.gateway import PATIENCE, Client, Gateway, Json, ObedientVendor, Refusal
 
 
@@ -212,40 +213,50 @@ async def test_a_task_that_was_accepted_survives_the_death_of_the_process(tmp_pa
 # --- the command line -----------------------------------------------------------------------------
 
 
-async def goclaw(gateway: Gateway, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "goclaw", *arguments]
-    environ = {**gateway.environ, "GOCLAW_GATEWAY_URL": gateway.address, "GOCLAW_TOKEN": gateway.token}
+async def goclaw(gateway: Gateway, *arguments: str) -> tuple[int, str]:
+    """The command line in a thread of its own: its exit code and what it said."""
+    chosen = Options(lambda *_: 0)
+    command = ["--url", gateway.address, "--token", gateway.token, *arguments]
     with trio.fail_after(PATIENCE):
-        return await trio.run_process(
-            command, env=environ, cwd=cwd, capture_stdout=True, capture_stderr=True, check=False
-        )
+        done = await trio.to_thread.run_sync(lambda: CliRunner().invoke(app, command, obj=chosen))
+    if isinstance(done.exception, Failure):
+        return int(done.exception.code), str(done.exception)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
 
 
 async def test_operators_look_after_runs_from_the_command_line(
     gateway: Gateway, client: Client, vendor: ObedientVendor, tmp_path: Path, key: str
 ) -> None:
     run_id = (await client.chat("hello", key))["runId"]
+    kept, bundle = tmp_path / "kept.json", tmp_path / "bundle.tar.gz"
 
-    listed = await goclaw(gateway, "tasks", "list", "--session", key, cwd=tmp_path)
-    assert [run_id in line for line in listed.stdout.decode().splitlines()] == [False, True]
-    shown = (await goclaw(gateway, "runs", "show", run_id, cwd=tmp_path)).stdout.decode()
+    _, listed = await goclaw(gateway, "tasks", "list", "--session", key)
+    assert [run_id in line for line in listed.splitlines()] == [False, True]
+    _, shown = await goclaw(gateway, "runs", "show", run_id)
     assert "echo hello" in shown
     assert "RUNNING → SUCCEEDED" in shown
-    verified = await goclaw(gateway, "runs", "verify", run_id, cwd=tmp_path)
-    assert (verified.returncode, "the chain holds" in verified.stdout.decode()) == (0, True)
-    repaired = await goclaw(gateway, "runs", "repair", "--dry-run", cwd=tmp_path)
-    assert (repaired.returncode, "right" in repaired.stdout.decode()) == (0, True)
-    exported = await goclaw(gateway, "runs", "export", run_id, cwd=tmp_path)
-    assert exported.stdout.decode().strip() == f"run-{run_id[:8]}.json"
-    document = json.loads((tmp_path / f"run-{run_id[:8]}.json").read_text())
-    assert (document["run"]["id"], document["request"]["message"]) == (run_id, "hello")
-    twice = await goclaw(gateway, "runs", "export", run_id, cwd=tmp_path)
-    assert (twice.returncode, b"is there already" in twice.stderr) == (2, True)
-    refused = await goclaw(gateway, "runs", "purge", run_id, "-o", "x.json", cwd=tmp_path)
-    assert (refused.returncode, b"not_a_dead_letter" in refused.stderr) == (1, True)
-    packed = await goclaw(gateway, "incident", run_id, cwd=tmp_path)
-    assert packed.returncode == 0, packed.stderr
-    with tarfile.open(fileobj=io.BytesIO((tmp_path / f"incident-{run_id[:8]}.tar.gz").read_bytes())) as tar:
+    verified, says = await goclaw(gateway, "runs", "verify", run_id)
+    assert (verified, "the chain holds" in says) == (0, True)
+    repaired, says = await goclaw(gateway, "runs", "repair", "--dry-run")
+    assert (repaired, "counts its runs right" in says) == (0, True)
+    packed, says = await goclaw(gateway, "incident", run_id, "-o", str(bundle))
+    assert (packed, says.strip()) == (0, str(bundle))
+    with tarfile.open(fileobj=io.BytesIO(bundle.read_bytes())) as tar:
         assert {"manifest.json", "run.json", "events.jsonl", "steps.jsonl"} <= set(tar.getnames())
-    unknown = await goclaw(gateway, "incident", "nobody", cwd=tmp_path)
-    assert (unknown.returncode, b"NOT_FOUND" in unknown.stderr) == (1, True)
+    unknown, says = await goclaw(gateway, "incident", "../nobody", "-o", str(kept))
+    assert (unknown, "NOT_FOUND" in says, kept.exists()) == (1, True, False)
+
+    refused, says = await goclaw(gateway, "runs", "purge", run_id, "-o", str(tmp_path / "not-yet.json"))
+    assert (refused, "not_a_dead_letter" in says) == (1, True)
+    gateway.rows("UPDATE runs SET state = 'DEAD_LETTER' WHERE run_id = %s RETURNING 1", run_id)
+    assert run_id in (await goclaw(gateway, "queue", "dead"))[1]
+    broken, says = await goclaw(gateway, "runs", "verify", run_id)
+    assert (broken, "the trail ends SUCCEEDED" in says) == (1, True)
+    twice, says = await goclaw(gateway, "runs", "purge", run_id, "-o", str(bundle))
+    assert (twice, "is there already" in says) == (2, True), "nothing is thrown away without a copy"
+    purged, says = await goclaw(gateway, "runs", "purge", run_id, "-o", str(kept))
+    assert (purged, str(kept) in says) == (0, True)
+    document = json.loads(kept.read_text())
+    assert (document["run"]["id"], document["request"]["message"]) == (run_id, "hello")
+    assert (await goclaw(gateway, "runs", "show", run_id))[0] == 1

@@ -24,6 +24,7 @@ from goclaw.operations.gateway import Nothing
 from goclaw.operations.params import decode
 from goclaw.operations.queue import stats
 from goclaw.operations.run_checks import ReadWork, Repair
+from goclaw.operations.run_timeline import GetTimeline, get_timeline
 from goclaw.operations.runs import CancelRun, CreateRun, GetRun, ListEvents, ListRuns, RetryRun, base_priority
 from goclaw.runtime.system import System
 from goclaw.settings.queue import Queue
@@ -245,11 +246,14 @@ INSERT INTO tool_effects (idempotency_key, run_id, tenant_id, step_no, call_inde
 """
 
 
+CALL = {"id": "c1", "name": "mail", "arguments": {"api_key": "s3cret"}}
+
+
 async def worked(database: Database) -> str:
     """A run with three steps and an effect, which hold a secret and a long text."""
     run_id = await ended(database)
     for n in range(3):
-        message = {"role": "assistant", "content": "x" * 5000, "tool_calls": [{"arguments": {"api_key": "s3cret"}}]}
+        message = {"role": "assistant", "content": "x" * 5000, "tool_calls": [CALL]}
         await database.run(do, STEP, run=run_id, n=n, tenant=MASTER_TENANT, message=Json(message))
     await database.run(do, EFFECT, run=run_id, n=1, tenant=MASTER_TENANT, result=Json({"password": "s3cret"}))
     return run_id
@@ -266,7 +270,7 @@ async def test_steps_are_shown_in_pages_without_secrets_and_without_endless_text
     assert ([step.step_no for step in page.steps], page.next_step_no) == ([0, 1], 2)
     assert ([step.step_no for step in rest.steps], rest.next_step_no) == ([2], None)
     assert page.steps[0].message["content"] == "x" * 4000 + "… [1,000 more]"
-    assert page.steps[0].message["tool_calls"] == [{"arguments": {"api_key": "***"}}]
+    assert page.steps[0].message["tool_calls"] == [{**CALL, "arguments": {"api_key": "***"}}]
     (effect,) = page.effects
     assert (effect.status, effect.result, effect.idempotency_key) == ("UNKNOWN", {"password": "***"}, "k1")
 
@@ -369,3 +373,24 @@ def test_a_bundle_that_would_be_too_large_says_what_it_left_out() -> None:
 def unpacked(body: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(body))) as tar:
         return {entry.name: tar.extractfile(entry).read() for entry in tar.getmembers()}  # type: ignore[union-attr]
+
+
+async def test_a_timeline_is_states_messages_and_tools_in_order_and_in_pages(ctx: Context, database: Database) -> None:
+    run_id = await worked(database)
+    await ended(database, text="another")
+
+    whole = (await get_timeline(ctx, GetTimeline(run_id=run_id))).items
+    page = (await get_timeline(ctx, GetTimeline(session_key=KEY, limit=3, offset=2))).items
+
+    assert [(item.item_type, item.status) for item in whole[:4]] == [
+        ("run.status", "queued"), ("run.status", "claimed"), ("run.status", "running"), ("run.status", "succeeded"),
+    ]  # fmt: skip
+    assert [item.item_type for item in whole[4:]] == ["assistant.message", "tool.call"] * 3
+    assert len({item.id for item in whole}) == len(whole) == 10
+    assert [len(item.preview) <= 200 and "s3cret" not in item.preview for item in whole] == [True] * 10
+    assert [(item.seq, item.run_id == run_id) for item in page] == [(2, True), (3, True), (4, True)]
+    for ask in (GetTimeline(run_id=run_id), GetTimeline(session_key=KEY)):
+        with pytest.raises(Rejected, match="NOT_FOUND"):
+            await get_timeline(context(ctx.system, "mai"), ask)
+    with pytest.raises(Rejected, match="required"):
+        await get_timeline(ctx, GetTimeline())

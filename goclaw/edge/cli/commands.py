@@ -34,6 +34,7 @@ app.add_typer(config.app)
 app.add_typer(migrate.app)
 app.add_typer(runs.app)
 app.add_typer(runs.tasks)
+app.add_typer(runs.queue)
 app.command()(runs.incident)
 
 

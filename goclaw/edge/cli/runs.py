@@ -20,12 +20,18 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to wri
 
 app = typer.Typer(name="runs", cls=WithOperations, help="Look after durable runs.", no_args_is_help=True)
 tasks = typer.Typer(name="tasks", cls=WithOperations, help="The same as runs.", no_args_is_help=True)
+queue = typer.Typer(name="queue", cls=WithOperations, help="What waits, and what was given up.", no_args_is_help=True)
 
 
 @app.callback()
 @tasks.callback()
 def runs() -> None:
     """Look after durable runs."""
+
+
+@queue.callback()
+def waiting() -> None:
+    """What waits, and what was given up."""
 
 
 Command = Callable[..., None]
@@ -108,6 +114,20 @@ def retry(
     """Try a run again that failed, was cancelled or is a dead letter."""
     given = {"fresh": True} if fresh else {}
     _told(ctx, _ask(options(ctx), "runs.retry", {"runId": id, **given})["run"], json)
+
+
+queue.command("retry")(retry)
+
+
+@queue.command()
+def dead(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    offset: Annotated[int, typer.Option(min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """List dead letters: runs that were given up."""
+    list_runs(ctx, state="DEAD_LETTER", limit=limit, offset=offset, json=json)
 
 
 @both
