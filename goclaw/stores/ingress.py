@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from goclaw.stores import runs
+from goclaw.domain.session import Terms
+from goclaw.stores import run_intake, runs
 from goclaw.stores.runs import Stored
 from goclaw.stores.sessions import NewMessage
 from goclaw.stores.unit import Connection, maybe, one, transaction
@@ -102,6 +103,7 @@ async def accept(
     ingress_key: str,
     request_hash: str,
     earlier: Sequence[NewMessage] = (),
+    terms: Terms | None = None,
     **turn: Any,
 ) -> Stored | First:
     """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
@@ -110,6 +112,8 @@ async def accept(
     if not await one(bool, db.execute(TAKE, params)):
         return await one(First, db.execute(FIND, {"tenant": tenant, **name}))
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
+    if terms is not None:
+        return await run_intake.accept(db, runs.accept, terms=terms, **turn)
     if earlier:
         return await runs.accept_with_history(db, earlier=earlier, **turn)
     return await runs.accept(db, **turn)
