@@ -23,7 +23,7 @@ export function One({ id }) {
   const work = useSignal(null)
   const verdict = useSignal(null)
   const error = useSignal(null)
-  const said = useSignal('') // text that streams while it works
+  const said = useSignal(null) // text that streams while it works; null: its beginning was not heard
   const tab = useSignal('timeline')
   const turn = useSignal(0)
   const live = gateway.state.value === 'live'
@@ -58,7 +58,7 @@ export function One({ id }) {
       if (event.type === 'run.recovered' || event.type === 'run.started') said.value = ''
       again()
     },
-    { id, onPiece: (event) => event.type === 'chunk' && (said.value += event.payload.content ?? event.text ?? '') },
+    { id, onPiece: (event) => event.type === 'chunk' && (said.value = (said.value ?? '… ') + event.payload.content) },
   )
 
   const back = html`<a class="back" href=${href('runs')}>${t('page.runs')}</a>`
