@@ -74,6 +74,8 @@ async def test_counts_are_by_state_and_lane(database: Database) -> None:
         ("QUEUED", "main"): 1, ("RUNNING", "main"): 1, ("QUEUED", "cron"): 1,
     }  # fmt: skip
     assert [c.lane for c in await database.run(run_views.counts, tenant=MASTER_TENANT, user="mai")] == ["cron"]
+    some = await database.run(run_views.counts, tenant=MASTER_TENANT, limit=1)
+    assert {c.state: c.runs for c in some} == {"QUEUED": 1, "RUNNING": 1}
 
 
 async def test_events_are_read_from_a_cursor_on(database: Database) -> None:
