@@ -236,7 +236,9 @@ class Session(Actor):
         try:
             with self._forgetting():
                 if ask.terms is not None:
-                    stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
+                    stored: runs.Stored = await ctx.db(
+                        run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn
+                    )
                 elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
