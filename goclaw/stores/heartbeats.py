@@ -177,13 +177,6 @@ async def get(db: Connection, *, tenant: str, agent: str) -> Heartbeat | None:
     return await maybe(Heartbeat, db.execute(OF_AGENT, {"tenant": tenant, "agent": agent}))
 
 
-@transaction(readonly=True)
-async def page(db: Connection, *, tenant: str) -> list[Heartbeat]:
-    """Every heartbeat of a tenant, by agent."""
-    query = f"{SELECT} WHERE h.tenant_id = %(tenant)s AND a.deleted_at IS NULL ORDER BY a.agent_key LIMIT 1000"
-    return await many(Heartbeat, db.execute(query, {"tenant": tenant}))
-
-
 @transaction(retry_safe=True)
 async def put(db: Connection, /, *, tenant: str, agent: str, **heartbeat: Any) -> Heartbeat:
     """Make or replace the heartbeat of an agent; what it has done so far stays."""
@@ -306,6 +299,24 @@ async def log(db: Connection, *, tenant: str, agent: str, limit: int, offset: in
 async def logged(db: Connection, *, tenant: str, agent: str) -> int:
     query = "SELECT count(*) FROM heartbeat_run_logs WHERE tenant_id = %(tenant)s AND agent_id = %(agent)s"
     return await one(int, db.execute(query, {"tenant": tenant, "agent": agent}))
+
+
+class Chat(Struct, frozen=True, kw_only=True):
+    channel: str
+    chat_id: str
+    label: str | None
+    peer: Literal["dm", "group"]
+
+
+@transaction(readonly=True)
+async def targets(db: Connection, *, tenant: str, agent: str) -> list[Chat]:
+    """Chats of channels an agent was talked to in, last used first. Sockets and HTTP have no chat to come back to."""
+    query = """
+    SELECT channel, chat_id, label, CASE WHEN kind = 'group' THEN 'group' ELSE 'dm' END AS peer FROM sessions
+    WHERE tenant_id = %(tenant)s AND agent_id = %(agent)s AND channel IS NOT NULL AND chat_id IS NOT NULL
+    ORDER BY last_active_at DESC LIMIT 200
+    """
+    return await many(Chat, db.execute(query, {"tenant": tenant, "agent": agent}))
 
 
 # --- parts ----------------------------------------------------------------------------------------
