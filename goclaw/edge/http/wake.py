@@ -1,4 +1,4 @@
-"""POST /v1/agents/{id}/wake, which waits for its run or does not. Contract: edge-http.md §5, sessions-lanes-cron.md §6.4."""
+"""POST /v1/agents/{id}/wake, which waits for its run or does not. Contract: edge-http.md §5."""
 
 from __future__ import annotations
 
