@@ -22,7 +22,7 @@ from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
 from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.runtime.child import child
+from goclaw.runtime.child import Exhausted, Limit, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.cron import Cron
 from goclaw.stores import cron_ticks as ticks
@@ -192,5 +192,7 @@ def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[],
         [
             child("ticker", Ticker, Lead(node_id, alone=alone), settings, resting),
             child("heartbeat", Heartbeat, Lead(node_id, alone=alone), workspace, resting),
-        ]
+        ],
+        limit=Limit(restarts=5, within=60.0),
+        on_exhausted=Exhausted.QUARANTINE,  # one bad row must not take the gateway with it
     )

@@ -15,7 +15,7 @@ import trio
 from goclaw.actors.scheduled import Lead, begin
 from goclaw.domain.errors import StoreError
 from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
-from goclaw.domain.heartbeat import TICK, Action, Beat, TestHeartbeat, WakeHeartbeat, news
+from goclaw.domain.heartbeat import TICK, Action, Beat, TryHeartbeat, WakeHeartbeat, news
 from goclaw.domain.ids import new_id
 from goclaw.knowledge import checklist
 from goclaw.runtime.actor import Actor, Context, handles
@@ -65,7 +65,7 @@ class Heartbeat(Actor):
         await self.look(ctx, Beat())
 
     @handles
-    async def test(self, ctx: Context, ask: TestHeartbeat) -> None:
+    async def test(self, ctx: Context, ask: TryHeartbeat) -> None:
         found = await ctx.db(rows.get, tenant=ask.tenant_id, agent=ask.agent_id)
         if found is not None:
             await self._beat(ctx, ask.tenant_id, ask.agent_id, found.workspace, ctx.clock.now(), forced=True)

@@ -37,7 +37,7 @@ class WakeHeartbeat(Message[None]):
     agent_id: str
 
 
-class TestHeartbeat(Message[None]):
+class TryHeartbeat(Message[None]):
     """Run it now, whatever the hour, enabled or not."""
 
     tenant_id: str

@@ -14,7 +14,7 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import HEARTBEAT
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, required, unavailable
-from goclaw.domain.heartbeat import SPAN, Beat, Status, TestHeartbeat, first_offset
+from goclaw.domain.heartbeat import SPAN, Beat, Status, TryHeartbeat, first_offset
 from goclaw.domain.schedule import Unscheduled, zone_of
 from goclaw.knowledge import checklist
 from goclaw.operations.activity import record
@@ -185,7 +185,7 @@ async def test(ctx: Context, ask: OfAgent) -> Begun:
     await _need(ctx, agent)
     if ctx.house.draining:
         raise Rejected(unavailable("shutting_down"))
-    ctx.system.tell(HEARTBEAT, TestHeartbeat(tenant_id=ctx.caller.tenant_id, agent_id=agent.id))
+    ctx.system.tell(HEARTBEAT, TryHeartbeat(tenant_id=ctx.caller.tenant_id, agent_id=agent.id))
     return Begun()
 
 

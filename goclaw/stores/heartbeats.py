@@ -166,8 +166,8 @@ SELECT EXISTS (SELECT FROM heartbeat_run_logs WHERE tenant_id = %(tenant)s AND h
 """
 
 SETTLE = """
-UPDATE agent_heartbeats SET active_run_id = NULL, last_status = %(status)s, last_error = %(error)s,
-  suppress_count = suppress_count + (%(status)s = 'suppressed')::int, updated_at = now()
+UPDATE agent_heartbeats SET active_run_id = NULL, last_status = %(status)s::text, last_error = %(error)s,
+  suppress_count = suppress_count + (%(status)s::text = 'suppressed')::int, updated_at = now()
 WHERE id = %(id)s AND tenant_id = %(tenant)s
 """
 
@@ -221,7 +221,11 @@ async def beat(
         return None
     if not forced and not (found.enabled and found.next_run_at is not None and found.next_run_at <= now):
         return None
-    reason = await _why_not(db, found, now, checklist, forced)
+    at = now if forced or found.next_run_at is None else found.next_run_at
+    ingress = f"hb:{agent}:{int(at.timestamp() * 1000)}"
+    reason: Reason = await _why_not(db, found, now, checklist, forced)
+    if not reason and await runs.known(db, tenant=tenant, ingress_key=ingress) is not None:
+        reason = "duplicate"  # the clock was set back over a beat that ran
     if reason == "queue_busy":  # the next look tries again
         told = (found.last_status, found.last_error) == ("skipped", reason)
         if not told:
@@ -231,8 +235,8 @@ async def beat(
     if reason:
         await _skip(db, found, now, reason, after)
         return Beaten(heartbeat=found, reason=reason)
-    key = str(session_of(found.agent_key, found.isolated_session, now))
-    await _start(db, found, run_id, key, now, checklist)
+    key = str(session_of(found.agent_key, found.isolated_session, at))
+    await _start(db, found, run_id, key, ingress, checklist)
     query = """
     UPDATE agent_heartbeats SET next_run_at = %(next)s, last_run_at = %(now)s, active_run_id = %(run)s,
       run_count = run_count + 1, updated_at = now()
@@ -321,7 +325,7 @@ async def targets(db: Connection, *, tenant: str, agent: str) -> list[Chat]:
 
 # --- parts ----------------------------------------------------------------------------------------
 
-Reason = Literal["", "agent_inactive", "active_hours", "queue_busy", "empty_checklist"]
+Reason = Literal["", "agent_inactive", "active_hours", "queue_busy", "empty_checklist", "duplicate"]
 
 
 async def _why_not(db: Connection, found: Heartbeat, now: datetime, checklist: str, forced: bool) -> Reason:
@@ -334,7 +338,7 @@ async def _why_not(db: Connection, found: Heartbeat, now: datetime, checklist: s
     return "empty_checklist" if idle(checklist) else ""
 
 
-async def _start(db: Connection, found: Heartbeat, run_id: str, key: str, now: datetime, checklist: str) -> None:
+async def _start(db: Connection, found: Heartbeat, run_id: str, key: str, ingress: str, checklist: str) -> None:
     text = f"{found.prompt or PROMPT}\n\n{checklist.strip()}"
     await runs.accept(
         db,
@@ -354,7 +358,7 @@ async def _start(db: Connection, found: Heartbeat, run_id: str, key: str, now: d
         timeout=KINDS["heartbeat"].timeout,
         request=RunRequest(message=text, stream=False, instructions=SETTLED),
         request_hash=hashlib.sha256(text.encode()).hexdigest(),
-        ingress_key=f"hb:{found.agent_id}:{int(now.timestamp() * 1000)}",
+        ingress_key=ingress,
     )
     tries = {"attempts": 1 + found.max_retries, "run": run_id, "tenant": found.tenant_id}
     query = "UPDATE runs SET max_attempts = %(attempts)s WHERE run_id = %(run)s AND tenant_id = %(tenant)s"
