@@ -23,6 +23,7 @@ from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Exhausted, Limit, child
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.cron import Cron
 from goclaw.stores import cron_ticks as ticks
@@ -153,6 +154,7 @@ class Ticker(Actor):
 
     def _tell(self, ctx: Context, fired: Fired, now: datetime) -> None:
         """The commit is done: its lane, its session and whoever listens may know."""
+        crash_point("cron.fired")
         job = fired.job
         if fired.next_run_at is not None:
             self._look_at(fired.next_run_at, now)
