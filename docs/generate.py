@@ -56,6 +56,8 @@ ACTOR_EVENTS = {
 SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
+    "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
     "chaos.started": "a chaos plan has begun; like all `chaos.*`, for operators",
     "chaos.fired": "one of its faults has hit, at most ten a second",
