@@ -11,11 +11,12 @@ import msgspec
 
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import TEXTS
-from goclaw.edge.http import actors, completions
+from goclaw.edge.http import actors, completions, wake
 from goclaw.edge.http.answers import STATUS, status_of
 from goclaw.operations.actor_events import TYPES, FollowActors
 from goclaw.operations.actor_orders import Trace
 from goclaw.operations.operation import collect
+from goclaw.operations.wake import Wake
 from goclaw.providers.catalogue import CATALOGUE, Vendor
 from goclaw.settings.environment import VARIABLES
 from goclaw.settings.providers import KEYED
@@ -135,7 +136,7 @@ def parameters(input: type[msgspec.Struct]) -> str:
 
 BY_HAND = (
     (completions.ROUTE, "OpenAI's"),
-    *zip(actors.ROUTES, map(parameters, (FollowActors, Trace)), strict=True),
+    *zip((*actors.ROUTES, wake.ROUTE), map(parameters, (FollowActors, Trace, Wake)), strict=True),
 )
 
 

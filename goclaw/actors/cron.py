@@ -91,18 +91,20 @@ class Ticker(Actor):
         now = ctx.clock.now()
         if moved <= -JUMP:
             await ctx.db(ticks.realign, now=now, settings=self.settings)
-        rows = await ctx.db(ticks.agenda, until=now + timedelta(seconds=LONGEST))
-        for row in rows:
+        until, ticking = now + timedelta(seconds=LONGEST), self.settings.enabled
+        done = 0
+        for row in await ctx.db(ticks.agenda, until=until, ticking=ticking):
             if row.at is not None and row.at > now:
                 self._look_at(row.at, now)
             else:
                 await self._do(ctx, row, now)
-        if len(rows) >= AT_ONCE:
+                done += 1
+        if done >= AT_ONCE:
             self.wait = 0.0  # there may be more
 
     async def _do(self, ctx: Context, row: Agenda, now: datetime) -> None:
         match row.what:
-            case "due" if row.at is not None and self.settings.enabled:
+            case "due" if row.at is not None:
                 fired = await ctx.db(
                     ticks.fire,
                     tenant=row.tenant_id,

@@ -91,7 +91,7 @@ UNION ALL
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
 (SELECT id, tenant_id, 'due', next_run_at, NULL FROM cron_jobs
- WHERE enabled AND next_run_at <= %(until)s ORDER BY next_run_at LIMIT %(limit)s)
+ WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s ORDER BY next_run_at LIMIT %(limit)s)
 """
 
 START = """
@@ -140,9 +140,10 @@ async def lead(db: Connection, *, node: str, alone: bool) -> bool:
 
 
 @transaction(readonly=True)
-async def agenda(db: Connection, *, until: datetime) -> list[Agenda]:
-    """What has to be done before `until`, of every tenant: the clock is one for all."""
-    return await many(Agenda, db.execute(AGENDA, {"until": until, "ended": list(ENDED), "limit": AT_ONCE}))
+async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> list[Agenda]:
+    """What has to be done before `until`, of every tenant: the clock is one for all. Not `ticking`: nothing is due."""
+    wanted = {"until": until, "ticking": ticking, "ended": list(ENDED), "limit": AT_ONCE}
+    return await many(Agenda, db.execute(AGENDA, wanted))
 
 
 @transaction

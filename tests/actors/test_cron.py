@@ -224,6 +224,29 @@ async def test_a_job_can_be_run_by_hand_and_keeps_its_time(database: Database, m
         assert [(row.run_id, row.trigger, row.status) for row in await works.log(id)] == [(run_id, "force", "ok")]
 
 
+async def test_switched_off_nothing_becomes_due_and_hands_still_work(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock, Cron(enabled=False)) as works:
+        id = await works.add()
+
+        await works.pass_time(3)
+        assert await works.log(id) == []
+        assert await works.run_now(id)
+        await works.answer()
+
+        assert [row.status for row in await works.log(id)] == ["ok"]
+
+
+async def test_many_jobs_of_one_second_all_run(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        at = works.now + timedelta(seconds=1)
+        for n in range(130):
+            await works.add(f"job-{n}", interval_ms=3_600_000, next_run_at=at)
+
+        await works.pass_time(1.5)
+
+        assert len(set(await database.run(run_keys))) == 130
+
+
 async def test_a_stateless_job_hears_nothing_of_its_last_run(database: Database, mock_clock: MockClock) -> None:
     async with clockwork(database, mock_clock) as works:
         ids = {
