@@ -15,6 +15,7 @@ const PAGES = {
   chat: () => import('./pages/chat.mjs'),
   sessions: () => import('./pages/sessions.mjs'),
   cron: () => import('./pages/cron.mjs'),
+  runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }
 const loaded = signal({})
@@ -44,7 +45,7 @@ function App() {
 }
 
 // g then a letter goes to a page, t changes the theme; never while typing (dashboard.md §16).
-const JOURNEYS = { c: 'chat', s: 'sessions', x: 'actors' }
+const JOURNEYS = { c: 'chat', s: 'sessions', r: 'runs', x: 'actors' }
 let leader = 0
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, textarea, select, dialog')) return
