@@ -356,7 +356,13 @@ async def _start(db: Connection, found: Heartbeat, run_id: str, key: str, ingres
         kind="heartbeat",
         lane="cron",
         timeout=KINDS["heartbeat"].timeout,
-        request=RunRequest(message=text, stream=False, instructions=SETTLED),
+        request=RunRequest(
+            message=text,
+            stream=False,
+            instructions=SETTLED,
+            provider=found.provider or "",
+            model=found.model or "",
+        ),
         request_hash=hashlib.sha256(text.encode()).hexdigest(),
         ingress_key=ingress,
     )

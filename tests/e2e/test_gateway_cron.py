@@ -175,6 +175,7 @@ async def test_a_heartbeat_is_set_tested_and_logged(client: Client, gateway: Gat
         True,
     )
     assert beat["nextRunAt"]
+    await client.ask("heartbeat.set", agentId="default", providerName="fake", model="slow-900cps")
     text = "# Every day\n- [ ] is the backup there?"
     assert await client.ask("heartbeat.checklist.set", agentId="default", content=text) == {
         "ok": True,
@@ -192,6 +193,7 @@ async def test_a_heartbeat_is_set_tested_and_logged(client: Client, gateway: Gat
     page = await client.ask("heartbeat.logs", agentId="default", limit=5, offset=0)
     assert (page["total"], page["logs"][0]["status"]) == (1, "ok")
     assert text in vendor.asked[-1]
+    assert vendor.calls["slow-900cps"] == 1, "a model of its own"
     assert (await client.ask("heartbeat.targets", agentId="default"))["targets"] == []
     with pytest.raises(Refusal) as hours:
         await client.ask("heartbeat.set", agentId="default", activeHoursStart="25:00", activeHoursEnd="06:00")

@@ -41,7 +41,7 @@ export function Detail({ job, turn, onClose }) {
 }
 
 const Line = ({ entry }) => html`
-  <tr><td><${Ago} at=${entry.ts} /></td>
+  <tr><td>${entry.runId ? html`<a href=${href('runs', {}, entry.runId)}><${Ago} at=${entry.ts} /></a>` : html`<${Ago} at=${entry.ts} />`}</td>
     <td><span class="status" data-status=${entry.status}>${t(`cron.status.${entry.status}`)}</span>${entry.attempt > 1 && html` <span class="muted">${t('cron.attempt', { attempt: entry.attempt })}</span>`}</td>
     <td class="number">${entry.durationMs == null ? '' : duration(entry.durationMs)}</td>
     <td class="number">${compact(entry.inputTokens + entry.outputTokens)}</td>
