@@ -49,6 +49,10 @@ class Ticker(Actor):
     async def on_start(self, ctx: Context) -> None:
         self.timer = ctx.after(0.0, Look())
 
+    async def on_stop(self, ctx: Context, reason: str) -> None:
+        if self.lead.held:
+            await ctx.db(ticks.let_go, node=self.lead.node_id)
+
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
         self.timer.cancel()

@@ -139,6 +139,13 @@ async def lead(db: Connection, *, node: str, alone: bool) -> bool:
     return await maybe(int, db.execute(LEAD, {"node": node, "alone": alone, "ttl": TTL})) is not None
 
 
+@transaction(retry_safe=True)
+async def let_go(db: Connection, *, node: str) -> None:
+    """Another node may mind the clock at once."""
+    query = "UPDATE named_leases SET expires_at = clock_timestamp() WHERE name = 'cron' AND node_id = %(node)s"
+    await db.execute(query, {"node": node})
+
+
 @transaction(readonly=True)
 async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> list[Agenda]:
     """What has to be done before `until`, of every tenant: the clock is one for all. Not `ticking`: nothing is due."""

@@ -366,7 +366,9 @@ async def test_one_of_two_nodes_minds_the_clock(database: Database, mock_clock: 
         await first.looked()
 
         assert await database.run(ticks.lead, node=new_id(), alone=False) is False
-        assert await database.run(ticks.lead, node=new_id(), alone=True) is True
+
+    assert await database.run(ticks.lead, node=new_id(), alone=False) is True, "who leaves lets go"
+    assert await database.run(ticks.lead, node=new_id(), alone=True) is True, "nobody else can be alive"
 
 
 # --- clocks that are moved ------------------------------------------------------------------------

@@ -78,7 +78,9 @@ def test_an_expression_that_cannot_be_says_why(page: Page) -> None:
 def test_a_job_is_changed_switched_off_copied_and_deleted(page: Page) -> None:
     make(page, "nightly")
 
-    row(page, "nightly").get_by_role("button", name="Edit").click()
+    row(page, "nightly").get_by_role("button", name="nightly", exact=True).click()
+    job = page.get_by_role("region", name="Job nightly")
+    job.get_by_role("button", name="Edit").click()
     form = page.get_by_role("dialog")
     expect(form.get_by_label("Expression")).to_have_value("0 9 * * *")
     form.get_by_label("At an interval").check()
@@ -87,10 +89,10 @@ def test_a_job_is_changed_switched_off_copied_and_deleted(page: Page) -> None:
     expect(row(page, "nightly")).to_contain_text("every 2h 00m")
     row(page, "nightly").get_by_role("button", name="Disable").click()
     expect(row(page, "nightly")).to_contain_text("disabled")
-    row(page, "nightly").get_by_role("button", name="Duplicate").click()
+    job.get_by_role("button", name="Duplicate").click()
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(row(page, "nightly-copy")).to_be_visible()
-    row(page, "nightly").get_by_role("button", name="Delete").click()
+    job.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(row(page, "nightly")).to_have_count(0)
 

@@ -1,7 +1,7 @@
 // One job: what it says, when it runs next, and what became of its runs.
 import { useEffect, useState } from 'preact/hooks'
 import { compact, duration } from '../core/format.mjs'
-import { gateway } from '../core/gateway.mjs'
+import { gateway, may } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { href } from '../core/router.mjs'
@@ -11,7 +11,7 @@ import { Upcoming } from './form.mjs'
 
 const LINES = 20
 
-export function Detail({ job, turn, onClose }) {
+export function Detail({ job, acts, turn, onClose }) {
   const [answer, setAnswer] = useState(null)
   const [error, setError] = useState(null)
   useEffect(() => {
@@ -26,6 +26,9 @@ export function Detail({ job, turn, onClose }) {
     <section class="job" aria-label=${t('cron.detail', { name: job.name })}>
       <header class="page-bar"><h2>${job.name}</h2>
         <a href=${href('chat', { session: `agent:${job.agentKey}:cron:${job.id}` })}>${t('cron.session')}</a>
+        ${may('operator') && html`<button type="button" onClick=${() => acts.edit(job)}>${t('cron.act.edit')}</button>
+          <button type="button" onClick=${() => acts.copy(job)}>${t('cron.act.copy')}</button>
+          <button type="button" onClick=${() => acts.remove(job)}>${t('delete')}</button>`}
         <${IconButton} icon="x" label=${t('close')} onClick=${onClose} /></header>
       <${Markdown} text=${job.payload.message} />
       ${job.enabled && html`<${Upcoming} schedule=${job.schedule} />`}

@@ -72,7 +72,7 @@ export default function Cron() {
         <thead><tr>${['name', 'agent', 'schedule', 'next', 'last', 'status', 'deliver'].map((column) => html`<th key=${column} scope="col">${t(`cron.col.${column}`)}</th>`)}<th scope="col"><span class="unseen">${t('cron.actions')}</span></th></tr></thead>
         <tbody>${shown.map((one) => html`<${Row} key=${one.id} job=${one} acts=${acts} chosen=${one.id === chosen} />`)}</tbody>
       </table>`}
-      ${job && html`<${Detail} job=${job} turn=${turn.value} onClose=${() => refine({ job: '' })} />`}
+      ${job && html`<${Detail} job=${job} acts=${acts} turn=${turn.value} onClose=${() => refine({ job: '' })} />`}
       ${form.value && html`<${JobForm} ...${form.value} onClose=${() => (form.value = null)} onDone=${() => {
         form.value = null
         turn.value++
@@ -94,9 +94,6 @@ function Row({ job, acts, chosen }) {
       <td>${job.payload.deliver && `${job.payload.channel} ${job.payload.to}`}</td>
       <td class="acts">${may('operator') && html`
         <button type="button" class="quiet" onClick=${() => acts.run(job)}>${t('cron.act.run')}</button>
-        <button type="button" class="quiet" onClick=${() => acts.toggle(job)}>${t(job.enabled ? 'cron.act.disable' : 'cron.act.enable')}</button>
-        <button type="button" class="quiet" onClick=${() => acts.edit(job)}>${t('cron.act.edit')}</button>
-        <button type="button" class="quiet" onClick=${() => acts.copy(job)}>${t('cron.act.copy')}</button>
-        <button type="button" class="quiet" onClick=${() => acts.remove(job)}>${t('delete')}</button>`}</td>
+        <button type="button" class="quiet" onClick=${() => acts.toggle(job)}>${t(job.enabled ? 'cron.act.disable' : 'cron.act.enable')}</button>`}</td>
     </tr>`
 }
