@@ -14,13 +14,14 @@ from urllib.parse import unquote
 
 import msgspec
 
+from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
+from goclaw.domain.run import KINDS, LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -126,7 +127,8 @@ class Session(Actor):
         waiting = self._waiting(ctx)
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
-                return exhausted("queue_full")
+                dropped(ctx, ask.kind, "new")
+                return exhausted("queue_full", AGAIN)
             await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
         owner = self.owner or ask.user_id
         group = self.key.kind == "group"
@@ -154,13 +156,19 @@ class Session(Actor):
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
         position = stored.queued + stored.running - 1
-        self._voice(ctx, accepted).say(
-            "run.queued", body(position=position), asked_by=ask.asked_by, request_id=ask.request_id
-        )
+        expected = {"position": 0} if stored.started else await expectation(ctx, ask.kind, position)
+        self._voice(ctx, accepted).say("run.queued", body(**expected), asked_by=ask.asked_by, request_id=ask.request_id)
         if stored.started:
             ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
         else:
-            ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
+            news = RunQueued(
+                tenant_id=self.tenant,
+                session_key=self.text_key,
+                user_id=owner,
+                priority=KINDS[ask.kind].priority,
+                waited=None if stored.running or stored.queued > 1 else 0.0,
+            )
+            ctx.tell(lane(LANE_OF[ask.kind]), news)
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -229,6 +237,8 @@ class Session(Actor):
     async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
         at_once = not self.open and await self._slot(ctx, ask)
+        if not at_once:
+            await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
@@ -306,8 +316,10 @@ class Session(Actor):
                 runs=oldest,
                 error=err,
             )
-        for dropped in gone:
-            self._dropped(ctx, dropped, "dropped", err)
+        for turn in gone:
+            if turn.run_id in self.open:
+                dropped(ctx, self.open[turn.run_id].kind, "old")
+            self._dropped(ctx, turn, "dropped", err)
 
     def _dropped(self, ctx: Context, gone: Canceled, reason: str, err: Err | None) -> None:
         """A waiting run ended: its listeners hear one terminal event."""

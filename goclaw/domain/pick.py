@@ -14,11 +14,11 @@ from msgspec import Struct
 
 AGING = 30.0  # seconds of waiting that are worth one step of priority; L4.2
 HIGHEST = 10  # L4.2
+REMEMBERED = 1_000  # turns
 SHARE = 0.8  # of a lane's slots for one user while others wait; L4.3
 
 K = TypeVar("K")
 User = tuple[str, str]  # tenant and user
-Turns = Mapping["str | User", int]  # the number of the last turn of each tenant and user; none = not yet
 Session = tuple[str, str]  # tenant and session key
 
 
@@ -46,6 +46,26 @@ def effective(candidate: Candidate, now: float) -> int:
     return min(HIGHEST, candidate.priority + int(waited // AGING))
 
 
+class Turns:
+    """Whose turn was when: a number that grows, for each tenant and user; 0 = long ago or never."""
+
+    def __init__(self, last: Mapping[str | User, int] | None = None, number: int = 0) -> None:
+        self._last = dict(last or {})
+        self._number = number
+
+    def of(self, whose: str | User) -> int:
+        return self._last.get(whose, 0)
+
+    def took(self, tenant_id: str, user_id: str) -> None:
+        self._number += 1
+        self._last[tenant_id] = self._last[tenant_id, user_id] = self._number
+        if len(self._last) > 2 * REMEMBERED:
+            self._last = {whose: at for whose, at in self._last.items() if at > self._number - REMEMBERED // 2}
+
+    def copy(self) -> Turns:
+        return Turns(self._last, self._number)
+
+
 def pick(
     waiting: Iterable[Candidate],
     active: Mapping[User, int],
@@ -62,7 +82,7 @@ def pick(
     """
     most = math.ceil(slots * SHARE)
     busy = Counter(active)
-    last = dict(turns)
+    turns = turns.copy()
     groups: dict[tuple[str, str, int], list[Candidate]] = {}
     for candidate in waiting:
         groups.setdefault((candidate.tenant_id, candidate.user_id, candidate.priority), []).append(candidate)
@@ -71,18 +91,16 @@ def pick(
 
     def rank(key: tuple[str, str, int]) -> tuple[bool, int, int, int, int, float, str]:
         best = groups[key][-1]
-        runs, of_tenant, of_user = busy[best.user], last.get(best.tenant_id, 0), last.get(best.user, 0)
+        runs, of_tenant, of_user = busy[best.user], turns.of(best.tenant_id), turns.of(best.user)
         return runs >= most, -effective(best, now), of_tenant, runs, of_user, best.since, best.session_key
 
-    turn = max(last.values(), default=0)
     picked: list[Candidate] = []
     while groups and len(picked) < free:
         key = min(groups, key=rank)
         chosen = groups[key].pop()
         if not groups[key]:
             del groups[key]
-        turn += 1
-        last[chosen.tenant_id] = last[chosen.user] = turn
+        turns.took(*chosen.user)
         busy[chosen.user] += 1
         picked.append(chosen)
     return picked

@@ -33,4 +33,9 @@ class Queue(Section, frozen=True):
     heartbeat_sec: Annotated[BelowLease, Meta(description="leases of 30 s are prolonged this often")] = 10.0
     poll_ms: Annotated[Milliseconds, Meta(description="look for work even without a bell")] = 100.0
     chat_resume_max_age_sec: Annotated[Seconds, Meta(description="older chat runs are not resumed")] = 900.0
+    suspect_hold_sec: Annotated[
+        float, Meta(ge=0, le=300, description="runs that crashed before wait so long after a start")
+    ] = 5.0
+    max_depth: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a tenant")] = 10_000
+    max_depth_per_user: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a user")] = 100
     lanes: Lanes = Lanes()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from goclaw.domain.pick import HIGHEST, SHARE, Candidate, Session, User, Waitlist, effective, pick
+from goclaw.domain.pick import HIGHEST, SHARE, Candidate, Session, Turns, Waitlist, effective, pick
 
 HOUR = 3600.0
 
@@ -31,8 +31,7 @@ class Lane:
         self.now = 0.0
         self.waiting: dict[Session, Candidate] = {}
         self.running: list[tuple[float, Candidate]] = []
-        self.turns: dict[str | User, int] = {}
-        self.turn = 0
+        self.turns = Turns()
         self.started: list[tuple[float, Candidate]] = []
 
     def add(self, *candidates: Candidate) -> None:
@@ -56,8 +55,7 @@ class Lane:
         chosen = pick(self.waiting.values(), active, self.turns, slots=self.slots, free=free, now=self.now)
         for candidate in chosen:
             del self.waiting[candidate.session]
-            self.turn += 1
-            self.turns[candidate.tenant_id] = self.turns[candidate.user] = self.turn
+            self.turns.took(*candidate.user)
             self.started.append((self.now, candidate))
             self.running.append((self.now + seconds, candidate))
 
@@ -72,13 +70,13 @@ def test_every_half_minute_of_waiting_is_one_step_up_to_ten() -> None:
 def test_the_higher_priority_goes_first_and_equals_by_age() -> None:
     waiting = [waits("young", since=9), waits("low", priority=2, since=0), waits("old", since=1)]
 
-    assert users(pick(waiting, {}, {}, slots=10, free=2, now=10)) == ["old", "young"]
+    assert users(pick(waiting, {}, Turns(), slots=10, free=2, now=10)) == ["old", "young"]
 
 
 def test_of_equals_the_user_with_the_fewest_runs_goes_first() -> None:
     waiting = [waits("busy", since=0), waits("idle", since=5)]
 
-    assert users(pick(waiting, {("t", "busy"): 2}, {}, slots=10, free=2, now=10)) == ["idle", "busy"]
+    assert users(pick(waiting, {("t", "busy"): 2}, Turns(), slots=10, free=2, now=10)) == ["idle", "busy"]
 
 
 def test_one_user_with_a_hundred_waiting_and_another_with_one() -> None:
@@ -123,8 +121,8 @@ def test_tenants_of_equal_priority_take_turns_however_many_wait_in_one() -> None
 def test_nobody_holds_more_than_his_share_while_others_wait() -> None:
     crowd = [waits("crowd", f"s{n}", priority=9) for n in range(20)]
 
-    full = pick([*crowd, waits("other", priority=0)], {("t", "crowd"): 8}, {}, slots=10, free=2, now=0)
-    alone = pick(crowd, {("t", "crowd"): 8}, {}, slots=10, free=2, now=0)
+    full = pick([*crowd, waits("other", priority=0)], {("t", "crowd"): 8}, Turns(), slots=10, free=2, now=0)
+    alone = pick(crowd, {("t", "crowd"): 8}, Turns(), slots=10, free=2, now=0)
 
     assert users(full) == ["other", "crowd"], "who holds 8 of 10 lets the lowest of the others pass"
     assert users(alone) == ["crowd", "crowd"], "slots are not left empty for nobody"
@@ -163,7 +161,7 @@ CANDIDATES: SearchStrategy[list[Candidate]] = st.lists(
 def test_slots_are_filled_and_each_choice_is_the_best_left(
     waiting: list[Candidate], slots: int, free: int, now: float
 ) -> None:
-    picked = pick(waiting, {}, {}, slots=slots, free=free, now=now)
+    picked = pick(waiting, {}, Turns(), slots=slots, free=free, now=now)
 
     assert len(picked) == min(free, len(waiting))
     assert len({candidate.session for candidate in picked}) == len(picked)

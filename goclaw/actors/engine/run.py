@@ -14,6 +14,7 @@ import trio
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.voice import said_in, voice_of
+from goclaw.actors.engine.waits import again
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
@@ -32,7 +33,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.ids import new_id
 from goclaw.domain.model import BorrowProvider
-from goclaw.domain.run import PREVIEW, RunQueued, RunResult
+from goclaw.domain.run import PREVIEW, RunResult
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.tokens import estimate
@@ -259,8 +260,7 @@ class Run(Actor):
                         continue
                 self.over = True
                 if depth.queued:
-                    news = RunQueued(tenant_id=self.run.tenant_id, session_key=self.run.session_key)
-                    ctx.tell(lane(self.run.lane), news)
+                    ctx.tell(lane(self.run.lane), again(self.run))
                 return True
         return False
 
