@@ -172,8 +172,8 @@ class GetLoad(Message[LaneLoad]):
 
 
 class Outlook(Message[None]):
-    ahead: int  # turns that wait and come first, as far as the lane knows
-    rounds: float  # how many runs must end one after the other until it is served; 0 = a slot is free
+    ahead: int  # runs that must end first, as far as the lane knows; 0 = a slot is free
+    rounds: float  # the same, one after the other in each slot
     mean: float | None = None  # seconds a run takes here, lately
 
 

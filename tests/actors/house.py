@@ -32,7 +32,7 @@ KEY = "agent:default:ws:direct:1"
 async def house(
     database: Database | Weather,
     workspace: Path,
-    queue: Queue = Queue(suspect_hold_sec=0),  # noqa: B008 - frozen
+    queue: Queue = Queue(suspect_hold_sec=0.2),  # noqa: B008 - frozen
     providers: Providers = Providers(),  # noqa: B008 - frozen
 ) -> AsyncIterator[System]:
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")

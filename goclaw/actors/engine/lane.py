@@ -7,20 +7,20 @@ Contract  sessions-lanes-cron.md §4; durability.md §5, §6.4, §11; supervisio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.loss import announce_loss, lost
-from goclaw.actors.engine.pressure import HELD, Pressure
+from goclaw.actors.engine.pressure import Pressure
+from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
 from goclaw.actors.engine.slots import Slots
-from goclaw.actors.engine.waits import again, candidate_of, news_of
+from goclaw.actors.engine.waits import again, news_of
 from goclaw.domain import address as at
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.errors import StoreError, agent_timeout
 from goclaw.domain.events import Saturation, of_operators
-from goclaw.domain.pick import Candidate, Turns, Waitlist, effective, pick
+from goclaw.domain.pick import Candidate
 from goclaw.domain.run import (
     KINDS,
     LANES,
@@ -52,7 +52,6 @@ from goclaw.stores.runs import Claimed, StaleOwner
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
 AUDIT = 10.0  # seconds between two looks for runs nobody runs, and how long a granted slot is kept
 AGAIN = 0.5  # seconds before another try when the database is away
-READY = 1_000  # sessions remembered as waiting; the keeper's look finds the others again
 MEASURE = 5.0  # seconds between two looks at how long runs wait
 GRACE = 30.0  # seconds after its deadline that a run has for its last words
 
@@ -79,7 +78,7 @@ class Orphaned(Message[None]):
     """A run of ours ended without its last words and its row still says that it runs."""
 
     run: Claimed
-    overdue: bool = False
+    overdue: bool = False  # it did not end in time
 
 
 class CutOff(Message[None]):
@@ -105,7 +104,6 @@ class Work:
     began: float
     ends: float  # its deadline; both monotonic seconds
     suspect: bool
-    overdue: bool = False
 
 
 class LaneActor(Actor):
@@ -116,12 +114,9 @@ class LaneActor(Actor):
         self.name = name
         self.engine = engine
         self.slots = Slots(limit)
-        self.waiting = Waitlist(READY)
-        self.suspects = Waitlist(READY)
-        self.turns = Turns()
+        self.ready = Ready(name)
         self.running: dict[Address, Work] = {}
         self.pressure = Pressure()
-        self.pressures: dict[str, int] = {}  # of all lanes
         self.held_until = 0.0  # suspects wait till then
         self.filling = False
         self.closing = False
@@ -136,7 +131,7 @@ class LaneActor(Actor):
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
         for known in await ctx.db(run_queue.suspects, lane=self.name):
-            self.suspects.add(candidate_of(news_of(known), now))
+            self.ready.learn(news_of(known), now)
         self._figures(ctx)
         self._tell_lanes(ctx, Pressed(lane=self.name, level=0))
         ctx.after(hold, SuspectsMayRun())
@@ -148,7 +143,7 @@ class LaneActor(Actor):
     @handles
     async def take_slot(self, ctx: Context, ask: TakeSlot) -> bool:
         """Only while nobody waits for one: a turn must not overtake the queue."""
-        if self.closing or self.waiting or self.slots.free <= 0:
+        if self.closing or self.ready.waiting or self.slots.free <= 0:
             return False
         self.slots.keep(ask.run_id, ctx.clock.monotonic())
         return True
@@ -194,33 +189,22 @@ class LaneActor(Actor):
 
     @handles
     async def queued(self, ctx: Context, news: RunQueued) -> None:
-        self._learn(ctx, news)
+        self.ready.learn(news, ctx.clock.monotonic())
         self._fill_soon(ctx)
 
     @handles
     async def wait(self, ctx: Context, news: RunsWait) -> None:
-        for found in news.found:
-            if self._learn(ctx, found):
-                ctx.system.meter.count("poll_hits_total", "runs")
+        now = ctx.clock.monotonic()
+        hits = sum(self.ready.learn(found, now) for found in news.found)
+        ctx.system.meter.count("poll_hits_total", "runs", by=hits)
         self._fill_soon(ctx)
-
-    def _learn(self, ctx: Context, news: RunQueued) -> bool:
-        """Whether it is news. Who does not know since when it waits knows less than we do."""
-        candidate = candidate_of(news, ctx.clock.monotonic())
-        known = candidate.session in self.waiting or candidate.session in self.suspects
-        if not known or news.waited is not None:
-            there, elsewhere = (self.suspects, self.waiting) if news.suspect else (self.waiting, self.suspects)
-            elsewhere.drop(candidate.session)
-            there.add(candidate)
-        return not known
 
     @handles
     async def outlook(self, ctx: Context, ask: GetOutlook) -> Outlook:
-        now = ctx.clock.monotonic()
-        ahead = sum(effective(waiting, now) >= ask.priority for waiting in self.waiting)
-        full = ahead or self.slots.free <= 0
-        rounds = (ahead + 1) / self.slots.limit if full else 0.0
-        return Outlook(ahead=ahead, rounds=rounds, mean=self.pressure.mean)
+        ahead = self.ready.ahead(ask.priority, ctx.clock.monotonic())
+        if ahead or self.slots.free <= 0:
+            ahead += 1  # of those who run now
+        return Outlook(ahead=ahead, rounds=ahead / self.slots.limit, mean=self.pressure.mean)
 
     # --- claiming -----------------------------------------------------------------------------
 
@@ -238,39 +222,25 @@ class LaneActor(Actor):
 
     async def _claim_next(self, ctx: Context) -> None:
         now = ctx.clock.monotonic()
-        batch = pick(
-            self._wanted(),
-            Counter((work.run.tenant_id, work.run.user_id) for work in self.running.values()),
-            self.turns,
-            slots=self.slots.limit,
-            free=min(self.slots.free, BATCH),
-            now=now,
-        )
+        active = Counter((work.run.tenant_id, work.run.user_id) for work in self.running.values())
+        free = min(self.slots.free, BATCH)
+        batch = self.ready.next(active, slots=self.slots.limit, free=free, now=now)
         if not batch:
             return
-        for chosen in batch:
-            self.waiting.drop(chosen.session)
         try:
             claimed = await self._claim(ctx, batch)
         except StoreError:
             for chosen in batch:
-                self.waiting.add(chosen)
+                self.ready.waiting.add(chosen)
             raise
-        since = {chosen.session: chosen for chosen in batch}
+        since = {chosen.session: chosen.since for chosen in batch}
         for run in claimed:
-            self._claimed(ctx, run, now - since[run.tenant_id, run.session_key].since)
+            self._claimed(ctx, run, now - since[run.tenant_id, run.session_key])
             if run.crash_count:
                 await self._defer_suspect(ctx, run)
             else:
                 self._begin(ctx, run)
         self._fill_soon(ctx)
-
-    def _wanted(self) -> Iterable[Candidate]:
-        """Who may be claimed. While a lane is saturated, the clock's work is left where it is, the least first."""
-        held = HELD[max(self.pressures.values(), default=0)]
-        if self.name != "cron" or held < 0:
-            return self.waiting
-        return [waiting for waiting in self.waiting if waiting.priority > held]
 
     async def _claim(self, ctx: Context, batch: list[Candidate]) -> list[Claimed]:
         sessions = [chosen.session for chosen in batch]
@@ -282,7 +252,7 @@ class LaneActor(Actor):
         """Its tenant and its user had their turn, and it is known how long it waited for a slot."""
         now = ctx.clock.monotonic()
         waited = max(0.0, min(waited, run.age))
-        self.turns.took(run.tenant_id, run.user_id)
+        self.ready.turns.took(run.tenant_id, run.user_id)
         self.pressure.claimed(now, waited)
         ctx.system.meter.observe("run_claim_wait_seconds", waited, self.name, run.kind)
         ctx.system.meter.observe("run_queue_seconds", run.age, self.name, run.kind)
@@ -298,16 +268,15 @@ class LaneActor(Actor):
         return SUSPECT not in ctx.system.groups and ctx.clock.monotonic() >= self.held_until
 
     async def _claim_suspect(self, ctx: Context) -> None:
-        if not self.suspects or not self._place_for_suspect(ctx):
+        if not self.ready.suspects or not self._place_for_suspect(ctx):
             return
         ctx.join(SUSPECT)
         now = ctx.clock.monotonic()
-        (chosen,) = pick(self.suspects, {}, self.turns, slots=1, free=1, now=now)
-        self.suspects.drop(chosen.session)
+        chosen = self.ready.next_suspect(now)
         try:
             claimed = await self._claim(ctx, [chosen])
         except StoreError:
-            self.suspects.add(chosen)
+            self.ready.suspects.add(chosen)
             ctx.leave(SUSPECT)
             raise
         for run in claimed:
@@ -328,7 +297,7 @@ class LaneActor(Actor):
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run))
             return
-        self._learn(ctx, again(run, suspect=True))
+        self.ready.learn(again(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
         """Whatever it does to us, the log names it."""
@@ -350,9 +319,8 @@ class LaneActor(Actor):
 
     def _begin(self, ctx: Context, run: Claimed, *, suspect: bool = False) -> None:
         now = ctx.clock.monotonic()
-        limit = max(self.engine.defaults.run_timeout_sec, KINDS[run.kind].timeout)
         address = ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
-        self.running[address] = Work(run, now, now + limit - run.age, suspect)
+        self.running[address] = Work(run, now, now + self._limit_of(run) - run.age, suspect)
         if not suspect:
             self.slots.take(run.run_id)
         self._figures(ctx)
@@ -367,19 +335,24 @@ class LaneActor(Actor):
 
     @handles
     async def child_ended(self, ctx: Context, news: ChildEnded) -> None:
-        work = self.running.pop(news.address, None)
+        work = self._ended(ctx, news.address)
+        if work is not None and news.reason in ABNORMAL:
+            await self._recover(ctx, work.run)
+        elif work is not None and news.address not in self.released:
+            seconds = ctx.clock.monotonic() - work.began
+            self.pressure.ended(seconds)
+            ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
+        self._served(ctx)
+        self._ended_all()
+
+    def _ended(self, ctx: Context, address: Address) -> Work | None:
+        """Its place is free. None if it was free already."""
+        work = self.running.pop(address, None)
         if work is not None:
             self.slots.leave(work.run.run_id)
             if work.suspect:
                 self._suspect_gone(ctx)
-            if news.reason in ABNORMAL:
-                await self._orphaned(ctx, work.run, work.overdue)
-            elif news.address not in self.released:
-                seconds = ctx.clock.monotonic() - work.began
-                self.pressure.ended(seconds)
-                ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
-        self._served(ctx)
-        self._ended_all()
+        return work
 
     @handles
     async def audit(self, ctx: Context, _tick: Audit) -> None:
@@ -387,7 +360,7 @@ class LaneActor(Actor):
         now = ctx.clock.monotonic()
         for run_id in self.slots.forgotten(now - AUDIT):
             self.slots.unkeep(run_id)
-        self._end_overdue(ctx, now)
+        await self._end_overdue(ctx, now)
         try:
             mine = await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name, older=AUDIT)
         except StoreError:
@@ -397,32 +370,41 @@ class LaneActor(Actor):
             if run.run_id not in known and not self.slots.kept(run.run_id):
                 await self._recover(ctx, run)
 
-    def _end_overdue(self, ctx: Context, now: float) -> None:
-        """A run that outlives its deadline hangs in something no timeout of its own reaches."""
-        for address, work in self.running.items():
-            cell = ctx.system.cell(address)
-            if now > work.ends + GRACE and cell is not None:
-                work.overdue = True
-                ctx.log.error("run.overdue", run=work.run.run_id, seconds=round(now - work.ends))
+    async def _end_overdue(self, ctx: Context, now: float) -> None:
+        """A run that outlives its deadline hangs in something no timeout of its own reaches.
+
+        It is killed, and its slot is free whether it obeys or not: whatever it writes later is not its own any more.
+        """
+        for address in [address for address, work in self.running.items() if now > work.ends + GRACE]:
+            if (cell := ctx.system.cell(address)) is not None:
                 cell.kill()
+            work = self._ended(ctx, address)
+            assert work is not None
+            ctx.log.error("run.overdue", run=work.run.run_id, seconds=round(now - work.ends))
+            await self._time_out(ctx, work.run)
+        self._served(ctx)
+        self._ended_all()
 
     @handles
     async def orphaned(self, ctx: Context, news: Orphaned) -> None:
-        await self._orphaned(ctx, news.run, news.overdue)
+        await (self._time_out if news.overdue else self._recover)(ctx, news.run)
 
-    async def _orphaned(self, ctx: Context, run: Claimed, overdue: bool) -> None:
-        if not overdue:
-            return await self._recover(ctx, run)
-        error = agent_timeout(max(self.engine.defaults.run_timeout_sec, KINDS[run.kind].timeout))
-        result = lost(run, error)
+    async def _time_out(self, ctx: Context, run: Claimed) -> None:
+        error = agent_timeout(self._limit_of(run))
         try:
-            await ctx.db(runs.fail, run, result=result, reason="TIMEOUT", error="the run did not end", messages=[])
+            await ctx.db(
+                runs.fail, run, result=lost(run, error), reason="TIMEOUT", error="the run did not end", messages=[]
+            )
         except StaleOwner:
             return
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run, overdue=True))
             return
         announce_loss(ctx, run, error)
+
+    def _limit_of(self, run: Claimed) -> float:
+        """Seconds it may take from its acceptance."""
+        return max(self.engine.defaults.run_timeout_sec, KINDS[run.kind].timeout)
 
     async def _recover(self, ctx: Context, run: Claimed) -> None:
         try:
@@ -434,7 +416,7 @@ class LaneActor(Actor):
             return
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
-            self._learn(ctx, again(run, suspect=True))
+            self.ready.learn(again(run, suspect=True), ctx.clock.monotonic())
             self._fill_soon(ctx)
         else:
             announce_loss(ctx, run)
@@ -473,7 +455,7 @@ class LaneActor(Actor):
             name=self.name,
             limit=self.slots.limit,
             active=len(self.running),
-            queued=len(self.waiting) + len(self.suspects),
+            queued=len(self.ready.waiting) + len(self.ready.suspects),
             by_agent=tuple(counts.items()),
             wait_p50=self.pressure.p50,
             wait_p95=self.pressure.p95,
@@ -484,21 +466,22 @@ class LaneActor(Actor):
     @handles
     async def measure(self, ctx: Context, _tick: Measure) -> None:
         before, now = self.pressure.level, ctx.clock.monotonic()
-        level = self.pressure.measure(now, (now - waiting.since for waiting in self._wanted()))
+        level = self.pressure.measure(now, (now - waiting.since for waiting in self.ready.wanted()))
         if level == before:
             return
-        ctx.log.warning("lane.pressure", level=level, wait_p95=round(self.pressure.p95, 1), waiting=len(self.waiting))
+        queued, p95 = len(self.ready.waiting), self.pressure.p95
+        ctx.log.warning("lane.pressure", level=level, wait_p95=round(p95, 1), waiting=queued)
         if level:
             ctx.join(SATURATED)
         else:
             ctx.leave(SATURATED)
-        news = Saturation(lane=self.name, level=level, wait_p95=self.pressure.p95, queued=len(self.waiting))
+        news = Saturation(lane=self.name, level=level, wait_p95=p95, queued=queued)
         ctx.publish(of_operators(MASTER_TENANT), news)
         self._tell_lanes(ctx, Pressed(lane=self.name, level=level))
 
     @handles
     async def pressed(self, ctx: Context, news: Pressed) -> None:
-        self.pressures[news.lane] = news.level
+        self.ready.pressures[news.lane] = news.level
         self._fill_soon(ctx)
 
     def _figures(self, ctx: Context) -> None:
@@ -513,7 +496,7 @@ class LaneActor(Actor):
 
     def _fill_soon(self, ctx: Context) -> None:
         """Once for all the news that wait in the mailbox: that is what makes batches."""
-        wanted = (self.waiting and self.slots.free > 0) or (self.suspects and self._place_for_suspect(ctx))
+        wanted = (self.ready.waiting and self.slots.free > 0) or (self.ready.suspects and self._place_for_suspect(ctx))
         if not self.filling and wanted:
             self.filling = True
             ctx.tell(ctx.address, Fill())
@@ -528,8 +511,8 @@ class LaneActor(Actor):
             "limit": self.slots.limit,
             "active": len(self.running),
             "lent": self.slots.lent,
-            "ready": len(self.waiting),
-            "suspects": len(self.suspects),
+            "ready": len(self.ready.waiting),
+            "suspects": len(self.ready.suspects),
             "pressure": self.pressure.level,
             "wait_p95_ms": round(self.pressure.p95 * 1000),
             "closing": self.closing,
