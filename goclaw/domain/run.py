@@ -105,8 +105,8 @@ SATURATED = "lanes.saturated"  # the group of lanes that keep their runs waiting
 class RunQueued(Message[None]):
     """To a lane: a session has a run that waits. Saying it twice is harmless.
 
-    `waited` is how long it has been due, in seconds; None if the teller does not know that it is due, nor that the
-    run is the first that waits there.
+    `waited` is how long it has been due, in seconds, below 0 for one that will be; None if the teller does not know
+    that it is due, nor that the run is the first that waits there.
     """
 
     tenant_id: str
@@ -153,6 +153,14 @@ class StopRun(Message[bool]):
     run_id: str
     reason: str
     by: str
+
+
+class InjectText(Message[bool]):
+    """To a run: somebody says something while it works, and it is stored already. True if it will hear it."""
+
+    message_id: str
+    text: str
+    sender: str
 
 
 class LaneLoad(Message[None]):

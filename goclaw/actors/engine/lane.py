@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import msgspec
+
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.loss import announce_loss, lost
 from goclaw.actors.engine.pressure import Pressure
 from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
 from goclaw.actors.engine.slots import Slots
-from goclaw.actors.engine.waits import again, news_of
+from goclaw.actors.engine.waits import news_of, requeued
 from goclaw.domain import address as at
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.errors import StoreError, agent_timeout
 from goclaw.domain.events import Saturation, of_operators
 from goclaw.domain.pick import Candidate
+from goclaw.domain.retry import delay
 from goclaw.domain.run import (
-    KINDS,
     LANES,
     SATURATED,
     SUSPECT,
@@ -189,6 +191,9 @@ class LaneActor(Actor):
 
     @handles
     async def queued(self, ctx: Context, news: RunQueued) -> None:
+        if news.waited is not None and news.waited < 0:
+            ctx.after(-news.waited, msgspec.structs.replace(news, waited=0.0))
+            return
         self.ready.learn(news, ctx.clock.monotonic())
         self._fill_soon(ctx)
 
@@ -297,7 +302,7 @@ class LaneActor(Actor):
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run))
             return
-        self.ready.learn(again(run, suspect=True), ctx.clock.monotonic())
+        self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
         """Whatever it does to us, the log names it."""
@@ -320,7 +325,7 @@ class LaneActor(Actor):
     def _begin(self, ctx: Context, run: Claimed, *, suspect: bool = False) -> None:
         now = ctx.clock.monotonic()
         address = ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
-        self.running[address] = Work(run, now, now + self._limit_of(run) - run.age, suspect)
+        self.running[address] = Work(run, now, now + run.left, suspect)
         if not suspect:
             self.slots.take(run.run_id)
         self._figures(ctx)
@@ -390,7 +395,7 @@ class LaneActor(Actor):
         await (self._time_out if news.overdue else self._recover)(ctx, news.run)
 
     async def _time_out(self, ctx: Context, run: Claimed) -> None:
-        error = agent_timeout(self._limit_of(run))
+        error = agent_timeout(round(run.age + run.left))
         try:
             await ctx.db(
                 runs.fail, run, result=lost(run, error), reason="TIMEOUT", error="the run did not end", messages=[]
@@ -402,13 +407,10 @@ class LaneActor(Actor):
             return
         announce_loss(ctx, run, error)
 
-    def _limit_of(self, run: Claimed) -> float:
-        """Seconds it may take from its acceptance."""
-        return max(self.engine.defaults.run_timeout_sec, KINDS[run.kind].timeout)
-
     async def _recover(self, ctx: Context, run: Claimed) -> None:
+        pause = delay(run.run_id, run.crash_count + 1, self.engine.rules)
         try:
-            outcome = await ctx.db(runs.recover, run)
+            outcome = await ctx.db(runs.recover, run, "crash", delay=pause)
         except StaleOwner:
             return
         except StoreError:
@@ -416,9 +418,10 @@ class LaneActor(Actor):
             return
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
-            self.ready.learn(again(run, suspect=True), ctx.clock.monotonic())
-            self._fill_soon(ctx)
+            ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
         else:
+            if outcome == "dead":
+                ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)
 
     # --- the end ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goclaw.domain.pick import Candidate
-from goclaw.domain.run import KINDS, RunQueued
+from goclaw.domain.run import RunQueued
 from goclaw.stores.run_queue import Waiting
 from goclaw.stores.runs import Claimed
 
@@ -18,14 +18,14 @@ def candidate_of(news: RunQueued, now: float) -> Candidate:
     )
 
 
-def again(run: Claimed, *, suspect: bool = False) -> RunQueued:
-    """A run that went back into the queue just now."""
+def requeued(run: Claimed, *, suspect: bool = False, due_in: float = 0.0) -> RunQueued:
+    """What waits in the session of a run that left, itself perhaps: for another try in so many seconds."""
     return RunQueued(
         tenant_id=run.tenant_id,
         session_key=run.session_key,
         user_id=run.user_id,
-        priority=KINDS[run.kind].priority,
-        waited=0.0,
+        priority=run.priority,
+        waited=-due_in,
         suspect=suspect,
     )
 

@@ -350,7 +350,7 @@ async def test_while_a_lane_is_saturated_the_clocks_least_work_stops_first(datab
 
 @transaction
 async def grown_old(db: Connection, run_id: str) -> None:
-    await db.execute("UPDATE runs SET created_at = now() - interval '1 hour' WHERE run_id = %s", [run_id])
+    await db.execute("UPDATE runs SET deadline = now() - interval '1 hour' WHERE run_id = %s", [run_id])
 
 
 async def test_a_run_that_does_not_end_after_its_deadline_is_ended_by_its_lane(
