@@ -356,9 +356,10 @@ async def grown_old(db: Connection, run_id: str) -> None:
 async def test_a_run_that_does_not_end_after_its_deadline_is_ended_by_its_lane(
     database: Database, tmp_path: Path
 ) -> None:
-    over = trio.Event()
+    hanging, over = trio.Event(), trio.Event()
 
     async def hangs(_work: Any, run: runs.Claimed, **_end: Any) -> None:
+        hanging.set()
         await over.wait()
         raise runs.StaleOwner(run.run_id)
 
@@ -367,7 +368,7 @@ async def test_a_run_that_does_not_end_after_its_deadline_is_ended_by_its_lane(
     await database.run(grown_old, run_id)
     async with house(Weather(database, "runs.fail", hangs), tmp_path, one_slot(poll_ms=20.0)) as system:
         with trio.fail_after(10), listening(system, run_id) as feed:
-            await until(system, lambda: works(system, run_id))
+            await hanging.wait()
 
             system.tell(lane("main"), Audit())
 
