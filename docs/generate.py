@@ -57,6 +57,7 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "shutdown": "the gateway is about to stop",
+    "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
     "chaos.started": "a chaos plan has begun; like all `chaos.*`, for operators",
     "chaos.fired": "one of its faults has hit, at most ten a second",
     "chaos.ended": "it is over, and this is its report",

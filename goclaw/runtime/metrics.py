@@ -130,7 +130,7 @@ class Meter:
         """Drop a gauge's samples before it is set anew, so that what is no longer there is not shown."""
         for key in [key for key in self._numbers if key[0] == name]:
             del self._numbers[key]
-            self._series[name] -= 1
+        self._series[name] = 0
 
     def samples(self) -> Iterator[Sample]:
         """Everything, grouped by metric."""

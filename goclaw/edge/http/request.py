@@ -36,6 +36,7 @@ class Call:
         asked = request.headers.get("X-Request-Id", "")
         self.id = asked if REQUEST_ID.match(asked) else secrets.token_hex(8)
         self.captured: dict[str, str] = {}
+        self.route = "none"  # as it is declared, for the figures
 
     @property
     def peer(self) -> str:
