@@ -98,6 +98,22 @@ class OpenRun(Struct, frozen=True, kw_only=True):
         return convert(self.stored, RunRequest)
 
 
+class Original(Struct, frozen=True, kw_only=True):
+    """A run that is to be run again."""
+
+    run_id: str
+    session_key: str
+    agent_key: str
+    user_id: str
+    state: RunState
+    stored: str = field(name="request")
+
+    @property
+    def request(self) -> RunRequest:
+        request: RunRequest = msgspec.json.decode(self.stored, type=RunRequest)
+        return request
+
+
 class Forsaken(Struct, frozen=True, kw_only=True):
     run_id: str
     tenant_id: str
@@ -809,6 +825,15 @@ async def result(db: Connection, *, tenant: str, run_id: str) -> RunResult | Non
     query = "SELECT run_id, request_hash, result FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     found = await maybe(Known, db.execute(query, {"tenant": tenant, "run": run_id}))
     return None if found is None else found.result
+
+
+@transaction(readonly=True)
+async def original(db: Connection, *, tenant: str, run_id: str) -> Original | None:
+    query = """
+    SELECT run_id, session_key, agent_key, user_id, state, request::text AS request FROM runs
+    WHERE tenant_id = %(tenant)s AND run_id = %(run)s
+    """
+    return await maybe(Original, db.execute(query, {"tenant": tenant, "run": run_id}))
 
 
 @transaction(readonly=True)
