@@ -151,7 +151,7 @@ class Session(Actor):
             request_hash=digest,
             ingress_key=ingress,
         )
-        stored = await self._store(ctx, ask, turn)
+        stored = await self._store(ctx, ask, turn, one_more=len(waiting) < self.queue.cap)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
@@ -234,10 +234,13 @@ class Session(Actor):
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
-        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any], *, one_more: bool) -> runs.Stored:
+        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
+
+        `one_more` waits then, if none gave way for it.
+        """
         at_once = not self.open and await self._slot(ctx, ask)
-        if not at_once:
+        if one_more and not at_once:
             await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
