@@ -19,10 +19,11 @@ from goclaw.actors.engine.ready import READY, Ready
 from goclaw.actors.engine.waits import news_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, run, session
-from goclaw.domain.errors import Rejected
-from goclaw.domain.events import RunEvent
+from goclaw.domain.errors import Rejected, StoreError
+from goclaw.domain.events import RunEvent, Saturation, of_operators
 from goclaw.domain.run import (
     LANES,
+    SATURATED,
     GetLoad,
     HandBack,
     LaneLoad,
@@ -33,7 +34,10 @@ from goclaw.domain.run import (
 )
 from goclaw.domain.session import Abort
 from goclaw.operations.feed import listening
+from goclaw.runtime.address import Address
 from goclaw.runtime.child import child
+from goclaw.runtime.inbox import inbox
+from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
@@ -343,6 +347,56 @@ async def test_while_a_lane_is_saturated_the_clocks_least_work_stops_first(datab
         system.tell(lane("cron"), Pressed(lane="main", level=0))
 
         await until(system, lambda: run("cron", made["autolearn"]) in system.members)
+
+
+class Full:
+    """A database whose runs cannot be claimed for a while."""
+
+    def __init__(self) -> None:
+        self.away = True
+
+    async def run(self, work: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
+        await trio.lowlevel.checkpoint()
+        if self.away and work.name == "runs.claim":
+            raise StoreError("unavailable", "away")
+        return []
+
+
+async def test_runs_that_wait_for_too_long_are_told_to_operators_and_all_lanes(autojump_clock: MockClock) -> None:
+    engine = Engine("n", {}, AgentDefaults(workspace=Path("/nowhere")), Queue())
+    full, told = Full(), list[Saturation]()
+
+    def tree() -> Supervisor:
+        lanes = Supervisor([child(name, LaneActor, name, 1, engine) for name in ("main", "cron")])
+        return Supervisor([child("engine", lambda: Supervisor([child("lanes", lambda: lanes)]))])
+
+    def hear(message: Message[Any]) -> Told:
+        if isinstance(message, Saturation):
+            told.append(message)
+        return Told.ACCEPTED
+
+    async with open_system(full) as system:
+        await system.start(child("", tree))
+        with inbox(system, Address("test", "operator"), "Test", hear) as box:
+            box.join(of_operators(MASTER_TENANT))
+            system.tell(lane("main"), RunQueued(tenant_id="t", session_key="s", waited=0.0))
+
+            await trio.sleep(89)
+            assert SATURATED not in system.groups, "30 s are allowed, and then a minute"
+            await trio.sleep(16)
+            assert SATURATED in system.groups
+            cron = system.cell(lane("cron"))
+            assert cron is not None
+            assert isinstance(cron.actor, LaneActor)
+            assert cron.actor.ready.pressures["main"] == 1
+
+            full.away = False
+            await trio.sleep(70)
+            assert SATURATED not in system.groups
+            assert cron.actor.ready.pressures["main"] == 0
+
+    assert [(news.lane, news.level) for news in told] == [("main", 1), ("main", 0)]
+    assert told[0].wait_p95 > 30.0
 
 
 # --- runs that do not end -------------------------------------------------------------------------
