@@ -17,6 +17,7 @@ import msgspec
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
+from goclaw.domain.cluster import MARKS, Marked, Ownership, run_topic
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
@@ -43,7 +44,7 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import elsewhere, runs
 from goclaw.stores import sessions as rows
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
@@ -51,6 +52,7 @@ from goclaw.stores.sessions import NewMessage
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
 SLOT = 2.0  # seconds the lane has to answer
+BEGUN = frozenset({"CLAIMED", "RUNNING"})
 LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
 LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
 
@@ -61,13 +63,14 @@ class Open(Message[None]):
     run_id: str
     user_id: str
     kind: RunKind
+    begun: bool = False  # when it was read; if it has no actor here, another node runs it
 
 
 class Session(Actor):
     responsive = True
     weather = (StoreError,)
 
-    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float) -> None:
+    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float, own: Ownership) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
         self.text_key = unquote(key)
@@ -75,6 +78,7 @@ class Session(Actor):
         self.node_id = node_id
         self.queue = queue
         self.run_timeout = run_timeout
+        self.own = own
         self.owner: str | None = None  # None: nobody has spoken yet
         self.open: dict[str, Open] = {}  # oldest first
         self.remembered = False
@@ -84,13 +88,19 @@ class Session(Actor):
         return self.tenant, self.owner
 
     async def _remember(self, ctx: Context) -> None:
-        """Read what a former life knew, once. A crash may lose memory, never turns: they are rows."""
-        if self.remembered:
+        """Read what a former life knew, once. A crash may lose memory, never turns: they are rows.
+
+        Among several nodes any of them may take a turn in for this session, so each message reads again.
+        """
+        if self.remembered and self.own.sole:
             return
+        self.open.clear()
         row = await ctx.db(rows.find, tenant=self.tenant, key=self.text_key)
         if row is not None:
             for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
-                self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
+                self.open[known.run_id] = Open(
+                    run_id=known.run_id, user_id=known.user_id, kind=known.kind, begun=known.state in BEGUN
+                )
             self.owner = row.user_id
         self.remembered = True
 
@@ -111,7 +121,8 @@ class Session(Actor):
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
         if ask.fresh:
             self.remembered = True
-        await self._remember(ctx)
+        else:
+            await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
         digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
@@ -211,8 +222,8 @@ class Session(Actor):
     @handles
     async def activity(self, ctx: Context, _ask: GetActivity) -> Activity:
         await self._remember(ctx)
-        running = [run_id for run_id in self.open if self._runs(ctx, run_id)]
-        return Activity(running=tuple(running), waiting=tuple(r for r in self.open if r not in running))
+        waiting = self._waiting(ctx)
+        return Activity(running=tuple(r for r in self.open if r not in waiting), waiting=tuple(waiting))
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
@@ -228,7 +239,8 @@ class Session(Actor):
 
     async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
-        at_once = not self.open and await self._slot(ctx, ask)
+        mine = self.own.has(self.tenant, self.text_key)
+        at_once = mine and not self.open and await self._slot(ctx, ask)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
@@ -283,17 +295,28 @@ class Session(Actor):
         return known is not None and run(LANE_OF[known.kind], run_id) in ctx.system.members
 
     def _waiting(self, ctx: Context) -> list[str]:
-        return [run_id for run_id in self.open if not self._runs(ctx, run_id)]
+        return [run_id for run_id, known in self.open.items() if not known.begun and not self._runs(ctx, run_id)]
 
     async def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
-        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it."""
-        where = LANE_OF[self.open[run_id].kind]
+        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it.
+
+        One on another node hears of it by its cancel flag.
+        """
+        known = self.open[run_id]
+        where = LANE_OF[known.kind]
         if self._runs(ctx, run_id):
             return ctx.tell(run(where, run_id), Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
         try:
-            return await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
+            here = await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
         except RuntimeFault:
             raise Rejected(unavailable("restarting")) from None
+        if here or not known.begun or self.own.alone:
+            return here
+        asked = await ctx.db(
+            elsewhere.ask_to_stop, tenant=self.tenant, run_id=run_id, by=ask.user_id, reason=ask.reason
+        )
+        ctx.publish(MARKS, Marked(kind="cancel", topic=run_topic(run_id)))
+        return asked
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")
@@ -355,9 +378,10 @@ def _history(message: Earlier) -> NewMessage:
     return NewMessage(id=new_id(), role=message.role, content=message.content, token_estimate=estimate(message.content))
 
 
-def sessions(node_id: str, queue: Queue, run_timeout: float) -> Virtual:
+def sessions(node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None) -> Virtual:
+    ownership = own or Ownership()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -7,6 +7,7 @@ from goclaw.runtime.address import Address
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
+SHARD_OWNER = Address("infra", "cluster", "shard_owner")
 LISTENER = Address("edge", "listener")
 CONNECTIONS = Address("edge", "conns")
 REQUESTS = Address("edge", "http")

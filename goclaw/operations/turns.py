@@ -57,6 +57,8 @@ async def send(
     with ctx.house.counting_a_turn():
         if ctx.house.draining:
             raise Rejected(unavailable("shutting_down"))
+        if not ctx.house.ownership.held:
+            raise Rejected(unavailable("quarantined", 2.0))
         if agent.status != "active":
             raise Rejected(unavailable("agent_inactive"))
         ask = Send(

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from goclaw.settings.agents import Agents
 from goclaw.settings.chaos import Chaos
+from goclaw.settings.cluster import Cluster
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
@@ -27,4 +28,5 @@ class Settings(Section, frozen=True):
     queue: Queue = Queue()
     chaos: Chaos = Chaos()
     database: Database = Database()
+    cluster: Cluster = Cluster()
     logging: Logging = Logging()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", partial(engine, alone=True), Engine(node, {}, defaults, queue), providers),
+                child("engine", engine, Engine(node, {}, defaults, queue), providers),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec),
             ]

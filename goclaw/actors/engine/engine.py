@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
+from goclaw.domain.cluster import Ownership
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
@@ -23,6 +24,7 @@ class Engine:
     tools: Mapping[str, Tool]
     defaults: AgentDefaults
     queue: Queue
+    ownership: Ownership = field(default_factory=Ownership)
 
     def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
         """The directory of an agent for one user, made on first use (tools.md §9.1).

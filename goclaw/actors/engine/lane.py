@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from typing import Any
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.run import RELEASE, Run, failure
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.domain import address as at
+from goclaw.domain.cluster import MARKS, Marked, shard_of
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import RunEnded
@@ -21,7 +23,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import runs
+from goclaw.stores import runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -112,6 +114,10 @@ class LaneActor(Actor):
 
     @handles
     async def queued(self, ctx: Context, news: RunQueued) -> None:
+        if not self.engine.ownership.has(news.tenant_id, news.session_key):
+            shard = shard_of(news.tenant_id, news.session_key)
+            ctx.publish(MARKS, Marked(kind="runs", shard=shard))  # its owner claims it
+            return
         if len(self.ready) < READY:
             self.ready[news.tenant_id, news.session_key] = None
         self._fill_soon(ctx)
@@ -126,9 +132,9 @@ class LaneActor(Actor):
         for session in batch:
             del self.ready[session]
         try:
-            claimed = await ctx.db(
-                runs.claim, node=self.engine.node_id, lane=self.name, sessions=batch, limit=len(batch)
-            )
+            claimed = await self._claim(ctx, batch)
+        except StaleOwner:
+            return  # another node owns one of them by now; the queue's own look finds those that are ours
         except StoreError as trouble:
             ctx.log.warning("lane.claim_failed", error=str(trouble))
             self.ready.update(dict.fromkeys(batch))
@@ -137,6 +143,12 @@ class LaneActor(Actor):
         for run in claimed:
             self._begin(ctx, run)
         self._fill_soon(ctx)
+
+    async def _claim(self, ctx: Context, batch: list[tuple[str, str]]) -> list[Claimed]:
+        wanted: dict[str, Any] = {"node": self.engine.node_id, "lane": self.name, "sessions": batch}
+        if self.engine.ownership.alone:
+            return await ctx.db(runs.claim, limit=len(batch), **wanted)
+        return await ctx.db(shards.claim, limit=len(batch), fences=self.engine.ownership.shards, **wanted)
 
     @handles
     async def stop_run(self, ctx: Context, ask: StopRun) -> bool:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import announce_loss
 from goclaw.domain.address import lane
+from goclaw.domain.cluster import HEARD, Woken
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import RunQueued
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Message
-from goclaw.stores import runs
-from goclaw.stores.runs import StaleOwner
+from goclaw.stores import cluster, runs
+from goclaw.stores.runs import Claimed, StaleOwner
 
+REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
 
 
@@ -32,15 +34,17 @@ class Reap(Message[None]):
 
 
 class QueueKeeper(Actor):
-    def __init__(self, engine: Engine, *, alone: bool) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.alone = alone  # no other process can be alive on this database, so every other owner is dead
+        self.own = engine.ownership
         self.recovered = 0
 
     async def on_start(self, ctx: Context) -> None:
-        await self._reap(ctx)
-        if self.alone:
+        """What older incarnations of this node left is recovered at once: nobody else may do it as soon."""
+        await self._recover(ctx, own=True)
+        if self.own.alone:
             await self._hang_up(ctx)
+        ctx.join(HEARD)
         ctx.every(self.engine.queue.poll_ms / 1000, Look())
         ctx.every(self.engine.queue.heartbeat_sec, Renew())
         ctx.every(REAP, Reap())
@@ -59,8 +63,18 @@ class QueueKeeper(Actor):
 
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
+        await self._look(ctx)
+
+    @handles
+    async def woken(self, ctx: Context, news: Woken) -> None:
+        if news.kind == "runs" and not self.own.shards.keys().isdisjoint(news.shards):
+            await self._look(ctx)
+
+    async def _look(self, ctx: Context) -> None:
+        if not self.own.held:
+            return
         try:
-            found = await ctx.db(runs.waiting)
+            found = await ctx.db(runs.waiting, shards=None if self.own.alone else list(self.own.shards))
         except StoreError:
             return  # weather: the next look comes soon
         for session in found:
@@ -77,12 +91,26 @@ class QueueKeeper(Actor):
     @handles
     async def reap(self, ctx: Context, _tick: Reap) -> None:
         try:
-            await self._reap(ctx)
+            if self.own.alone or await self._is_reaper(ctx):
+                await self._recover(ctx)
         except StoreError as trouble:
             ctx.log.warning("queue.reap_failed", error=str(trouble))
 
-    async def _reap(self, ctx: Context) -> None:
-        while orphans := await ctx.db(runs.orphans, node=self.engine.node_id, alone=self.alone):
+    async def _is_reaper(self, ctx: Context) -> bool:
+        """One node at a time takes over what dead nodes left."""
+        if not self.own.held:
+            return False
+        return await ctx.db(cluster.take_name, name="reaper", node=self.engine.node_id, ttl=REAPER) is not None
+
+    async def _orphans(self, ctx: Context, own: bool) -> list[Claimed]:
+        node = self.engine.node_id
+        if self.own.alone:
+            return await ctx.db(runs.orphans, node=node, alone=True)
+        return await ctx.db(cluster.orphans, node=node, own=own)
+
+    async def _recover(self, ctx: Context, *, own: bool = False) -> None:
+        """Runs of dead owners; with `own`, of former lives of this node."""
+        while orphans := await self._orphans(ctx, own):
             for run in orphans:
                 try:
                     outcome = await ctx.db(runs.recover, run)

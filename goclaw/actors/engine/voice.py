@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from goclaw.domain.chat import ToolCall
+from goclaw.domain.cluster import MARKS, Marked, run_topic
 from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
@@ -93,6 +94,8 @@ class Voice:
         )
         for group in self._groups:
             self._ctx.publish(group, event)
+        if result is not None:
+            self._ctx.publish(MARKS, Marked(kind="cache", topic=run_topic(event.run_id)))
 
     def flush(self) -> None:
         """Without streaming: the whole text of the segment as one chunk."""
