@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
@@ -14,6 +14,7 @@ from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, parse_key
 from goclaw.operations.context import Context
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
+TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
 
 
@@ -36,6 +37,15 @@ def checked_key(text: str) -> SessionKey:
         return parse_key(text)
     except ValueError as error:
         raise Rejected(invalid("session_key", str(error))) from None
+
+
+def fresh_key(ctx: Context, make: Callable[[], SessionKey]) -> SessionKey:
+    """The key of a new conversation, on this node if the choice allows: its text can be streamed to the caller."""
+    for _ in range(TRIES):
+        key = make()
+        if ctx.house.ownership.has(ctx.caller.tenant_id, str(key)):
+            break
+    return key
 
 
 async def send(

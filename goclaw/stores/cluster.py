@@ -82,8 +82,8 @@ async def join(
     await db.execute(end, {"name": name, "alone": alone, "node": node})
     add = f"""
     INSERT INTO cluster_nodes (node_id, name, incarnation, url, version, pid, lease_expires_at, capacity, advisory_key)
-    SELECT %(node)s::uuid, %(name)s::text, coalesce(max(incarnation), 0) + 1, %(url)s::text, %(version)s::text, %(pid)s::int, {TTL},
-      %(capacity)s::int, %(key)s::bigint FROM cluster_nodes WHERE name = %(name)s::text
+    SELECT %(node)s::uuid, %(name)s::text, coalesce(max(incarnation), 0) + 1, %(url)s::text, %(version)s::text,
+      %(pid)s::int, {TTL}, %(capacity)s::int, %(key)s::bigint FROM cluster_nodes WHERE name = %(name)s::text
     ON CONFLICT (node_id) DO UPDATE SET stopped_at = NULL, lease_expires_at = EXCLUDED.lease_expires_at
     RETURNING incarnation
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions import sessions
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import Send
-from goclaw.runtime.child import child
+from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
@@ -33,17 +34,24 @@ async def house(
     workspace: Path,
     queue: Queue = Queue(),  # noqa: B008 - frozen
     providers: Providers = Providers(),  # noqa: B008 - frozen
+    *,
+    ownership: Ownership | None = None,
+    node: str = "",
+    more: Sequence[Child] = (),
 ) -> AsyncIterator[System]:
+    """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     defaults = AgentDefaults(workspace=workspace)
-    node = new_id()
+    node = node or new_id()
+    own = ownership or Ownership()
 
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, Engine(node, {}, defaults, queue), providers),
+                child("engine", engine, Engine(node, {}, defaults, queue, own), providers),
                 child("agents", agents, defaults, providers),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec),
+                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
+                *more,
             ]
         )
 

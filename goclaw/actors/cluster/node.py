@@ -52,7 +52,8 @@ class Node(Actor):
         self.house, self.own, self.lease = membership.house, membership.ownership, membership.lease
         self.renewed = 0.0  # monotonic seconds of the last renewal, taken before it was sent
         self.lost_at: float | None = None  # since when we are in quarantine
-        self.draining = False
+        self.leaving = False  # somebody asked us to, and we do
+        self.over = False  # we gave up
         self.incarnation = 0
 
     async def on_start(self, ctx: Context) -> None:
@@ -70,14 +71,16 @@ class Node(Actor):
 
     @handles
     async def beat(self, ctx: Context, _tick: Beat) -> None:
+        if self.over:
+            return
         self._judge(ctx)  # before the renewal: after a long pause nobody may write in the meantime
-        if ctx.clock.monotonic() - self.renewed >= self.lease.renew - LOOK / 2:
+        if not self.over and ctx.clock.monotonic() - self.renewed >= self.lease.renew - LOOK / 2:
             await self._renew(ctx)
-        self._judge(ctx)
+            self._judge(ctx)
 
     @handles
     async def woken(self, ctx: Context, news: Woken) -> None:
-        if news.kind == "lease":
+        if news.kind == "lease" and not self.over:
             await self._renew(ctx)
 
     async def _join(self, ctx: Context) -> None:
@@ -125,8 +128,8 @@ class Node(Actor):
             fences = {held.shard: held.fence for held in renewed.shards}
             self.own.shards = {shard: fence for shard, fence in self.own.shards.items() if fences.get(shard) == fence}
         self._trust(ctx, began)
-        if renewed.draining and not self.draining and not self.house.draining:
-            self.draining = True
+        if renewed.draining and not self.leaving and not self.house.draining:
+            self.leaving = True
             ctx.log.info("node.drain_asked")
             self.me.drain()
 
@@ -139,7 +142,7 @@ class Node(Actor):
 
     def _judge(self, ctx: Context) -> None:
         """Without a renewal for ⅔ of the lease we start nothing more, before others take what we have."""
-        if self.own.alone:
+        if self.own.alone or self.over:
             return
         now = ctx.clock.monotonic()
         if self.lost_at is None and now - self.renewed >= self.lease.quarantine:
@@ -148,7 +151,11 @@ class Node(Actor):
             ctx.log.warning("node.quarantined", seconds=round(now - self.renewed, 1))
         elif self.lost_at is not None and now - self.lost_at >= PATIENCE:
             ctx.log.error("node.gave_up", seconds=round(now - self.renewed, 1))
-            self.me.give_up()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.over = True
+        self.me.give_up()
 
     async def _lost(self, ctx: Context) -> None:
         """Others took us for dead. Our runs are theirs; a process of our name has our place, or we begin again."""
@@ -160,7 +167,7 @@ class Node(Actor):
             replaced = await ctx.db(cluster.replaced, node=self.house.node_id)
             ctx.log.warning("node.lost", replaced=replaced)
             if replaced:
-                self.me.give_up()
+                self._give_up()
             else:
                 await self._join(ctx)
         except StoreError as trouble:
