@@ -90,7 +90,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
         async with _stores(settings) as (database, server), open_system(database) as system:
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, name)
+            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
             house.ownership.alone = house.embedded
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
@@ -125,7 +125,7 @@ def tree(
     settings = house.settings
     own = house.ownership
     defaults = settings.agents.defaults
-    work = Engine(house.node_id, tools, defaults, settings.queue, own)
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

@@ -44,7 +44,7 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import elsewhere, runs
+from goclaw.stores import runs
 from goclaw.stores import sessions as rows
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
@@ -313,10 +313,10 @@ class Session(Actor):
         if here or not known.begun or self.own.alone:
             return here
         asked = await ctx.db(
-            elsewhere.ask_to_stop, tenant=self.tenant, run_id=run_id, by=ask.user_id, reason=ask.reason
+            runs.request_cancel, tenant=self.tenant, run_ids=[run_id], by=ask.user_id, reason=ask.reason
         )
         ctx.publish(MARKS, Marked(kind="cancel", topic=run_topic(run_id)))
-        return asked
+        return bool(asked)
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")

@@ -48,11 +48,11 @@ class House:
     node_id: str
     tools: int  # how many tools agents have
     production: bool = False  # GOCLAW_ENV
-    node_name: str = ""  # empty: the name of the machine
     draining: bool = False
     ownership: Ownership = field(default_factory=Ownership)
     database_lost: bool = False  # as of the last look at it
     connections: dict[str, Guest] = field(default_factory=dict)
+    node_name: str = ""  # empty: the name of the machine
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from goclaw.domain.run import Lane, RunKind, RunResult, RunState
-from goclaw.stores.unit import Connection, Json, many, maybe, transaction
+from goclaw.stores.unit import Connection, many, transaction
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -43,17 +43,6 @@ async def endings(db: Connection, *, runs: Sequence[str], older: float = 0.0) ->
     ORDER BY run_id LIMIT 10000
     """
     return await many(Ending, db.execute(query, {"runs": list(runs), "older": older}))
-
-
-@transaction(single=True)
-async def ask_to_stop(db: Connection, *, tenant: str, run_id: str, by: str, reason: str) -> bool:
-    """Set the cancel flag of a run that works. False if it is over or waits."""
-    query = """
-    UPDATE runs SET cancel_requested = coalesce(cancel_requested, %(why)s), updated_at = now()
-    WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state IN ('CLAIMED', 'RUNNING') RETURNING true
-    """
-    params = {"run": run_id, "tenant": tenant, "why": Json({"by": by, "reason": reason})}
-    return await maybe(bool, db.execute(query, params)) is not None
 
 
 @transaction(readonly=True)

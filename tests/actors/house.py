@@ -48,7 +48,7 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, Engine(node, {}, defaults, queue, own), providers),
+                child("engine", engine, Engine(node, {}, defaults, queue, ownership=own), providers),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,

@@ -113,7 +113,7 @@ class QueueKeeper(Actor):
         while orphans := await self._orphans(ctx, own):
             for run in orphans:
                 try:
-                    outcome = await ctx.db(runs.recover, run)
+                    outcome = await ctx.db(runs.recover, run, "restart" if own or self.own.alone else "lease")
                 except StaleOwner:
                     continue
                 self.recovered += 1
