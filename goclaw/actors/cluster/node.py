@@ -73,10 +73,8 @@ class Node(Actor):
     async def beat(self, ctx: Context, _tick: Beat) -> None:
         if self.over:
             return
-        self._judge(ctx)  # before the renewal: after a long pause nobody may write in the meantime
-        if not self.over and ctx.clock.monotonic() - self.renewed >= self.lease.renew - LOOK / 2:
+        if ctx.clock.monotonic() - self.renewed >= self.lease.renew - LOOK / 2:
             await self._renew(ctx)
-            self._judge(ctx)
 
     @handles
     async def woken(self, ctx: Context, news: Woken) -> None:
@@ -102,6 +100,12 @@ class Node(Actor):
         ctx.publish(MARKS, Marked(kind="lease"))
 
     async def _renew(self, ctx: Context) -> None:
+        self._judge(ctx)  # first: after a long pause nobody may write in the meantime
+        if not self.over:
+            await self._try(ctx)
+            self._judge(ctx)
+
+    async def _try(self, ctx: Context) -> None:
         began = ctx.clock.monotonic()
         renewed: Renewed | None = None
         with trio.move_on_after(self.lease.renew) as limit:
