@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
+from goclaw.settings.record import Record
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
+from goclaw.tools.tool import Tool
 
 KEY = "agent:default:ws:direct:1"
 
@@ -34,6 +36,8 @@ async def house(
     workspace: Path,
     queue: Queue = Queue(),  # noqa: B008 - frozen
     providers: Providers = Providers(),  # noqa: B008 - frozen
+    tools: Mapping[str, Tool] | None = None,
+    record: Record = Record(),  # noqa: B008 - frozen
     *,
     ownership: Ownership | None = None,
     node: str = "",
@@ -45,10 +49,12 @@ async def house(
     node = node or new_id()
     own = ownership or Ownership()
 
+    work = Engine(node, tools or {}, defaults, queue, record, ownership=own)
+
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, Engine(node, {}, defaults, queue, ownership=own), providers),
+                child("engine", engine, work, providers),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,
