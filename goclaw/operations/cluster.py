@@ -17,6 +17,8 @@ from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.stores import cluster as rows
 from goclaw.stores import shards
 
+DIGITS = r"^(25[0-5]|2[0-4]\d|1?\d?\d)$"  # a shard's number as it stands in a path
+
 
 class GatewayNode(Struct, kw_only=True):
     """A living gateway. `lease` is in seconds, `shards` how many of 256 it owns."""
@@ -67,7 +69,7 @@ class NodeName(Struct, kw_only=True):
 
 
 class MoveShard(Struct, kw_only=True):
-    n: Annotated[int, Meta(ge=0, lt=SHARDS)]
+    n: Annotated[int, Meta(ge=0, lt=SHARDS)] | Annotated[str, Meta(pattern=DIGITS)]
     to: Annotated[str, Meta(min_length=1, max_length=100, description="name of the node that is to own it")]
 
 
@@ -129,7 +131,7 @@ async def move(ctx: Context, ask: MoveShard) -> OnItsWay:
     """Let another gateway own a shard, as long as that one lives."""
     if ctx.house.ownership.alone:
         raise Rejected(failed_precondition("single_node"))
-    if not await ctx.db(shards.send, shard=ask.n, to=ask.to):
+    if not await ctx.db(shards.send, shard=int(ask.n), to=ask.to):
         raise Rejected(not_found("node", ask.to))
     record(ctx, "cluster.shard_moved", "shard", str(ask.n), to=ask.to)
     ctx.system.publish(MARKS, Marked(kind="lease"))

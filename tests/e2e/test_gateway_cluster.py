@@ -20,7 +20,7 @@ async def test_a_gateway_alone_shows_itself_and_owns_everything(gateway: Gateway
     assert node["incarnation"] == 1
     assert 0 < node["lease"] <= 15
     assert node["url"] == gateway.address
-    assert moved.status_code == 400
+    assert moved.status_code == 409
     assert "single_node" in moved.text
     assert beyond.status_code == 400
     assert gone.status_code == 404

@@ -127,8 +127,8 @@ class LaneActor(Actor):
     async def fill(self, ctx: Context, _tick: Fill) -> None:
         self.filling = False
         free = self._free()
-        if self.closing or free <= 0 or not self.ready:
-            return
+        if self.closing or free <= 0 or not self.ready or not self.engine.ownership.held:
+            return  # after a quarantine the queue's own look begins again
         batch = list(islice(self.ready, min(free, BATCH)))
         for session in batch:
             del self.ready[session]

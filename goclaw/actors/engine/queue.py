@@ -6,6 +6,8 @@ Contract  durability.md §5.2, §9; sessions-lanes-cron.md §9.3, §9.5
 
 from __future__ import annotations
 
+import math
+
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import announce_loss
 from goclaw.domain.address import lane
@@ -110,7 +112,8 @@ class QueueKeeper(Actor):
 
     async def _recover(self, ctx: Context, *, own: bool = False) -> None:
         """Runs of dead owners; with `own`, of former lives of this node."""
-        while orphans := await self._orphans(ctx, own):
+        enough = ctx.clock.monotonic() + (math.inf if own else REAP)  # our own leases want to be renewed too
+        while ctx.clock.monotonic() < enough and (orphans := await self._orphans(ctx, own)):
             for run in orphans:
                 try:
                     outcome = await ctx.db(runs.recover, run, "restart" if own or self.own.alone else "lease")
