@@ -20,6 +20,7 @@ import trio
 from goclaw import __version__
 from goclaw.actors.agents import agents
 from goclaw.actors.cluster.node import Membership
+from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
@@ -30,6 +31,7 @@ from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
+from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LANES
@@ -123,6 +125,7 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
+    couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults = settings.agents.defaults
     work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
@@ -135,6 +138,7 @@ def tree(
             child("engine", engine, work, settings.providers),
             child("agents", agents, defaults, settings.providers),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
+            child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child("edge", edge, doorway),
         ],
     )

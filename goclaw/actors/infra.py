@@ -11,6 +11,7 @@ import trio
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cluster.tree import cluster
 from goclaw.actors.history import Activity, ActorLog, Pages
+from goclaw.actors.retention import RetentionKeeper
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
 from goclaw.operations.context import House
@@ -94,7 +95,7 @@ class PoolWatch(Actor):
 
 def infra(database: Database, server: EmbeddedServer | None, house: House, me: Membership, dsn: str) -> Supervisor:
     owner_of = house.bulletin.owner_of
-    done: Pages[RecordActivity] = Pages(activity.add, activity.trim)
+    done: Pages[RecordActivity] = Pages(activity.add)
     happened: Pages[Entry] = Pages(actor_log.append, actor_log.trim)
     rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
@@ -103,6 +104,7 @@ def infra(database: Database, server: EmbeddedServer | None, house: House, me: M
             child("cluster", cluster, me, dsn),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
+            child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

@@ -176,7 +176,7 @@ async def test_a_run_is_stopped_from_any_node_and_a_drained_node_leaves(
         view = (await http.get("/v1/cluster")).json()
         assert [(node["name"], node["self"]) for node in view["nodes"]] == [("a", False), ("b", True)]
         assert sum(node["shards"] for node in view["nodes"]) == len(view["shards"]) == 256
-        assert [lease["name"] for lease in view["leases"]] == ["reaper"]
+        assert "reaper" in [lease["name"] for lease in view["leases"]]
         ours = next(row["shard"] for row in view["shards"] if row["node"] == "b")
         assert (await http.post(f"/v1/cluster/shards/{ours}/move", json={"to": "a"})).status_code == 202
         of = "SELECT n.name = 'a' FROM shard_leases JOIN cluster_nodes n USING (node_id) WHERE shard = %s"
