@@ -17,6 +17,7 @@ from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
+from goclaw.domain.cluster import MARKS, Marked, Ownership, run_topic
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
@@ -52,6 +53,7 @@ from goclaw.stores.sessions import NewMessage
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
 SLOT = 2.0  # seconds the lane has to answer
+BEGUN = frozenset({"CLAIMED", "RUNNING"})
 LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
 LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
 
@@ -62,13 +64,14 @@ class Open(Message[None]):
     run_id: str
     user_id: str
     kind: RunKind
+    begun: bool = False  # when it was read; if it has no actor here, another node runs it
 
 
 class Session(Actor):
     responsive = True
     weather = (StoreError,)
 
-    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float) -> None:
+    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float, own: Ownership) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
         self.text_key = unquote(key)
@@ -76,6 +79,7 @@ class Session(Actor):
         self.node_id = node_id
         self.queue = queue
         self.run_timeout = run_timeout
+        self.own = own
         self.owner: str | None = None  # None: nobody has spoken yet
         self.open: dict[str, Open] = {}  # oldest first
         self.remembered = False
@@ -85,13 +89,19 @@ class Session(Actor):
         return self.tenant, self.owner
 
     async def _remember(self, ctx: Context) -> None:
-        """Read what a former life knew, once. A crash may lose memory, never turns: they are rows."""
-        if self.remembered:
+        """Read what a former life knew, once. A crash may lose memory, never turns: they are rows.
+
+        Among several nodes any of them may take a turn in for this session, so each message reads again.
+        """
+        if self.remembered and self.own.sole:
             return
+        self.open.clear()
         row = await ctx.db(rows.find, tenant=self.tenant, key=self.text_key)
         if row is not None:
             for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
-                self.open[known.run_id] = Open(run_id=known.run_id, user_id=known.user_id, kind=known.kind)
+                self.open[known.run_id] = Open(
+                    run_id=known.run_id, user_id=known.user_id, kind=known.kind, begun=known.state in BEGUN
+                )
             self.owner = row.user_id
         self.remembered = True
 
@@ -112,7 +122,8 @@ class Session(Actor):
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err:
         if ask.fresh:
             self.remembered = True
-        await self._remember(ctx)
+        else:
+            await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
         digest = ask.digest(self.text_key)
@@ -216,8 +227,8 @@ class Session(Actor):
     @handles
     async def activity(self, ctx: Context, _ask: GetActivity) -> Activity:
         await self._remember(ctx)
-        running = [run_id for run_id in self.open if self._runs(ctx, run_id)]
-        return Activity(running=tuple(running), waiting=tuple(r for r in self.open if r not in running))
+        waiting = self._waiting(ctx)
+        return Activity(running=tuple(r for r in self.open if r not in waiting), waiting=tuple(waiting))
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
@@ -237,7 +248,8 @@ class Session(Actor):
         `one_more` waits then, if none gave way for it.
         """
         later = ask.terms is not None and ask.terms.run_at is not None
-        at_once = not self.open and not later and await self._slot(ctx, ask)
+        mine = self.own.has(self.tenant, self.text_key)
+        at_once = mine and not self.open and not later and await self._slot(ctx, ask)
         if one_more and not at_once:
             await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
@@ -305,17 +317,28 @@ class Session(Actor):
         return known is not None and run(LANE_OF[known.kind], run_id) in ctx.system.members
 
     def _waiting(self, ctx: Context) -> list[str]:
-        return [run_id for run_id in self.open if not self._runs(ctx, run_id)]
+        return [run_id for run_id, known in self.open.items() if not known.begun and not self._runs(ctx, run_id)]
 
     async def _stop(self, ctx: Context, run_id: str, ask: Abort) -> bool:
-        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it."""
-        where = LANE_OF[self.open[run_id].kind]
+        """False if it waits. One that is claimed and has not begun is stopped by its lane, which starts it.
+
+        One on another node hears of it by its cancel flag.
+        """
+        known = self.open[run_id]
+        where = LANE_OF[known.kind]
         if self._runs(ctx, run_id):
             return ctx.tell(run(where, run_id), Cancel(reason=ask.reason, by=ask.user_id)) is Told.ACCEPTED
         try:
-            return await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
+            here = await ctx.ask(lane(where), StopRun(run_id=run_id, reason=ask.reason, by=ask.user_id), within=SLOT)
         except RuntimeFault:
             raise Rejected(unavailable("restarting")) from None
+        if here or not known.begun or self.own.alone:
+            return here
+        asked = await ctx.db(
+            runs.request_cancel, tenant=self.tenant, run_ids=[run_id], by=ask.user_id, reason=ask.reason
+        )
+        ctx.publish(MARKS, Marked(kind="cancel", topic=run_topic(run_id)))
+        return bool(asked)
 
     async def _drop(self, ctx: Context, oldest: list[str]) -> None:
         err = exhausted("queue_dropped")
@@ -380,9 +403,10 @@ def _history(message: Earlier) -> NewMessage:
     return NewMessage(id=new_id(), role=message.role, content=message.content, token_estimate=estimate(message.content))
 
 
-def sessions(node_id: str, queue: Queue, run_timeout: float) -> Virtual:
+def sessions(node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None) -> Virtual:
+    ownership = own or Ownership()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -17,7 +17,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.operation import Rpc, operation
 from goclaw.operations.sessions import Message, page_of_history, session_seen
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
 from goclaw.runtime.message import Message as RuntimeMessage
 from goclaw.stores import runs
 
@@ -93,7 +93,7 @@ async def _accept(ctx: Context, ask: SendChat, run_id: str) -> Accepted:
         ctx,
         run_id=run_id,
         agent=agent,
-        key=key or SessionKey(agent.key, f"ws:direct:{uuid.uuid4()}"),
+        key=key or fresh_key(ctx, lambda: SessionKey(agent.key, f"ws:direct:{uuid.uuid4()}")),
         kind="chat",
         request=RunRequest(message=text, stream=ask.stream, truncated=truncated),
         fresh=key is None,

@@ -9,7 +9,6 @@ wait. Who leaves RUNNING holds its row when it comes to the head, and nobody hol
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
+from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, LANES, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
@@ -213,11 +213,6 @@ class Waiting(Struct, frozen=True, kw_only=True):
     tenant_id: str
     session_key: str
     lane: Lane
-
-
-def shard_of(tenant: str, key: str) -> int:
-    """Which of the 256 owners a session has; the same on every node (durability.md §2)."""
-    return hashlib.sha256(f"{tenant}\0{key}".encode()).digest()[0]
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
@@ -477,6 +472,7 @@ WAITING = """
 SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(name) CROSS JOIN LATERAL (
   SELECT tenant_id, session_key, lane, head_at FROM session_heads
   WHERE lane = l.name AND queued > 0 AND running < max_concurrent AND head_at <= now()
+    AND (%(shards)s::int[] IS NULL OR shard = ANY(%(shards)s::int[]))
   ORDER BY head_at LIMIT %(limit)s
 ) AS w
 ORDER BY w.head_at
@@ -864,9 +860,13 @@ async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
 
 
 @transaction(readonly=True)
-async def waiting(db: Connection) -> list[Waiting]:
-    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other."""
-    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN}))
+async def waiting(db: Connection, *, shards: Sequence[int] | None = None) -> list[Waiting]:
+    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other.
+
+    `shards` are those to look in; None means all.
+    """
+    where = None if shards is None else list(shards)
+    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN, "shards": where}))
 
 
 @transaction(readonly=True)

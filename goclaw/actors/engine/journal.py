@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import trio
 
 from goclaw.agent.loop import Draft, result_of
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
@@ -23,6 +25,7 @@ from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
+HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
 TRIES = 3  # of a write while the database is away; durability.md §6.1
 
 
@@ -45,13 +48,20 @@ class RunJournal:
     """`effect_of` names the effect class of a tool."""
 
     def __init__(
-        self, ctx: Context, run: Claimed, recorder: Recorder, blobs: KnownBlobs, effect_of: Callable[[str], str]
+        self,
+        ctx: Context,
+        run: Claimed,
+        recorder: Recorder,
+        blobs: KnownBlobs,
+        effect_of: Callable[[str], str],
+        own: Ownership,
     ) -> None:
         self._ctx = ctx
         self._run = run
         self.recorder = recorder
         self._blobs = blobs
         self._effect_of = effect_of
+        self._own = own
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
@@ -183,6 +193,8 @@ class RunJournal:
         self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
 
     async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
+        while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)
+            await trio.sleep(HELD_LOOK)
         kept = self.kept(*steps)
         for attempt in range(1, TRIES + 1):
             try:

@@ -100,7 +100,8 @@ class Run(Actor):
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools if self.request.use_tools else {}
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, partial(effect_of, self.tools))
+        own, effects = self.engine.ownership, partial(effect_of, self.tools)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own)
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:

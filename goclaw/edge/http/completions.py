@@ -30,7 +30,7 @@ from goclaw.operations.feed import RunFeed, listening
 from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
 from goclaw.stores import runs
 
 DONE = b"data: [DONE]\n\n"
@@ -331,9 +331,8 @@ async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentProfil
     """A fresh session for this request, or the stored one it names; and whether it is stored."""
     named = call.request.headers.get("X-GoClaw-Session-Key") or (ask.metadata or {}).get("session_key")
     if named is None:
-        run8 = new_id().replace("-", "")[-8:]
         user = quote(ctx.user_id, safe="@~")[:200]
-        return SessionKey(agent.key, f"http:direct:{user}-{run8}"), False
+        return fresh_key(ctx, lambda: SessionKey(agent.key, f"http:direct:{user}-{new_id()[-8:]}")), False
     if not isinstance(named, str):
         raise Rejected(Err("INVALID_REQUEST", "wrong_type", {"field": "metadata.session_key", "expected": "str"}))
     key = checked_key(named)
