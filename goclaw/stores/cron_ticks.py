@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay
+from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay, silent
 from goclaw.domain.errors import Err
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
@@ -116,7 +116,7 @@ DELETE FROM cron_run_logs WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND 
 END = """
 UPDATE cron_run_logs SET finished_at = %(finished)s, status = %(status)s, error = %(error)s,
   output_preview = %(preview)s, input_tokens = %(input)s, output_tokens = %(output)s, duration_ms = %(duration)s,
-  delivery = %(delivery)s
+  delivery = %(delivery)s, delivery_error = %(delivery_error)s
 WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND run_id = %(run)s
 """
 
@@ -415,9 +415,18 @@ async def _end(
             "input": result.usage.prompt_tokens if result is not None else 0,
             "output": result.usage.completion_tokens if result is not None else 0,
             "duration": int((finished - began).total_seconds() * 1000) if began is not None else None,
-            "delivery": "none",
+            **_delivery(job, status, result),
         },
     )
+
+
+def _delivery(job: Job, status: Status, result: RunResult | None) -> dict[str, str | None]:
+    """What became of the answer on its way to the job's chat (C5.11)."""
+    if not job.deliver or status != "ok":
+        return {"delivery": "none", "delivery_error": None}
+    if result is None or silent(result.content):
+        return {"delivery": "silent", "delivery_error": None}
+    return {"delivery": "none", "delivery_error": f"there is no channel {job.deliver_channel!r}"}
 
 
 def _permanent(run: Outcome) -> bool:

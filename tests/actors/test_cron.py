@@ -17,6 +17,7 @@ from goclaw.domain.ids import new_id
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
+from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
 from goclaw.stores import runs, sessions
 from goclaw.stores.database import Database
@@ -277,6 +278,33 @@ async def test_the_log_holds_what_came_of_a_run_and_no_more_than_two_hundred(
         log = await works.log(id)
         assert len(log) == 200
         assert row.id not in [kept.id for kept in log]
+
+
+@pytest.mark.parametrize(
+    ("answer", "delivery", "says"), [("**NO_REPLY**", "silent", None), ("news", "none", "there is no channel 'tg'")]
+)
+async def test_an_answer_for_nobody_is_not_delivered(
+    database: Database, mock_clock: MockClock, answer: str, delivery: str, says: str | None
+) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(1, deliver=True, deliver_channel="tg", deliver_to="7")
+        await works.pass_time(1)
+        await works.answer(answer)
+
+        (row,) = await works.log(id)
+        assert (row.status, row.delivery, row.delivery_error) == ("ok", delivery, says)
+
+
+async def test_a_job_may_vanish_while_it_runs(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.add()
+        await works.pass_time(1.25)
+        await database.run(jobs.remove, tenant=MASTER_TENANT, id=id)
+
+        assert await works.answer()
+        await works.pass_time(1)
+
+        assert await works.job(id) is None
 
 
 # --- crashes --------------------------------------------------------------------------------------
