@@ -7,6 +7,8 @@ from goclaw.runtime.address import Address
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
+OUTBOX = Address("delivery", "outbox")
+RETENTION = Address("infra", "retention")
 CRON = Address("cron", "ticker")
 HEARTBEAT = Address("cron", "heartbeat")
 LISTENER = Address("edge", "listener")
