@@ -18,7 +18,7 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.settings.cron import Cron
-from goclaw.stores import runs
+from goclaw.stores import outbox, runs
 from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
@@ -116,7 +116,7 @@ DELETE FROM cron_run_logs WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND 
 END = """
 UPDATE cron_run_logs SET finished_at = %(finished)s, status = %(status)s, error = %(error)s,
   output_preview = %(preview)s, input_tokens = %(input)s, output_tokens = %(output)s, duration_ms = %(duration)s,
-  delivery = %(delivery)s, delivery_error = %(delivery_error)s
+  delivery = %(delivery)s
 WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND run_id = %(run)s
 """
 
@@ -415,18 +415,29 @@ async def _end(
             "input": result.usage.prompt_tokens if result is not None else 0,
             "output": result.usage.completion_tokens if result is not None else 0,
             "duration": int((finished - began).total_seconds() * 1000) if began is not None else None,
-            **_delivery(job, status, result),
+            "delivery": await _deliver(db, job, run_id, status, result),
         },
     )
 
 
-def _delivery(job: Job, status: Status, result: RunResult | None) -> dict[str, str | None]:
-    """What became of the answer on its way to the job's chat (C5.11)."""
-    if not job.deliver or status != "ok":
-        return {"delivery": "none", "delivery_error": None}
+async def _deliver(db: Connection, job: Job, run_id: str, status: Status, result: RunResult | None) -> str:
+    """Put the answer into the outbox for the job's chat, unless it is for nobody (C5.11). What became of it."""
+    if not job.deliver or status != "ok" or not job.deliver_channel or not job.deliver_to:
+        return "none"
     if result is None or silent(result.content):
-        return {"delivery": "silent", "delivery_error": None}
-    return {"delivery": "none", "delivery_error": f"there is no channel {job.deliver_channel!r}"}
+        return "silent"
+    put = await outbox.put(
+        db,
+        tenant=job.tenant_id,
+        run_id=run_id,
+        seq=0,
+        channel_instance=job.deliver_channel,
+        chat_id=job.deliver_to,
+        local_key=job.deliver_to,
+        kind="final",
+        payload={"text": result.content},
+    )
+    return "queued" if put else "none"
 
 
 def _permanent(run: Outcome) -> bool:
