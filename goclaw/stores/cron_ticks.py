@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay
+from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay, silent
 from goclaw.domain.errors import Err
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.settings.cron import Cron
-from goclaw.stores import runs
+from goclaw.stores import outbox, runs
 from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
@@ -415,9 +415,29 @@ async def _end(
             "input": result.usage.prompt_tokens if result is not None else 0,
             "output": result.usage.completion_tokens if result is not None else 0,
             "duration": int((finished - began).total_seconds() * 1000) if began is not None else None,
-            "delivery": "none",
+            "delivery": await _deliver(db, job, run_id, status, result),
         },
     )
+
+
+async def _deliver(db: Connection, job: Job, run_id: str, status: Status, result: RunResult | None) -> str:
+    """Put the answer into the outbox for the job's chat, unless it is for nobody (C5.11). What became of it."""
+    if not job.deliver or status != "ok" or not job.deliver_channel or not job.deliver_to:
+        return "none"
+    if result is None or silent(result.content):
+        return "silent"
+    put = await outbox.put(
+        db,
+        tenant=job.tenant_id,
+        run_id=run_id,
+        seq=0,
+        channel_instance=job.deliver_channel,
+        chat_id=job.deliver_to,
+        local_key=job.deliver_to,
+        kind="final",
+        payload={"text": result.content},
+    )
+    return "queued" if put else "none"
 
 
 def _permanent(run: Outcome) -> bool:
