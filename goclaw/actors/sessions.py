@@ -6,7 +6,6 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,8 +43,9 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import ingress, run_intake, runs
 from goclaw.stores import sessions as rows
+from goclaw.stores.ingress import First
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
 
@@ -115,15 +115,11 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
-        ingress = None
+        digest = ask.digest(self.text_key)
         if ask.idempotency_key:
-            ingress = ingress_key(ask.user_id, self.text_key, ask.idempotency_key)
-            first = await ctx.db(runs.known, tenant=self.tenant, ingress_key=ingress)
-            if first is not None and first.request_hash != digest:
-                return failed_precondition("idempotency_conflict")
+            first = await ctx.db(ingress.find, tenant=self.tenant, key=ask.idempotency_key)
             if first is not None:
-                return Accepted(run_id=first.run_id, session_key=self.text_key, position=0)
+                return _again(first, digest)
         waiting = self._waiting(ctx)
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
@@ -149,9 +145,10 @@ class Session(Actor):
             timeout=self.run_timeout,
             request=ask.request,
             request_hash=digest,
-            ingress_key=ingress,
         )
         stored = await self._store(ctx, ask, turn, one_more=len(waiting) < self.queue.cap)
+        if isinstance(stored, First):
+            return _again(stored, digest)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
@@ -161,14 +158,7 @@ class Session(Actor):
         if stored.started:
             ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
         else:
-            news = RunQueued(
-                tenant_id=self.tenant,
-                session_key=self.text_key,
-                user_id=owner,
-                priority=KINDS[ask.kind].priority,
-                waited=None if stored.running or stored.queued > 1 else 0.0,
-            )
-            ctx.tell(lane(LANE_OF[ask.kind]), news)
+            ctx.tell(lane(LANE_OF[ask.kind]), self._queued(ctx, ask, owner, alone=stored.running + stored.queued == 1))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -234,12 +224,13 @@ class Session(Actor):
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any], *, one_more: bool) -> runs.Stored:
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any], *, one_more: bool) -> runs.Stored | First:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
 
         `one_more` waits then, if none gave way for it.
         """
-        at_once = not self.open and await self._slot(ctx, ask)
+        later = ask.terms is not None and ask.terms.run_at is not None
+        at_once = not self.open and not later and await self._slot(ctx, ask)
         if one_more and not at_once:
             await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
@@ -247,15 +238,37 @@ class Session(Actor):
         started = False
         try:
             with self._forgetting():
-                if earlier:
+                stored: runs.Stored | First
+                if key := ask.idempotency_key:
+                    stored = await ctx.db(
+                        ingress.accept, earlier=earlier, terms=ask.terms, ingress_key=key, node=node, **turn
+                    )
+                elif ask.terms is not None:
+                    stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
+                elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
                     stored = await ctx.db(runs.accept, node=node, **turn)
-            started = stored.started
+            started = not isinstance(stored, First) and stored.started
         finally:
             if at_once and not started:
                 ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))
         return stored
+
+    def _queued(self, ctx: Context, ask: Send, owner: str, *, alone: bool) -> RunQueued:
+        """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""
+        priority, waited = KINDS[ask.kind].priority, 0.0
+        if ask.terms is not None:
+            priority = ask.terms.priority
+            if ask.terms.run_at is not None:
+                waited = min(0.0, (ctx.clock.now() - ask.terms.run_at).total_seconds())
+        return RunQueued(
+            tenant_id=self.tenant,
+            session_key=self.text_key,
+            user_id=owner,
+            priority=priority,
+            waited=waited if alone else None,
+        )
 
     async def _slot(self, ctx: Context, ask: Send) -> bool:
         """A lane that is busy with something else costs a claim, never the turn."""
@@ -267,6 +280,7 @@ class Session(Actor):
 
     def _claimed(self, ctx: Context, ask: Send, owner: str) -> Claimed:
         """The run as its first claim would have returned it."""
+        terms, kind = ask.terms, KINDS[ask.kind]
         return Claimed(
             run_id=ask.run_id,
             tenant_id=self.tenant,
@@ -283,6 +297,9 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            idempotent=bool(ask.idempotency_key),
+            max_attempts=terms.max_attempts if terms is not None else kind.attempts,
+            priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
         )
 
@@ -360,10 +377,11 @@ def label_of(text: str) -> str:
     return " ".join(text.split()[:8])[:LABEL_CHARS]
 
 
-def ingress_key(user_id: str, session_key: str, key: str) -> str:
-    """Keys are scoped by user and session (edge-websocket.md §7.2.1), hashed because their parts are long."""
-    parts = msgspec.json.encode([user_id, session_key, key])
-    return f"ws:{hashlib.sha256(parts).hexdigest()}"
+def _again(first: First, digest: str) -> Accepted | Err:
+    """The answer to a key that was used before."""
+    if first.request_hash != digest:
+        return failed_precondition("idempotency_conflict")
+    return Accepted(run_id=first.run_id, session_key=first.session_key, position=0)
 
 
 def _history(message: Earlier) -> NewMessage:

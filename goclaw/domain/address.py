@@ -7,6 +7,8 @@ from goclaw.runtime.address import Address
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
+OUTBOX = Address("delivery", "outbox")
+RETENTION = Address("infra", "retention")
 LISTENER = Address("edge", "listener")
 CONNECTIONS = Address("edge", "conns")
 REQUESTS = Address("edge", "http")

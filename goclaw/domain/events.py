@@ -88,6 +88,7 @@ def body(**members: Any) -> msgspec.Raw:
 
 # --- groups ---------------------------------------------------------------------------------------
 
+RUNS = "runs"  # every event of every run, for whoever keeps them
 SOCKETS = "sockets.open"  # every connection, greeted or not
 EVERYBODY = "sockets"  # every authenticated connection
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatOptions, Usage
@@ -112,7 +111,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     cancelled: bool = False
     offline: bool = False
     error: Err | None = None
-    comparison: msgspec.Raw | None = None  # kind replay: JSON of durability.md §16.3
+    comparison: str | None = None  # kind replay: JSON of durability.md §16.3
 
 
 SUSPECT = "suspect.running"  # the group of whoever runs a suspect on this node: one lane at most (durability.md §6.4)

@@ -15,6 +15,7 @@ from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
+from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
 
 
@@ -27,6 +28,7 @@ class Settings(Section, frozen=True):
     providers: Providers = Providers()
     queue: Queue = Queue()
     record: Record = Record()
+    retention: Retention = Retention()
     chaos: Chaos = Chaos()
     database: Database = Database()
     logging: Logging = Logging()

@@ -286,7 +286,7 @@ WITH head_of AS (
   FROM runs r
   JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
   WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR r.updated_at > now() - make_interval(secs => {BLOCK}))
+    AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
   ORDER BY r.tenant_id, r.session_key, r.run_id
 ), picked AS (
   SELECT run_id, state FROM head_of WHERE available_at <= now()
@@ -505,9 +505,11 @@ WITH again AS (
     reason_code)
   SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
+), message AS (
+  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""
+"""  # what was asked is said again by the new life, under its own id
 
 ANEW = """
 WITH old AS (

@@ -81,7 +81,7 @@ class Run(Actor):
         self.engine = engine
         self.draft = Draft()
         self.profile: AgentProfile | None = None
-        self.comparison: msgspec.Raw | None = None  # of a replay
+        self.comparison: str | None = None  # of a replay, JSON
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.over = False
@@ -205,7 +205,7 @@ class Run(Actor):
         workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
         reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
         comparison = await replay(ctx, self.engine, self.run, ask, reach)
-        self.comparison = msgspec.Raw(msgspec.json.encode(comparison))
+        self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
     def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
