@@ -18,6 +18,7 @@ import trio
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
+from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
@@ -121,6 +122,13 @@ def tree(
             child("agents", agents, settings.agents.defaults, settings.providers),
             child("sessions", sessions, house.node_id, settings.queue, settings.agents.defaults.run_timeout_sec),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
+            child(
+                "cron",
+                partial(cron, resting=lambda: house.draining, alone=house.embedded),
+                house.node_id,
+                settings.cron,
+                settings.agents.defaults.workspace,
+            ),
             child("edge", edge, doorway),
         ],
     )

@@ -161,7 +161,8 @@ async def list_runs(ctx: Context, ask: ListRuns) -> RunPage:
     )
     limit = min(ask.limit, MOST)
     rows = await ctx.db(run_views.page, wanted, limit=limit, offset=ask.offset)
-    total = await ctx.db(run_views.total, wanted)
+    last = len(rows) < limit and (rows or ask.offset == 0)  # then their number is known
+    total = ask.offset + len(rows) if last else await ctx.db(run_views.total, wanted)
     return RunPage(runs=[run_of(ctx, row) for row in rows], total=total, limit=limit, offset=ask.offset)
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from goclaw.settings.agents import Agents
 from goclaw.settings.chaos import Chaos
+from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
@@ -27,6 +28,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     queue: Queue = Queue()
+    cron: Cron = Cron()
     record: Record = Record()
     retention: Retention = Retention()
     chaos: Chaos = Chaos()

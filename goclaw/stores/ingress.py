@@ -113,7 +113,8 @@ async def accept(
         return await one(First, db.execute(FIND, {"tenant": tenant, **name}))
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
-        return await run_intake.accept(db, runs.accept, terms=terms, **turn)
+        stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)
+        return stored
     if earlier:
         return await runs.accept_with_history(db, earlier=earlier, **turn)
     return await runs.accept(db, **turn)

@@ -37,8 +37,8 @@ class Call:
         asked = request.headers.get("X-Request-Id", "")
         self.id = asked if REQUEST_ID.match(asked) else secrets.token_hex(8)
         self.captured: dict[str, str] = {}
-        self.route = "none"  # as it is declared, for the figures
         self.replayed = False  # the answer is that of an earlier request with the same key
+        self.route = "none"  # as it is declared, for the figures
 
     @property
     def peer(self) -> str:

@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, metrics, openapi, runs
+from goclaw.edge.http import actors, completions, docs, metrics, openapi, runs, wake
 from goclaw.edge.http.answers import encoded, json_bytes, json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
@@ -63,6 +63,7 @@ class HttpServer:
             Raw("GET /docs/{name}", Role.ANYONE, self.docs),
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
+            wake.ROUTE,
             *runs.ROUTES,
             *metrics.routes(house.settings.gateway),
             *(actors.ROUTES if admin_tree else ()),
