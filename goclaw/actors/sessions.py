@@ -169,14 +169,7 @@ class Session(Actor):
         if stored.started:
             ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
         else:
-            news = RunQueued(
-                tenant_id=self.tenant,
-                session_key=self.text_key,
-                user_id=owner,
-                priority=KINDS[ask.kind].priority,
-                waited=None if stored.running or stored.queued > 1 else 0.0,
-            )
-            ctx.tell(lane(LANE_OF[ask.kind]), news)
+            ctx.tell(lane(LANE_OF[ask.kind]), self._queued(ctx, ask, owner, alone=stored.running + stored.queued == 1))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -273,6 +266,21 @@ class Session(Actor):
             if at_once and not started:
                 ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))
         return stored
+
+    def _queued(self, ctx: Context, ask: Send, owner: str, *, alone: bool) -> RunQueued:
+        """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""
+        priority, waited = KINDS[ask.kind].priority, 0.0
+        if ask.terms is not None:
+            priority = ask.terms.priority
+            if ask.terms.run_at is not None:
+                waited = min(0.0, (ctx.clock.now() - ask.terms.run_at).total_seconds())
+        return RunQueued(
+            tenant_id=self.tenant,
+            session_key=self.text_key,
+            user_id=owner,
+            priority=priority,
+            waited=waited if alone else None,
+        )
 
     async def _slot(self, ctx: Context, ask: Send) -> bool:
         """A lane that is busy with something else costs a claim, never the turn."""

@@ -56,6 +56,7 @@ BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
 AUDIT = 10.0  # seconds between two looks for runs nobody runs, and how long a granted slot is kept
 AGAIN = 0.5  # seconds before another try when the database is away
 MEASURE = 5.0  # seconds between two looks at how long runs wait
+SOON = 60.0  # seconds; what is due later is found by the keeper's look
 GRACE = 30.0  # seconds after its deadline that a run has for its last words
 
 
@@ -197,7 +198,8 @@ class LaneActor(Actor):
             ctx.publish(MARKS, Marked(kind="runs", shard=shard))  # its owner claims it
             return
         if news.waited is not None and news.waited < 0:
-            ctx.after(-news.waited, msgspec.structs.replace(news, waited=0.0))
+            if news.waited >= -SOON:
+                ctx.after(-news.waited, msgspec.structs.replace(news, waited=0.0))
             return
         self.ready.learn(news, ctx.clock.monotonic())
         self._fill_soon(ctx)

@@ -174,6 +174,21 @@ async def test_another_user_is_served_before_the_crowd_of_one(database: Database
         await until(system, lambda: works(system, other))
 
 
+async def test_what_is_due_soon_waits_for_its_moment_and_what_is_due_later_is_found(autojump_clock: MockClock) -> None:
+    engine = Engine("n", {}, AgentDefaults(workspace=Path("/nowhere")), Queue())
+    async with open_system(Full()) as system:
+        lanes = Supervisor([child("main", LaneActor, "main", 1, engine)])
+        tree = Supervisor([child("engine", lambda: Supervisor([child("lanes", lambda: lanes)]))])
+        await system.start(child("", lambda: tree))
+        for name, due_in in (("soon", 10.0), ("later", 3600.0)):
+            system.tell(lane("main"), RunQueued(tenant_id="t", session_key=name, waited=-due_in))
+
+        await trio.sleep(9)
+        assert (await settled(system)).queued == 0
+        await trio.sleep(2)
+        assert (await settled(system)).queued == 1
+
+
 # --- suspects -------------------------------------------------------------------------------------
 
 
