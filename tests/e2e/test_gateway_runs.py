@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from goclaw.edge.cli.commands import app
 from goclaw.edge.cli.options import Failure, Options
-from tests.e2e.gateway import PATIENCE, Client, Gateway, Json, ObedientVendor, Refusal
+from tests.e2e.gateway import PATIENCE, Client, Gateway, Json, ObedientVendor, Refusal, VendorPlace, with_vendor
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def follow(http: httpx.AsyncClient, path: str, **headers: str) -> list[Json]:
-    """All frames of a stream until it ends."""
+async def follow(http: httpx.AsyncClient, path: str, begun: trio.Event | None = None, **headers: str) -> list[Json]:
+    """All frames of a stream until it ends; `begun` is set with the first."""
     frames: list[Json] = []
     with trio.fail_after(PATIENCE):
         async with http.stream("GET", path, headers=headers) as answer:
@@ -34,6 +34,8 @@ async def follow(http: httpx.AsyncClient, path: str, **headers: str) -> list[Jso
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
                     frames.append(json.loads(line[6:]))
+                    if begun is not None:
+                        begun.set()
     return frames
 
 
@@ -187,6 +189,29 @@ async def test_what_is_wrong_with_a_request_is_named(http: httpx.AsyncClient) ->
     run = await start(http, "x", run_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     bad = await http.get(f"/v1/runs/{run['id']}/stream", headers={"Last-Event-ID": "x"})
     assert (bad.status_code, bad.json()["details"]["field"]) == (400, "Last-Event-ID")
+
+
+async def test_a_reader_hears_that_the_gateway_goes_and_the_run_stays(
+    tmp_path: Path, vendor: ObedientVendor, vendor_place: VendorPlace
+) -> None:
+    gateway = Gateway(tmp_path / "home", with_vendor(vendor_place, gateway={"drain_sec": 1}))
+    gateway.start()
+    try:
+        async with gateway.http(x_goclaw_user_id="lan") as http, trio.open_nursery() as nursery:
+            run = await start(http, "!hold-3")
+            await vendor.holds(1)
+            heard: list[Json] = []
+            begun = trio.Event()
+
+            async def reader() -> None:
+                heard.extend(await follow(http, f"/v1/runs/{run['id']}/stream", begun))
+
+            nursery.start_soon(reader)
+            await begun.wait()
+            await gateway.terminate()
+        assert (heard[-1]["type"], heard[-1]["error"]["code"]) == ("done", "UNAVAILABLE")
+    finally:
+        gateway.stop()
 
 
 async def test_a_task_that_was_accepted_survives_the_death_of_the_process(tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ Contract: edge-http.md §23.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
 from quart import Response
 
 from goclaw.domain.access import Caller, Role
-from goclaw.domain.errors import Rejected, invalid, required
+from goclaw.domain.errors import Rejected, StoreError, invalid, required
 from goclaw.domain.events import RunEvent
 from goclaw.domain.run_states import OPEN
+from goclaw.domain.texts import text_of
 from goclaw.edge.http.answers import json_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.sse import KEEP_ALIVE_FRAME, Stream, frame, or_keep_alive
@@ -121,8 +122,13 @@ class Following:
             piece = b"".join([await self._frame(event) for event in events])
             if piece:
                 yield piece
+        ended = await self._feed.result()
         await self._look()
-        yield self._done()
+        if self._run.state not in OPEN:
+            yield self._done()
+        elif ended.error is not None:  # the gateway goes, the run does not: who comes back hears the rest
+            error = {"code": ended.error.code, "message": text_of(ended.error, self._ctx.caller.locale)}
+            yield frame({"type": "done", "state": self._run.state, "error": error})
 
     async def _frame(self, event: RunEvent) -> bytes:
         if event.type in TURNS:
@@ -142,7 +148,8 @@ class Following:
         return None
 
     async def _look(self) -> None:
-        self._run = await get(self._ctx, GetRun(run_id=self._run.id))
+        with suppress(StoreError):  # weather: what is known stays
+            self._run = await get(self._ctx, GetRun(run_id=self._run.id))
 
     def _status(self, seq: int | None = None) -> bytes:
         """The state, if it is news."""
