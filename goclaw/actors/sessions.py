@@ -6,7 +6,6 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,8 +42,9 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import run_intake, runs
+from goclaw.stores import ingress, run_intake, runs
 from goclaw.stores import sessions as rows
+from goclaw.stores.ingress import First
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
 
@@ -114,15 +114,11 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
-        ingress = None
+        digest = ask.digest(self.text_key)
         if ask.idempotency_key:
-            ingress = ingress_key(ask.user_id, self.text_key, ask.idempotency_key)
-            first = await ctx.db(runs.known, tenant=self.tenant, ingress_key=ingress)
-            if first is not None and first.request_hash != digest:
-                return failed_precondition("idempotency_conflict")
+            first = await ctx.db(ingress.find, tenant=self.tenant, key=ask.idempotency_key)
             if first is not None:
-                return Accepted(run_id=first.run_id, session_key=self.text_key, position=0)
+                return _again(first, digest)
         waiting = self._waiting(ctx)
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
@@ -147,9 +143,10 @@ class Session(Actor):
             timeout=self.run_timeout,
             request=ask.request,
             request_hash=digest,
-            ingress_key=ingress,
         )
         stored = await self._store(ctx, ask, turn)
+        if isinstance(stored, First):
+            return _again(stored, digest)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
@@ -226,7 +223,7 @@ class Session(Actor):
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored | First:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
         later = ask.terms is not None and ask.terms.run_at is not None
         at_once = not self.open and not later and await self._slot(ctx, ask)
@@ -235,15 +232,18 @@ class Session(Actor):
         started = False
         try:
             with self._forgetting():
-                if ask.terms is not None:
-                    stored: runs.Stored = await ctx.db(
-                        run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn
+                stored: runs.Stored | First
+                if key := ask.idempotency_key:
+                    stored = await ctx.db(
+                        ingress.accept, earlier=earlier, terms=ask.terms, ingress_key=key, node=node, **turn
                     )
+                elif ask.terms is not None:
+                    stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
                 elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
                     stored = await ctx.db(runs.accept, node=node, **turn)
-            started = stored.started
+            started = not isinstance(stored, First) and stored.started
         finally:
             if at_once and not started:
                 ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))
@@ -276,6 +276,7 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            idempotent=bool(ask.idempotency_key),
             max_attempts=terms.max_attempts if terms is not None else kind.attempts,
             priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
@@ -353,10 +354,11 @@ def label_of(text: str) -> str:
     return " ".join(text.split()[:8])[:LABEL_CHARS]
 
 
-def ingress_key(user_id: str, session_key: str, key: str) -> str:
-    """Keys are scoped by user and session (edge-websocket.md §7.2.1), hashed because their parts are long."""
-    parts = msgspec.json.encode([user_id, session_key, key])
-    return f"ws:{hashlib.sha256(parts).hexdigest()}"
+def _again(first: First, digest: str) -> Accepted | Err:
+    """The answer to a key that was used before."""
+    if first.request_hash != digest:
+        return failed_precondition("idempotency_conflict")
+    return Accepted(run_id=first.run_id, session_key=first.session_key, position=0)
 
 
 def _history(message: Earlier) -> NewMessage:

@@ -49,6 +49,18 @@ class SessionUpdated(Message[None]):
     session_key: str
 
 
+class CronEvent(Message[None]):
+    """A job was changed or ran: the body of event `cron` (edge-websocket.md §8). For its user and the admins."""
+
+    body: msgspec.Raw
+
+
+class HeartbeatEvent(Message[None]):
+    """What a heartbeat did: the body of event `heartbeat`. For the agent's owner and the admins."""
+
+    body: msgspec.Raw
+
+
 class ShuttingDown(Message[None]):
     """The gateway drains. Sent to every socket before it is closed."""
 
@@ -79,6 +91,7 @@ def body(**members: Any) -> msgspec.Raw:
 
 # --- groups ---------------------------------------------------------------------------------------
 
+RUNS = "runs"  # every event of every run, for whoever keeps them
 SOCKETS = "sockets.open"  # every connection, greeted or not
 EVERYBODY = "sockets"  # every authenticated connection
 

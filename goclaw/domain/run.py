@@ -97,6 +97,8 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
+    provider: str = ""  # with `model`: instead of the agent's
+    model: str = ""
     replay: Replay | None = None  # kind replay
 
 

@@ -5,7 +5,6 @@ Contract: edge-http.md §23, edge-websocket.md §7.16, sessions-lanes-cron.md §
 
 from __future__ import annotations
 
-import hashlib
 import math
 import uuid
 from datetime import datetime
@@ -97,10 +96,10 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         ctx,
         run_id=run_id,
         agent=agent,
-        key=key or _own_session(ctx, agent.key, ask.idempotency_key),
+        key=key or _own_session(ctx, agent.key),
         kind="task",
         request=RunRequest(message=text, truncated=truncated),
-        fresh=key is None and not ask.idempotency_key,
+        fresh=key is None,
         idempotency_key=ask.idempotency_key,
         terms=Terms(
             priority=base_priority(ask.priority),
@@ -118,10 +117,9 @@ def base_priority(asked: int) -> int:
     return max(0, min(10, 5 + math.trunc(asked / STEP)))
 
 
-def _own_session(ctx: Context, agent_key: str, idempotency_key: str) -> SessionKey:
-    """A session for this task alone. The same key again leads to the same one, whose actor knows it."""
-    given = f"{ctx.user_id}\0{idempotency_key}".encode()
-    run8 = hashlib.sha256(given).hexdigest()[:8] if idempotency_key else ctx.new_id().replace("-", "")[-8:]
+def _own_session(ctx: Context, agent_key: str) -> SessionKey:
+    """A session for this task alone."""
+    run8 = ctx.new_id().replace("-", "")[-8:]
     return SessionKey(agent_key, f"http:direct:{quote(ctx.user_id, safe='@~')[:200]}-{run8}")
 
 

@@ -169,6 +169,7 @@ class Run(Actor):
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.request
         profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
+        profile = profile.answering_with(request.provider, request.model)
         try:
             model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
         except NoSuchActor:

@@ -12,7 +12,7 @@ import msgspec
 
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
-from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
+from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
 from goclaw.stores.runs import Claimed
@@ -67,7 +67,7 @@ class Voice:
         self._stream = stream
         self._held = ""  # text of the current segment while not streaming
         self.seq = seq
-        self._groups = () if quiet else (of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
+        self._groups = () if quiet else (RUNS, of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
         self._facts: dict[str, Any] = {
             "run_id": run_id,
             "tenant_id": tenant_id,

@@ -16,14 +16,15 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, openapi, runs
-from goclaw.edge.http.answers import json_response, refusal_response
+from goclaw.edge.http import actors, completions, docs, openapi, runs, wake
+from goclaw.edge.http.answers import encoded, json_bytes, json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
 from goclaw.edge.http.ui import UiFiles
 from goclaw.edge.outcomes import refusal_of
 from goclaw.operations.actor_orders import Ordered
 from goclaw.operations.context import House
+from goclaw.operations.once import once
 from goclaw.operations.operation import Http, Operation
 from goclaw.security.origin import listed
 
@@ -60,6 +61,7 @@ class HttpServer:
             Raw("GET /docs/{name}", Role.ANYONE, self.docs),
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
+            wake.ROUTE,
             *runs.ROUTES,
             *(actors.ROUTES if admin_tree else ()),
         ]
@@ -107,8 +109,16 @@ class HttpServer:
         if call.path.startswith(USER_ROUTES) and not caller.user_id:
             raise Rejected(Err("INVALID_REQUEST", "user_id_required", {"reason": "user_id_required"}))
         ask = await call.input(operation.input)
-        result = http.reply(await operation.fn(call.context(caller), ask))
-        return json_response(result, _status(http, result))
+        ctx = call.context(caller)
+
+        async def answered() -> tuple[int, bytes]:
+            result = http.reply(await operation.fn(ctx, ask))
+            return _status(http, result), encoded(result)
+
+        creates = http.status == 201 and ctx.idempotency_key
+        status, body = await (once(ctx, ask, answered) if creates else answered())
+        call.replayed = ctx.replayed
+        return json_bytes(body, status)
 
     async def root(self, call: Call, caller: Caller) -> Response:
         """Lead a browser to the dashboard."""
@@ -138,6 +148,8 @@ class HttpServer:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Request-Id"] = call.id
         headers.setdefault("Cache-Control", "no-store")
+        if call.replayed:
+            headers["Idempotent-Replay"] = "true"
         origin = call.request.headers.get("Origin")
         allowed = self._house.settings.gateway.allowed_origins
         if origin is not None and allowed and listed(origin, allowed):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from goclaw.domain.events import ChaosEvent, RunEvent, SessionUpdated, ShuttingDown
+from goclaw.domain.events import ChaosEvent, CronEvent, HeartbeatEvent, RunEvent, SessionUpdated, ShuttingDown
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -32,6 +32,10 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("newest" if type == "activity" else "keep", "agent", payload)
         case SessionUpdated():
             return Entry("keep", "session.updated", {"sessionKey": message.session_key, "userId": message.user_id})
+        case CronEvent():
+            return Entry("keep", "cron", message.body)
+        case HeartbeatEvent():
+            return Entry("keep", "heartbeat", message.body)
         case ShuttingDown():
             return Entry(
                 "keep",
