@@ -31,9 +31,13 @@ async def follow(http: httpx.AsyncClient, path: str, begun: trio.Event | None = 
     with trio.fail_after(PATIENCE):
         async with http.stream("GET", path, headers=headers) as answer:
             assert answer.status_code == 200, await answer.aread()
+            number: Json = {}
             async for line in answer.aiter_lines():
+                if line.startswith("id: "):
+                    number = {"id": int(line[4:])}
                 if line.startswith("data: "):
-                    frames.append(json.loads(line[6:]))
+                    frames.append({**json.loads(line[6:]), **number})
+                    number = {}
                     if begun is not None:
                         begun.set()
     return frames
@@ -80,11 +84,14 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
         assert frames[0] == {"type": "status", "state": "RUNNING", "attempt": 1}
         assert frames[-1]["type"] == "done"
         assert (frames[-1]["state"], frames[-1]["result"]["content"]) == ("SUCCEEDED", "word0 word1 word2 end")
+        assert text_of(frames) == "word0 word1 word2 end", "who comes in the middle hears the beginning too"
     after = await follow(http, f"/v1/runs/{run['id']}/stream")
     assert [frame["type"] for frame in after] == ["status", "token", "done"]
     assert text_of(after) == "word0 word1 word2 end"
-    gap = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": "2"})
-    assert [frame["type"] for frame in gap] == ["gap", "status", "token", "done"]
+    second = [frame["id"] for frame in heard[0] if frame["type"] == "token"][1]
+    rest = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": str(second)})
+    assert [frame["type"] for frame in rest] == ["status", "token", "token", "done"]
+    assert text_of(rest) == "word2 end", "who comes back hears what it missed"
     started = await client.hears("run.started", run["id"])
     assert started["runKind"] == "task"
 
@@ -225,8 +232,9 @@ async def test_a_task_that_was_accepted_survives_the_death_of_the_process(tmp_pa
             gateway.kill()
         gateway.start()
         async with gateway.http(x_goclaw_user_id="lan") as http:
-            frames = await follow(http, f"/v1/runs/{now['id']}/stream")
-            assert frames[-1]["state"] == "SUCCEEDED"
+            frames = await follow(http, f"/v1/runs/{now['id']}/stream", **{"Last-Event-ID": "0"})
+            assert (frames[0]["type"], frames[-1]["state"]) == ("gap", "SUCCEEDED")
+            assert text_of(frames) == frames[-1]["result"]["content"]
             verdict = (await http.get(f"/v1/runs/{now['id']}/verify")).json()
             assert verdict["problems"] == []
             assert (await http.get(f"/v1/runs/{later['id']}")).json()["state"] == "QUEUED"

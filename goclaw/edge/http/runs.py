@@ -5,7 +5,7 @@ Contract: edge-http.md §23.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.feed import RunFeed, listening
 from goclaw.operations.incident import Bundle, bundle
 from goclaw.operations.params import decode
+from goclaw.operations.replay_buffer import Replay
 from goclaw.operations.run_rows import Run
 from goclaw.operations.runs import CreateRun, GetRun, RetryRun, create, get, retry
 from goclaw.operations.tasks import task_seen
@@ -90,7 +91,10 @@ async def _follow(call: Call, caller: Caller, run_id: str) -> Response:
 
 
 class Following:
-    """One reader of a run. It hears the run before it looks at the row, so nothing falls in between."""
+    """One reader of a run. It hears the run before it looks at the row, so nothing falls in between.
+
+    Who comes in the middle gets what was said before, as long as that is kept; `last` is the event a reader has.
+    """
 
     def __init__(self, ctx: Context, run: Run, last: int | None) -> None:
         self._ctx = ctx
@@ -100,14 +104,20 @@ class Following:
         self._stack = ExitStack()
         self._feed: RunFeed = self._stack.enter_context(listening(ctx.system, run.id))
         self.close: Callable[[], None] = self._stack.close
+        heard = ctx.house.replays.since(run.id, last or 0)
+        self._heard = heard if heard is not None else Replay((), 0, True, "")
+        if not self._heard.gap:
+            self._feed.catch_up(_of_this_life(self._heard.events))
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         await self._look()
-        yield RETRY + (frame({"type": "gap"}) if self._last is not None else b"") + self._status()
+        gap = self._last is not None and self._heard.gap
+        yield RETRY + (frame({"type": "gap"}) if gap else b"") + self._status()
         if self._run.state not in OPEN:
-            text = (self._run.result or {}).get("content", "")
-            yield (frame({"type": "token", "token": text}) if text else b"") + self._done()
+            yield await self._rest() + self._done()
             return
+        if self._heard.gap and self._heard.text:
+            yield frame({"type": "token", "token": self._heard.text}, id=self._heard.last)
         while events := await or_keep_alive(self._feed.next):
             if events is KEEP_ALIVE_FRAME:
                 yield KEEP_ALIVE_FRAME
@@ -122,6 +132,13 @@ class Following:
         elif ended.error is not None:  # the gateway goes, the run does not: who comes back hears the rest
             error = {"code": ended.error.code, "message": text_of(ended.error, self._ctx.caller.locale)}
             yield frame({"type": "done", "state": self._run.state, "error": error})
+
+    async def _rest(self) -> bytes:
+        """Of a run that is over: what the reader does not have, or all of its text."""
+        if self._last is not None and not self._heard.gap:
+            return b"".join([await self._frame(event) for event in self._heard.events])
+        text = (self._run.result or {}).get("content", "")
+        return frame({"type": "token", "token": text}) if text else b""
 
     async def _frame(self, event: RunEvent) -> bytes:
         if event.type in TURNS:
@@ -155,6 +172,12 @@ class Following:
     def _done(self) -> bytes:
         done = {"type": "done", "state": self._run.state, "result": self._run.result, "error": self._run.error}
         return frame({name: value for name, value in done.items() if value is not None})
+
+
+def _of_this_life(events: Sequence[RunEvent]) -> Sequence[RunEvent]:
+    """Without what a run said before it ended and was tried again."""
+    ends = [place for place, event in enumerate(events, 1) if event.terminal]
+    return events[ends[-1] :] if ends else events
 
 
 def _token(event: RunEvent) -> dict[str, Any] | None:
