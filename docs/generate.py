@@ -61,6 +61,7 @@ SOCKET_EVENTS = {
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
+    "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
     "chaos.started": "a chaos plan has begun; like all `chaos.*`, for operators",
     "chaos.fired": "one of its faults has hit, at most ten a second",
     "chaos.ended": "it is over, and this is its report",

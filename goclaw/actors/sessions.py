@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
@@ -122,7 +123,8 @@ class Session(Actor):
         waiting = self._waiting(ctx)
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
-                return exhausted("queue_full")
+                dropped(ctx, ask.kind, "new")
+                return exhausted("queue_full", AGAIN)
             await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
         owner = self.owner or ask.user_id
         group = self.key.kind == "group"
@@ -144,20 +146,26 @@ class Session(Actor):
             request=ask.request,
             request_hash=digest,
         )
-        stored = await self._store(ctx, ask, turn)
+        stored = await self._store(ctx, ask, turn, one_more=len(waiting) < self.queue.cap)
         if isinstance(stored, First):
             return _again(stored, digest)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
         position = stored.queued + stored.running - 1
-        self._voice(ctx, accepted).say(
-            "run.queued", body(position=position), asked_by=ask.asked_by, request_id=ask.request_id
-        )
+        expected = {"position": 0} if stored.started else await expectation(ctx, ask.kind, position)
+        self._voice(ctx, accepted).say("run.queued", body(**expected), asked_by=ask.asked_by, request_id=ask.request_id)
         if stored.started:
             ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
         else:
-            ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
+            news = RunQueued(
+                tenant_id=self.tenant,
+                session_key=self.text_key,
+                user_id=owner,
+                priority=KINDS[ask.kind].priority,
+                waited=None if stored.running or stored.queued > 1 else 0.0,
+            )
+            ctx.tell(lane(LANE_OF[ask.kind]), news)
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -223,10 +231,15 @@ class Session(Actor):
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored | First:
-        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any], *, one_more: bool) -> runs.Stored | First:
+        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
+
+        `one_more` waits then, if none gave way for it.
+        """
         later = ask.terms is not None and ask.terms.run_at is not None
         at_once = not self.open and not later and await self._slot(ctx, ask)
+        if one_more and not at_once:
+            await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
@@ -315,8 +328,10 @@ class Session(Actor):
                 runs=oldest,
                 error=err,
             )
-        for dropped in gone:
-            self._dropped(ctx, dropped, "dropped", err)
+        for turn in gone:
+            if turn.run_id in self.open:
+                dropped(ctx, self.open[turn.run_id].kind, "old")
+            self._dropped(ctx, turn, "dropped", err)
 
     def _dropped(self, ctx: Context, gone: Canceled, reason: str, err: Err | None) -> None:
         """A waiting run ended: its listeners hear one terminal event."""

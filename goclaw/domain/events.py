@@ -77,6 +77,15 @@ class Farewell(Message[None]):
     """Sockets close now, with 1001."""
 
 
+class Saturation(Message[None]):
+    """A lane keeps its runs waiting for too long, or no longer (`level` 0). Told as `system.backpressure`."""
+
+    lane: str
+    level: int
+    wait_p95: float  # seconds
+    queued: int
+
+
 class ChaosEvent(Message[None]):
     """`chaos.started`, `chaos.fired` (at most ten a second) and `chaos.ended`, whose body is the report."""
 

@@ -20,6 +20,7 @@ from goclaw.tools.ledger import ToolResult
 
 ARGUMENTS = 8192  # bytes shown of a call's arguments
 PREVIEW = 1000  # characters shown of a result
+STATUS = {"run.completed": "SUCCEEDED", "run.failed": "FAILED", "run.cancelled": "CANCELED"}  # as runs are counted
 LIFE = 100_000  # event numbers for each time a run is claimed; the next life goes on above all the last one said
 
 
@@ -102,6 +103,9 @@ class Voice:
         )
         for group in self._groups:
             self._ctx.publish(group, event)
+        if result is not None and type in STATUS:
+            facts = self._facts
+            self._ctx.system.meter.count("runs_total", facts["agent_key"], facts["kind"], STATUS[type])
 
     def flush(self) -> None:
         """Without streaming: the whole text of the segment as one chunk."""

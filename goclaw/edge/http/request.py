@@ -38,6 +38,7 @@ class Call:
         self.id = asked if REQUEST_ID.match(asked) else secrets.token_hex(8)
         self.captured: dict[str, str] = {}
         self.replayed = False  # the answer is that of an earlier request with the same key
+        self.route = "none"  # as it is declared, for the figures
 
     @property
     def peer(self) -> str:

@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 
-from goclaw.domain.events import ChaosEvent, CronEvent, HeartbeatEvent, RunEvent, SessionUpdated, ShuttingDown
+from goclaw.domain.events import (
+    ChaosEvent,
+    CronEvent,
+    HeartbeatEvent,
+    RunEvent,
+    Saturation,
+    SessionUpdated,
+    ShuttingDown,
+)
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -46,6 +54,16 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
                     "reconnectAfterMs": message.reconnect_after_ms,
                 },
             )
+        case Saturation():
+            members = {
+                "dropped": 0,
+                "classes": [],
+                "queued": message.queued,
+                "lane": message.lane,
+                "level": message.level,
+                "waitP95Ms": int(message.wait_p95 * 1000),
+            }
+            return Entry("keep", "system.backpressure", members)
         case ChaosEvent(type="chaos.fired"):
             return Entry("newest", "chaos.fired", message.body)
         case ChaosEvent(type="chaos.started"):
