@@ -88,6 +88,14 @@ class Replay(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # instead of what the user said
 
 
+class ReplyTo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The chat that gets the answer, as a platform knows it."""
+
+    channel_instance: str
+    chat_id: str
+    local_key: str = ""  # what must stay in order; the chat unless told
+
+
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, as stored with the run (`runs.request`)."""
 
@@ -100,6 +108,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""
     replay: Replay | None = None  # kind replay
+    reply_to: ReplyTo | None = None  # None: whoever asked listens
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
