@@ -142,7 +142,7 @@ def tree(
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining, alone=house.embedded),
+                partial(cron, resting=lambda: house.draining),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,

@@ -23,7 +23,6 @@ from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
 
-TTL = 10.0  # seconds a node may be silent before another one minds the clock
 AT_ONCE = 100  # jobs looked at in one go
 PERMANENT = frozenset({"FAILED_AUTH", "FAILED_BILLING"})  # reasons of a run that another try does not change; C5.7
 HOPELESS = frozenset({"NOT_FOUND", "INVALID_REQUEST", "FORBIDDEN"})  # error codes of the same kind
@@ -71,15 +70,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
 
-
-LEAD = """
-INSERT INTO named_leases AS l (name, node_id, fence, expires_at)
-VALUES ('cron', %(node)s, 1, clock_timestamp() + make_interval(secs => %(ttl)s::float8))
-ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, expires_at = excluded.expires_at,
-  fence = l.fence + (l.node_id <> excluded.node_id)::int
-WHERE l.node_id = excluded.node_id OR l.expires_at < clock_timestamp() OR %(alone)s
-RETURNING 1
-"""
 
 AGENDA = """
 (SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
@@ -131,19 +121,6 @@ FORGET = """
 UPDATE session_messages m SET archived_at = now() FROM sessions s
 WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND m.archived_at IS NULL
 """  # what was said stays readable for the curious; the next run of a stateless job hears none of it
-
-
-@transaction(retry_safe=True)
-async def lead(db: Connection, *, node: str, alone: bool) -> bool:
-    """Whether this node is the one that minds the clock (durability.md §12). `alone`: nobody else can be alive."""
-    return await maybe(int, db.execute(LEAD, {"node": node, "alone": alone, "ttl": TTL})) is not None
-
-
-@transaction(retry_safe=True)
-async def let_go(db: Connection, *, node: str) -> None:
-    """Another node may mind the clock at once."""
-    query = "UPDATE named_leases SET expires_at = clock_timestamp() WHERE name = 'cron' AND node_id = %(node)s"
-    await db.execute(query, {"node": node})
 
 
 @transaction(readonly=True)

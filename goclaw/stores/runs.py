@@ -20,13 +20,12 @@ from msgspec import Struct, convert, field
 from goclaw.domain.chat import Usage
 from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import KINDS, LANES, Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
 BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
@@ -468,16 +467,6 @@ WHERE tenant_id = %(tenant)s AND session_key = %(key)s AND state IN ('QUEUED', '
 ORDER BY run_id LIMIT 1000
 """
 
-WAITING = """
-SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(name) CROSS JOIN LATERAL (
-  SELECT tenant_id, session_key, lane, head_at FROM session_heads
-  WHERE lane = l.name AND queued > 0 AND running < max_concurrent AND head_at <= now()
-    AND (%(shards)s::int[] IS NULL OR shard = ANY(%(shards)s::int[]))
-  ORDER BY head_at LIMIT %(limit)s
-) AS w
-ORDER BY w.head_at
-"""
-
 RENEW = """
 UPDATE runs SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8)
 WHERE lease_owner = %(node)s AND state IN ('CLAIMED', 'RUNNING')
@@ -857,16 +846,6 @@ async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
         return None
     query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     return await maybe(str, db.execute(query, {"tenant": tenant, "run": run_id}))
-
-
-@transaction(readonly=True)
-async def waiting(db: Connection, *, shards: Sequence[int] | None = None) -> list[Waiting]:
-    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other.
-
-    `shards` are those to look in; None means all.
-    """
-    where = None if shards is None else list(shards)
-    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN, "shards": where}))
 
 
 @transaction(readonly=True)

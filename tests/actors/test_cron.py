@@ -17,9 +17,9 @@ from goclaw.domain.ids import new_id
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
+from goclaw.stores import cluster, runs, sessions
 from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
-from goclaw.stores import runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from tests.actors.clockwork import USER, clockwork, run_keys
@@ -389,13 +389,12 @@ async def test_a_crash_between_two_looks_changes_nothing(database: Database, moc
 
 
 async def test_one_of_two_nodes_minds_the_clock(database: Database, mock_clock: MockClock) -> None:
-    async with clockwork(database, mock_clock, alone=False) as first:
+    async with clockwork(database, mock_clock) as first:
         await first.looked()
 
-        assert await database.run(ticks.lead, node=new_id(), alone=False) is False
+        assert await database.run(cluster.take_name, name="cron", node=new_id(), ttl=10.0) is None
 
-    assert await database.run(ticks.lead, node=new_id(), alone=False) is True, "who leaves lets go"
-    assert await database.run(ticks.lead, node=new_id(), alone=True) is True, "nobody else can be alive"
+    assert await database.run(cluster.take_name, name="cron", node=new_id(), ttl=10.0), "who leaves lets go"
 
 
 # --- clocks that are moved ------------------------------------------------------------------------

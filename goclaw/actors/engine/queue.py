@@ -20,7 +20,7 @@ from goclaw.domain.run import LANES, RunsWait
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
-from goclaw.stores import cluster, run_queue, runs
+from goclaw.stores import cluster, run_heads, run_queue, runs
 from goclaw.stores.runs import Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
@@ -58,6 +58,9 @@ class QueueKeeper(Actor):
     async def on_start(self, ctx: Context) -> None:
         """What older incarnations of this node left is recovered at once: nobody else may do it as soon."""
         await self._recover(ctx, own=True)
+        for head in await ctx.db(run_heads.mend):
+            ctx.system.meter.count("head_repair_total")
+            ctx.log.error("head.mended", session=head.session_key, queued=head.counted_queued, was=head.queued)
         if self.own.alone:
             await self._hang_up(ctx)
         ctx.join(HEARD)
