@@ -101,14 +101,7 @@ class Taking(Changing):
         if stored.started:
             ctx.tell(lane(self.key.lane), Start(run=self._claimed(ctx, ask)))
         elif not self.closing:
-            news = RunQueued(
-                tenant_id=self.tenant,
-                session_key=self.text_key,
-                user_id=self.owner or ask.user_id,
-                priority=KINDS[ask.kind].priority,
-                waited=None if stored.running or stored.queued > 1 else 0.0,
-            )
-            ctx.tell(lane(self.key.lane), news)
+            ctx.tell(lane(self.key.lane), self._queued(ctx, ask, alone=stored.running + stored.queued == 1))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     async def _interrupt(self, ctx: Context, ask: Send, asides: tuple[Aside, ...]) -> Accepted | Err:
@@ -248,6 +241,21 @@ class Taking(Changing):
             max_attempts=terms.max_attempts if terms is not None else kind.attempts,
             priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
+        )
+
+    def _queued(self, ctx: Context, ask: Send, *, alone: bool) -> RunQueued:
+        """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""
+        priority, waited = KINDS[ask.kind].priority, 0.0
+        if ask.terms is not None:
+            priority = ask.terms.priority
+            if ask.terms.run_at is not None:
+                waited = min(0.0, (ctx.clock.now() - ask.terms.run_at).total_seconds())
+        return RunQueued(
+            tenant_id=self.tenant,
+            session_key=self.text_key,
+            user_id=self.owner or ask.user_id,
+            priority=priority,
+            waited=waited if alone else None,
         )
 
     async def _slot(self, ctx: Context, ask: Send) -> bool:
