@@ -26,7 +26,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
-from goclaw.actors.sessions import sessions
+from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import DRAIN, lane

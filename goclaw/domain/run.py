@@ -105,6 +105,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
+    sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""
     replay: Replay | None = None  # kind replay
@@ -183,7 +184,7 @@ class StopRun(Message[bool]):
 
 
 class InjectText(Message[bool]):
-    """To a run: somebody says something while it works, and it is stored already. True if it will hear it."""
+    """To a run that works: somebody says something meanwhile. True when the run took it."""
 
     message_id: str
     text: str

@@ -108,6 +108,7 @@ class Context:
         self.replayed = False  # it was asked before: the answer is that of the first time
         self.request_id = request_id  # of the socket frame, if it was one
         self.connection_id = connection_id
+        self.received_at = house.system.clock.epoch_ms()
 
     @property
     def system(self) -> System:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
-from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, Terms, parse_key
+from goclaw.domain.session import WINDOWS, Accepted, Earlier, QueueMode, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 
@@ -60,12 +61,14 @@ async def send(
     earlier: Sequence[Earlier] = (),
     idempotency_key: str = "",
     fresh: bool = False,
+    mode: QueueMode | Literal["inject"] | None = None,
+    debounce_ms: int = 0,
     terms: Terms | None = None,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
     With an idempotency key, or one in the request's header, that was used before the answer names the run of the
-    first time.
+    first time. It names another run, too, when the turn became part of one.
     """
     with ctx.house.counting_a_turn():
         if ctx.house.draining:
@@ -85,12 +88,16 @@ async def send(
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
+            mode=mode,
+            debounce_ms=debounce_ms,
+            received_at=ctx.received_at,
             terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
-        ctx.replayed = accepted.run_id != run_id
+        within = ACCEPT_WITHIN + WINDOWS * debounce_ms / 1000
+        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=within)
+        ctx.replayed = accepted.run_id != run_id and not (accepted.merged or accepted.injected)
         return accepted
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.tree import engine
-from goclaw.actors.sessions import sessions
+from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.ids import new_id

@@ -19,7 +19,7 @@ from goclaw.domain.errors import StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
-from goclaw.stores import run_steps
+from goclaw.stores import run_steps, session_queue
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
@@ -143,7 +143,7 @@ class RunJournal:
     # --- for the run --------------------------------------------------------------------------
 
     def tell(self, text: InjectText) -> None:
-        """Somebody said something to the run. It is in the store already."""
+        """Somebody said something to the run. It is in the store before he is told so."""
         self._told.append(text)
 
     async def resume(self) -> Draft:
@@ -169,6 +169,9 @@ class RunJournal:
                 open_calls.pop(step.step_no - draft.asked_in - 1, None)
             elif step.kind == "note":
                 heard.add(str(msgspec.json.decode(step.message).get("id", "")))
+        for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
+            if text.message_id not in heard:
+                self._told.append(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
         draft.unanswered = tuple(sorted(open_calls.items()))
         self._count(draft)
         return draft

@@ -181,7 +181,7 @@ class Run(Actor):
             raise Rejected(unavailable("unknown_provider", provider=profile.provider)) from None
         rows: list[MessageRow] = []
         if not run.first:
-            rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+            rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
         self.draft = await self.journal.resume()
         self.profile = profile
         crash_point("run.context")
@@ -202,7 +202,7 @@ class Run(Actor):
         hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, rows)
+        self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
         await answer(task, model, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 

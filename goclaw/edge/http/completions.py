@@ -19,7 +19,7 @@ from goclaw.domain.errors import Err, Rejected, invalid
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import FinishReason, RunRequest, RunResult
-from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey
+from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey, key_of
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import in_openai_shape
 from goclaw.edge.http.answers import json_response, openai_error
@@ -332,7 +332,7 @@ async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentProfil
     named = call.request.headers.get("X-GoClaw-Session-Key") or (ask.metadata or {}).get("session_key")
     if named is None:
         user = quote(ctx.user_id, safe="@~")[:200]
-        return fresh_key(ctx, lambda: SessionKey(agent.key, f"http:direct:{user}-{new_id()[-8:]}")), False
+        return fresh_key(ctx, lambda: key_of(agent.key, "http", "direct", f"{user}-{new_id()[-8:]}")), False
     if not isinstance(named, str):
         raise Rejected(Err("INVALID_REQUEST", "wrong_type", {"field": "metadata.session_key", "expected": "str"}))
     key = checked_key(named)
