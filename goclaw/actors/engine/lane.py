@@ -120,6 +120,7 @@ class LaneActor(Actor):
         self.slots = Slots(limit)
         self.ready = Ready(name)
         self.running: dict[Address, Work] = {}
+        self.next_lives: dict[Address, tuple[Claimed, bool]] = {}  # claimed again before their actor was gone
         self.pressure = Pressure()
         self.held_until = 0.0  # suspects wait till then
         self.filling = False
@@ -336,8 +337,12 @@ class LaneActor(Actor):
     # --- runs ---------------------------------------------------------------------------------
 
     def _begin(self, ctx: Context, run: Claimed, *, suspect: bool = False) -> None:
+        address = at.run(self.name, run.run_id)
+        if address in ctx.system.members:  # its last life has written its end and is about to go
+            self.next_lives[address] = (run, suspect)
+            return
         now = ctx.clock.monotonic()
-        address = ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
+        ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
         self.running[address] = Work(run, now, now + run.left, suspect)
         if not suspect:
             self.slots.take(run.run_id)
@@ -360,6 +365,8 @@ class LaneActor(Actor):
             seconds = ctx.clock.monotonic() - work.began
             self.pressure.ended(seconds)
             ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
+        if (again := self.next_lives.pop(news.address, None)) is not None:
+            self._begin(ctx, again[0], suspect=again[1])
         self._served(ctx)
         self._ended_all()
 
