@@ -45,7 +45,7 @@ class Kind(Struct, frozen=True):
     lane: Lane
     priority: int  # base, 0–10; waiting adds to it
     attempts: int  # handled errors until it is given up
-    timeout: float = 600.0  # seconds from acceptance to its end, across restarts
+    timeout: float | None = None  # seconds from acceptance to its end, across restarts; None = agents.run_timeout_sec
     recovers: bool = True  # after a crash; False: it ends CANCELED
 
 

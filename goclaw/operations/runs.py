@@ -280,6 +280,7 @@ async def retry(ctx: Context, ask: RetryRun) -> Retried:
         new_id=ctx.new_id(),
         kind=row.kind,
         by=activity.by(ctx),
+        timeout=ctx.house.settings.agents.defaults.run_timeout_sec,
         fresh=ask.fresh,
     )
     if again is None:  # somebody else was faster

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from goclaw.domain.heartbeat import PROMPT, REPEATED, SETTLED, SUMMARY, Status, content_hash, idle, session_of, to_say
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import KINDS, RunRequest, RunResult, RunState
+from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Unscheduled, inside, zone_of
 from goclaw.stores import outbox, runs
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
@@ -21,6 +21,7 @@ from goclaw.stores.values import cut
 
 LOGS = 200  # beats of a heartbeat that are remembered
 AT_ONCE = 100  # looked at in one go
+DEADLINE = 600.0  # seconds of a beat; README R11
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 
 
@@ -357,7 +358,7 @@ async def _start(db: Connection, found: Heartbeat, run_id: str, key: str, ingres
         user=found.owner_id,
         kind="heartbeat",
         lane="cron",
-        timeout=KINDS["heartbeat"].timeout,
+        timeout=DEADLINE,
         request=RunRequest(
             message=text,
             stream=False,

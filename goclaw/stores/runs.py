@@ -758,14 +758,30 @@ async def request_cancel(
 
 @transaction
 async def try_again(
-    db: Connection, *, tenant: str, run_id: str, new_id: str, kind: RunKind, by: str, fresh: bool = False
+    db: Connection,
+    *,
+    tenant: str,
+    run_id: str,
+    new_id: str,
+    kind: RunKind,
+    by: str,
+    timeout: float = 600.0,
+    fresh: bool = False,
 ) -> Retried | None:
     """An operator wants it tried again (T15): a failed run as itself, with all its counters new; one that was
     cancelled or buried as a new run, `new_id`, that remembers where it comes from.
 
-    `fresh` forgets the steps, never the ledger of effects. None if the run is in no state for that.
+    `timeout`: seconds it has, unless its kind says otherwise. `fresh` forgets the steps, never the ledger of effects.
+    None if the run is in no state for that.
     """
-    named = {"tenant": tenant, "run": run_id, "by": by, "timeout": KINDS[kind].timeout, "fresh": fresh, "new": new_id}
+    named = {
+        "tenant": tenant,
+        "run": run_id,
+        "by": by,
+        "timeout": KINDS[kind].timeout or timeout,
+        "fresh": fresh,
+        "new": new_id,
+    }
     query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     key = await maybe(str, db.execute(query, named))
     if key is None:

@@ -188,7 +188,7 @@ class Taking(Changing):
             "user": aside.user,
             "kind": ask.kind,
             "lane": self.key.lane,
-            "timeout": self.run_timeout,
+            "timeout": self._timeout(ask),
             "request": aside.request,
             "request_hash": aside.request_hash,
             "ingress_key": aside.ingress_key,
@@ -237,11 +237,15 @@ class Taking(Changing):
             stored=msgspec.json.encode(aside.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            left=self._timeout(ask),
             idempotent=bool(ask.idempotency_key),
             max_attempts=terms.max_attempts if terms is not None else kind.attempts,
             priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
         )
+
+    def _timeout(self, ask: Send) -> float:
+        return KINDS[ask.kind].timeout or self.run_timeout
 
     def _queued(self, ctx: Context, ask: Send, *, alone: bool) -> RunQueued:
         """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""
