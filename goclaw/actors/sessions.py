@@ -39,6 +39,7 @@ from goclaw.domain.tokens import estimate
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Limit
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
@@ -149,7 +150,9 @@ class Session(Actor):
             request_hash=digest,
             ingress_key=ingress,
         )
+        crash_point("ingress.accepting")
         stored = await self._store(ctx, ask, turn)
+        crash_point("ingress.accepted")
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted

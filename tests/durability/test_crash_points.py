@@ -1,0 +1,75 @@
+"""A real process dies at each named point, starts again, and the checker reads what is left.
+
+Contract: durability.md §9.1 (K1–K19), §14 E1, E8; supervision.md §18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from tests.durability.checker import violations
+from tests.durability.lives import Lives
+from tests.durability.talker import Talker
+from tests.fakes.scripted import ScriptedVendor
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What dies where, and what is special about the life after it."""
+
+    crash_at: str
+    script: str = ""  # of the one input, after its nonce
+    asked: tuple[int, ...] = (1,)  # how often the vendor may be asked for each step of it, in all
+    crashes: int = 1  # counted against the run
+    unknown: bool = False  # the model is told that the outcome of its call is not known
+
+
+POINTS = {
+    "K1": Point("ingress.accepting", crashes=0),
+    "K2": Point("ingress.accepted"),
+    "K4": Point("run.claimed", crashes=0),
+    "K5": Point("run.context"),
+    "K6": Point("llm.streaming", asked=(2,)),
+    "K7": Point("llm.answered", asked=(2,)),
+    "K8": Point("step.committed", "append", asked=(1, 1)),
+    "K9": Point("effect.started", "append", asked=(1, 1), unknown=True),
+    "K10": Point("effect.done", "append", asked=(1, 1), unknown=True),
+    "K11": Point("effect.finished", "append", asked=(1, 1)),
+    "K12": Point("effect.finished:1", "append+append", asked=(1, 1)),
+    "K13": Point("run.finishing"),
+    "K14": Point("run.finished", crashes=0),
+}
+AWAITING = {"K15": "outbox.sent", "K16": "delegation", "K17": "approval", "K18": "session.compacting"}
+
+
+@pytest.mark.parametrize("name", POINTS)
+async def test_a_process_killed_here_loses_and_doubles_nothing(
+    name: str, lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    point = POINTS[name]
+    gateway = lives()
+    gateway.live(crash_at=point.crash_at)
+    talker = Talker(gateway, "ada")
+    text = f"n1 {point.script}".strip()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talker.say, text)
+        await gateway.died()
+        gateway.live()
+
+    await gateway.quiet()
+    evidence = gateway.evidence(talker.notes, vendor)
+    assert violations(evidence) == []
+    (said,), (run,) = talker.notes, evidence.runs
+    assert (run.state, run.crash_count, run.attempt) == ("SUCCEEDED", point.crashes, 1)
+    assert said.content is not None
+    assert said.content.startswith("answer n1")
+    for step, times in enumerate(point.asked):
+        assert len(vendor.times["n1", step]) == times
+    assert any("not known" in result for result in vendor.heard["n1"]) == point.unknown
