@@ -94,6 +94,12 @@ def violations(evidence: Evidence) -> list[str]:
     return [f"{check.__name__}: {problem}" for check in CHECKS for problem in check(evidence)]
 
 
+def verify(evidence: Evidence) -> None:
+    """Raises AssertionError that says what is wrong, and how often."""
+    if found := violations(evidence):
+        raise AssertionError(f"{len(found)} violations\n" + "\n".join(found[:20]))
+
+
 def by_run(rows: Iterable[Any]) -> dict[str, list[Any]]:
     grouped: defaultdict[str, list[Any]] = defaultdict(list)
     for row in rows:

@@ -31,6 +31,20 @@ class Lives(Gateway):
             self.environ["GOCLAW_CRASH_AT"] = crash_at
         self.start()
 
+    def live_or_die(self) -> bool:
+        """As `live`, of a process that may be killed meanwhile: whether it became ready."""
+        try:
+            self.live()
+        except AssertionError:
+            assert self.process is not None
+            if self.process.returncode != -signal.SIGKILL:
+                raise
+            return False
+        return True
+
+    def reap(self) -> None:
+        self._reap()
+
     async def died(self) -> None:
         """Until it has killed itself."""
         watch = os.pidfd_open(self.pid)

@@ -1,0 +1,97 @@
+"""Clients that talk while somebody kills the gateway, and the table of what came of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+
+import trio
+
+from tests.durability.checker import Said, counts, verify
+from tests.durability.lives import Lives
+from tests.durability.talker import Talker
+from tests.fakes.scripted import ScriptedVendor
+
+SCRIPTS = ("", "", "", "", "slow", "slow", "echo", "echo+echo", "append", "append+append", "post", "append; post")
+
+
+@dataclass
+class Storm:
+    """`inputs` at least, from `clients` of one session each, while the gateway is killed `kills` times.
+
+    A life lasts between `shortest` and `longest` seconds, counted from its first instruction: now and then one ends
+    before it was ready.
+    """
+
+    gateway: Lives
+    vendor: ScriptedVendor
+    clients: int
+    inputs: int
+    kills: int
+    shortest: float = 0.4
+    longest: float = 3.0
+    seed: int = 0
+    talkers: list[Talker] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)  # seconds from the first instruction to ready
+    killed: int = 0
+    over: bool = False  # no kill comes any more
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.numbers = count(1)
+        self.talkers = [Talker(self.gateway, f"client{n}") for n in range(self.clients)]
+
+    async def blow(self) -> None:
+        """All of it, and the checker's verdict. The gateway lives at the end."""
+        async with trio.open_nursery() as nursery:
+            for talker in self.talkers:
+                nursery.start_soon(self._talk, talker)
+            await self._kill()
+        await self.gateway.quiet()
+        evidence = self.gateway.evidence(self.said, self.vendor)
+        self.counts = counts(evidence)
+        verify(evidence)
+
+    @property
+    def said(self) -> list[Said]:
+        return [said for talker in self.talkers for said in talker.notes]
+
+    async def _talk(self, talker: Talker) -> None:
+        share = self.inputs / self.clients
+        while not self.over or len(talker.notes) < share:
+            texts = [f"n{next(self.numbers)} {self.random.choice(SCRIPTS)}".strip() for _ in range(5)]
+            await talker.say(*texts)
+
+    async def _kill(self) -> None:
+        while self.killed < self.kills:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._live)
+                await trio.sleep(self.random.uniform(self.shortest, self.longest))
+                os.kill(self.gateway.pid, signal.SIGKILL)
+                self.killed += 1
+            await trio.to_thread.run_sync(self.gateway.reap)
+        self.over = True
+        await self._live()
+
+    async def _live(self) -> None:
+        began = trio.current_time()
+        if await trio.to_thread.run_sync(partial(self.gateway.live_or_die)):
+            self.starts.append(trio.current_time() - began)
+
+    def table(self) -> str:
+        starts = sorted(self.starts)
+        rows = {
+            "kills": self.killed,
+            **self.counts._asdict(),
+            "reconnects": sum(talker.reconnects for talker in self.talkers),
+            "refused, said again": sum(len(talker.refusals) for talker in self.talkers),
+            "ready after exec, s, median": round(starts[len(starts) // 2], 2),
+            "ready after exec, s, longest": round(starts[-1], 2),
+            "lost": 0,
+            "double": 0,
+        }
+        return "\n".join(f"{name:<32}{value:>10}" for name, value in rows.items())
