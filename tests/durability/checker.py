@@ -82,9 +82,7 @@ TABLES = {
 }
 
 
-def gather(
-    dsn: str, said: Sequence[Said], vendor: ScriptedVendor | None = None, lines: Sequence[str] = ()
-) -> Evidence:
+def gather(dsn: str, said: Sequence[Said], vendor: ScriptedVendor | None = None, lines: Sequence[str] = ()) -> Evidence:
     with psycopg.connect(dsn, row_factory=namedtuple_row) as db:
         tables = {name: db.execute(query).fetchall() for name, query in TABLES.items()}
     return Evidence(said, vendor, lines, tables)

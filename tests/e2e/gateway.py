@@ -136,6 +136,7 @@ class Gateway:
             (home / "config.json").write_text(json.dumps(config))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GOCLAW_")}
         self.environ = {**kept, "GOCLAW_HOME": str(home), "GOCLAW_ACTOR_DEBUG": "1", **environ}
+        self.cluster = home / "data/pg"
         self.process: subprocess.Popen[str] | None = None
         self.address = ""
         self.forgiven = ""  # crashes with this text are what the test is about
@@ -155,12 +156,12 @@ class Gateway:
 
     @property
     def dsn(self) -> str:
-        own = f"host={self.home}/data/pg user=goclaw dbname=postgres"
+        own = f"host={self.cluster} user=goclaw dbname=postgres"
         return self.environ.get("GOCLAW_POSTGRES_DSN", own)
 
     @property
     def postmaster(self) -> int:
-        return int((self.home / "data/pg/postmaster.pid").read_text().splitlines()[0])
+        return int((self.cluster / "postmaster.pid").read_text().splitlines()[0])
 
     def start(self, *arguments: str) -> None:
         """Return when it has printed its address."""
