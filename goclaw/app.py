@@ -107,7 +107,7 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
-    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue)
+    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue, settings.record)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

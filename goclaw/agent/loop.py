@@ -1,13 +1,14 @@
-"""Think, act, observe, until there is an answer. Contract: agent-loop.md §3, §9, §10.
+"""Think, act, observe, until there is an answer. Contract: agent-loop.md §3, §9, §10; durability.md §8.
 
-The loop knows a provider, tools and somebody who listens; it knows no actors and stores nothing. Whatever
-it has said and done so far is in its `Draft`, so a run that is stopped keeps the part that exists.
+The loop knows a provider, tools, a journal and somebody who listens; it knows no actors and no tables. Whatever
+it has said and done so far is in its `Draft`, so a run that is stopped keeps the part that exists, and one that
+died goes on from the draft its journal gave back.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
@@ -16,12 +17,21 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ChatResponse, ToolCall, Usage
+from goclaw.domain.chat import (
+    ChatMessage,
+    ChatOptions,
+    ChatRequest,
+    ChatResponse,
+    StreamChunk,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.run import FinishReason
 from goclaw.providers.provider import Provider
-from goclaw.tools.pipeline import ToolResult, call, find
-from goclaw.tools.tool import Effect, Tool, ToolContext
+from goclaw.runtime.crashpoint import crash_point
+from goclaw.tools.ledger import Place, ToolResult
 
 PARALLEL = 2  # calls of one batch at a time; agent-loop.md §4 tool_max_parallel_calls
 ID_CHARS = 40  # of a call; agent-loop.md §10.1
@@ -40,6 +50,43 @@ class Listener(Protocol):
     def tool_result(self, call: ToolCall, result: ToolResult) -> None: ...
 
 
+class Hands(Protocol):
+    """What a run can do besides talking."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]: ...
+
+    def only_reads(self, name: str) -> bool: ...
+
+    async def act(self, wanted: ToolCall, place: Place) -> ToolResult: ...
+
+
+class Journal(Protocol):
+    """Keeps what a run did. What waits returns when it is in the store, and ends the run by raising."""
+
+    def asked(self, ask: ChatRequest) -> None:
+        """A model is about to be asked."""
+
+    def heard(self, chunk: StreamChunk) -> None:
+        """A piece of its answer came."""
+
+    def answered(self, step: int, response: ChatResponse) -> None:
+        """Its answer is complete."""
+
+    async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
+        """The answer asks for tools: it is kept before any of them is called."""
+
+    async def acted(self, draft: Draft, step: int, results: Sequence[tuple[int, ToolCall, ToolResult]]) -> None:
+        """Calls of step `step` have ended, named by their number in it."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody said something to the run since `told`."""
+
+    async def told(self, draft: Draft) -> list[ChatMessage]:
+        """What that is, now kept as steps from `draft.step` on."""
+
+
 class Task(Struct, frozen=True, kw_only=True):
     """One turn to answer. `history` ends with the user's message."""
 
@@ -51,6 +98,7 @@ class Task(Struct, frozen=True, kw_only=True):
     max_iterations: int
     max_tool_calls: int  # 0 = unlimited
     call_timeout: float  # seconds for one whole model call
+    hint: str = ""  # for this attempt only; never stored
 
 
 @dataclass
@@ -65,25 +113,45 @@ class Draft:
     finish_reason: FinishReason = "stop"
     offline: bool = False
     open_calls: dict[str, ToolCall] = field(default_factory=dict)  # announced, without a result yet
+    step: int = 0  # the number of the next one: a model's answer, each of its calls, a text that came in
+    unanswered: tuple[tuple[int, ToolCall], ...] = ()  # calls a former life left open …
+    asked_in: int = 0  # … and the step that asked for them
 
 
 async def answer(
-    task: Task, provider: Provider, tools: Mapping[str, Tool], ctx: ToolContext, listener: Listener, draft: Draft
+    task: Task, provider: Provider, hands: Hands, journal: Journal, listener: Listener, draft: Draft
 ) -> None:
-    """Fill `draft` until it holds an answer. Raises ProviderError; tool failures are results, never raised."""
+    """Fill `draft` until it holds an answer. Raises ProviderError, and what the journal raises.
+
+    Tool failures are results, never raised.
+    """
+    if draft.unanswered:
+        left, draft.unanswered = draft.unanswered, ()
+        await _act(task, draft.asked_in, left, hands, journal, listener, draft)
     cuts = 0
     while True:
+        if journal.has_news:
+            news = await journal.told(draft)
+            draft.messages += news
+            draft.step += len(news)
         draft.iterations += 1
         spent = bool(task.max_tool_calls) and draft.tool_calls >= task.max_tool_calls
         last = spent or draft.iterations >= task.max_iterations
         listener.activity("thinking", draft.iterations)
-        ask = _request(task, {} if last else tools, draft, cut=cuts > 0, closing=last and draft.iterations > 1)
-        response = await _think(ask, provider, task.call_timeout, listener, draft)
+        specs = () if last else hands.specs
+        ask = _request(task, specs, draft, cut=cuts > 0, closing=last and draft.iterations > 1)
+        journal.asked(ask)
+        response = await _think(ask, provider, task.call_timeout, listener, journal, draft)
+        journal.answered(draft.step, response)
+        crash_point("llm.answered")
         cut = response.finish_reason == "length"
         if cut and response.tool_calls and not last and cuts < CUTS:
             cuts += 1
             continue
         if not response.tool_calls or last or cut:
+            if journal.has_news and not last:
+                await _keep(_said(response), response, journal, draft)
+                continue
             if cut:
                 draft.finish_reason = "length"
             elif response.tool_calls:
@@ -92,42 +160,55 @@ async def answer(
             draft.text = response.content
             return
         cuts = 0
-        calls = _distinct(response.tool_calls, _ids(task, draft), draft.iterations)
-        draft.messages.append(_said(response, calls))
-        draft.text = ""
-        await _act(task, calls, tools, ctx, listener, draft)
+        calls = tuple(enumerate(_distinct(response.tool_calls, _ids(task, draft), draft.iterations)))
+        step = await _keep(_said(response, tuple(wanted for _, wanted in calls)), response, journal, draft)
+        await _act(task, step, calls, hands, journal, listener, draft)
+
+
+async def _keep(said: ChatMessage, response: ChatResponse, journal: Journal, draft: Draft) -> int:
+    """An answer that is not the last one: a step from now on, whose number is returned."""
+    step, draft.step = draft.step, draft.step + 1
+    await journal.thought(draft, step, said, response.usage)
+    crash_point("step.committed")
+    draft.messages.append(said)
+    draft.text = ""
+    return step
 
 
 def _said(response: ChatResponse, calls: tuple[ToolCall, ...] = ()) -> ChatMessage:
     return ChatMessage(role="assistant", content=response.content, thinking=response.thinking, tool_calls=calls)
 
 
-def _request(task: Task, offered: Mapping[str, Tool], draft: Draft, *, cut: bool, closing: bool) -> ChatRequest:
+def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bool, closing: bool) -> ChatRequest:
     """What the model is asked next. The hints in it are never stored (agent-loop.md §9.3)."""
     system = f"{task.system}\n\n{CLOSING}" if closing else task.system
+    if task.hint:
+        system = f"{system}\n\n{task.hint}"
     hints = (ChatMessage(role="user", content=CUT),) if cut else ()
     return ChatRequest(
         messages=(ChatMessage(role="system", content=system), *task.history, *draft.messages, *hints),
         model=task.model,
-        tools=tuple(tool.spec for tool in offered.values()),
+        tools=offered,
         options=task.options,
         metadata=dict(task.metadata),
     )
 
 
 async def _think(
-    ask: ChatRequest, provider: Provider, timeout: float, listener: Listener, draft: Draft
+    ask: ChatRequest, provider: Provider, timeout: float, listener: Listener, journal: Journal, draft: Draft
 ) -> ChatResponse:
     """One model call, streamed to the listener."""
     draft.text = ""
     with trio.move_on_after(timeout):
         async with provider.stream(ask) as chunks:
             async for chunk in chunks:
+                journal.heard(chunk)
                 if chunk.thinking:
                     listener.thinking(chunk.thinking)
                 if chunk.content:
                     draft.text += chunk.content
                     listener.chunk(chunk.content)
+                    crash_point("llm.streaming")
                 if chunk.done is not None:
                     draft.usage += chunk.done.usage
                     draft.offline = chunk.done.offline
@@ -138,9 +219,10 @@ async def _think(
 
 async def _act(
     task: Task,
-    calls: Sequence[ToolCall],
-    tools: Mapping[str, Tool],
-    ctx: ToolContext,
+    step: int,
+    calls: Sequence[tuple[int, ToolCall]],
+    hands: Hands,
+    journal: Journal,
     listener: Listener,
     draft: Draft,
 ) -> None:
@@ -148,60 +230,80 @@ async def _act(
 
     Neighbours that only read run together, everything else alone and in order (agent-loop.md §10.3).
     """
-    listener.activity("tool_exec", draft.iterations, [wanted.name for wanted in calls])
-    for wanted in calls:
+    listener.activity("tool_exec", draft.iterations, [wanted.name for _, wanted in calls])
+    for _, wanted in calls:
         listener.tool_call(wanted, draft.iterations)
         draft.open_calls[wanted.id] = wanted
     room = task.max_tool_calls - draft.tool_calls if task.max_tool_calls else len(calls)
-    for together, group in groupby(calls[:room], lambda wanted: _only_reads(tools, wanted)):
+    for together, group in groupby(calls[:room], lambda one: hands.only_reads(one[1].name)):
         neighbours = list(group)
-        for batch in [neighbours] if together else [[wanted] for wanted in neighbours]:
+        for batch in [neighbours] if together else [[one] for one in neighbours]:
             draft.tool_calls += len(batch)
-            for wanted, result in zip(batch, await _run(batch, tools, ctx), strict=True):
-                _close(listener, draft, wanted, result)
-    for wanted in calls[room:]:
-        text = f"Error: tool budget exhausted ({task.max_tool_calls}/{task.max_tool_calls})"
-        _close(listener, draft, wanted, ToolResult(text=text, is_error=True, error_code="rate_limited"))
+            results = await _run(step, batch, hands)
+            crash_point("effect.done")
+            await _close(listener, journal, draft, step, results)
+    text = f"Error: tool budget exhausted ({task.max_tool_calls}/{task.max_tool_calls})"
+    refused = ToolResult(text=text, is_error=True, error_code="rate_limited")
+    await _close(listener, journal, draft, step, [(index, wanted, refused) for index, wanted in calls[room:]])
 
 
-async def _run(batch: Sequence[ToolCall], tools: Mapping[str, Tool], ctx: ToolContext) -> list[ToolResult]:
+async def _run(
+    step: int, batch: Sequence[tuple[int, ToolCall]], hands: Hands
+) -> list[tuple[int, ToolCall, ToolResult]]:
     """The results of calls that may run at the same time, in call order."""
-    results: dict[str, ToolResult] = {}
+    if len(batch) == 1:
+        index, wanted = batch[0]
+        return [(index, wanted, await hands.act(wanted, Place(step, index)))]
+    results: dict[int, ToolResult] = {}
     limiter = trio.CapacityLimiter(PARALLEL)
 
-    async def one(wanted: ToolCall) -> None:
+    async def one(index: int, wanted: ToolCall) -> None:
         async with limiter:
-            results[wanted.id] = await call(tools, ctx, wanted)
+            results[index] = await hands.act(wanted, Place(step, index))
 
     async with trio.open_nursery() as nursery:
-        for wanted in batch:
-            nursery.start_soon(one, wanted)
-    return [results[wanted.id] for wanted in batch]
+        for index, wanted in batch:
+            nursery.start_soon(one, index, wanted)
+    return [(index, wanted, results[index]) for index, wanted in batch]
 
 
 def interrupt(listener: Listener, draft: Draft) -> None:
     """Give every call that is still open its result, because the run ends here."""
     for wanted in list(draft.open_calls.values()):
-        _close(listener, draft, wanted, ToolResult(text="cancelled", is_error=True, error_code="cancelled"))
+        _told(listener, draft, wanted, ToolResult(text="cancelled", is_error=True, error_code="cancelled"))
 
 
-def _close(listener: Listener, draft: Draft, wanted: ToolCall, result: ToolResult) -> None:
+async def _close(
+    listener: Listener,
+    journal: Journal,
+    draft: Draft,
+    step: int,
+    results: Sequence[tuple[int, ToolCall, ToolResult]],
+) -> None:
+    if not results:
+        return
+    draft.step += len(results)
+    await journal.acted(draft, step, results)
+    crash_point("effect.finished")
+    for _, wanted, result in results:
+        _told(listener, draft, wanted, result)
+
+
+def _told(listener: Listener, draft: Draft, wanted: ToolCall, result: ToolResult) -> None:
     del draft.open_calls[wanted.id]
     listener.tool_result(wanted, result)
-    draft.messages.append(
-        ChatMessage(
-            role="tool",
-            content=result.text,
-            tool_call_id=wanted.id,
-            tool_name=wanted.name,
-            is_error=result.is_error,
-        )
+    draft.messages.append(result_of(wanted, result))
+
+
+def result_of(wanted: ToolCall, result: ToolResult) -> ChatMessage:
+    """The answer to a call, as the model reads it."""
+    return ChatMessage(
+        role="tool",
+        content=result.text,
+        tool_call_id=wanted.id,
+        tool_name=wanted.name,
+        is_error=result.is_error,
     )
-
-
-def _only_reads(tools: Mapping[str, Tool], wanted: ToolCall) -> bool:
-    tool = find(tools, wanted.name)
-    return tool is None or tool.effect is Effect.SAFE
 
 
 def _ids(task: Task, draft: Draft) -> set[str]:

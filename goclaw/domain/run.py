@@ -125,6 +125,14 @@ class StopRun(Message[bool]):
     by: str
 
 
+class InjectText(Message[bool]):
+    """To a run: somebody says something while it works, and it is stored already. True if it will hear it."""
+
+    message_id: str
+    text: str
+    sender: str
+
+
 class LaneLoad(Message[None]):
     name: str
     limit: int

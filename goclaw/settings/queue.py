@@ -33,4 +33,10 @@ class Queue(Section, frozen=True):
     heartbeat_sec: Annotated[BelowLease, Meta(description="leases of 30 s are prolonged this often")] = 10.0
     poll_ms: Annotated[Milliseconds, Meta(description="look for work even without a bell")] = 100.0
     chat_resume_max_age_sec: Annotated[Seconds, Meta(description="older chat runs are not resumed")] = 900.0
+    retry_base_ms: Annotated[Milliseconds, Meta(description="before the second attempt, doubled for each next")] = (
+        1000.0
+    )
+    retry_cap_ms: Annotated[Milliseconds, Meta(description="longest wait between two attempts")] = 30_000.0
+    poison_threshold: Annotated[int, Meta(ge=2, le=100, description="equal errors in a row that end a run")] = 3
+    interactive_retry_sec: Annotated[Seconds, Meta(description="chat runs are tried again this long")] = 120.0
     lanes: Lanes = Lanes()

@@ -14,6 +14,7 @@ from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
+from goclaw.settings.record import Record
 from goclaw.settings.section import Section
 
 
@@ -25,6 +26,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     queue: Queue = Queue()
+    record: Record = Record()
     chaos: Chaos = Chaos()
     database: Database = Database()
     logging: Logging = Logging()

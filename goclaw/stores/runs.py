@@ -2,6 +2,9 @@
 
 A claim locks the session's head first, in a statement of its own: one statement would read its snapshot
 before it has the lock (durability.md §5.1). Writes of a running run name its owner and fence.
+
+Locks are taken in one order, or writers would wait for each other: rows that run, their heads by key, rows that
+wait. Who leaves RUNNING holds its row when it comes to the head, and nobody holds a head when coming to such a row.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct, convert, field
@@ -24,6 +27,7 @@ from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
 SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
+BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
@@ -62,6 +66,16 @@ class Claimed(Struct, frozen=True, kw_only=True):
     stored: str = field(name="request")  # JSON
     created_at: datetime
     age: float  # seconds since it was accepted, by the database's clock
+    left: float = 600.0  # seconds until its deadline
+    max_attempts: int = 3
+    priority: int = 5
+    generation: int = 0  # of its session when it was accepted; a reset raises it
+    reason_code: str | None = None  # why it is not in its first life
+    last_error: str | None = None
+    fingerprint: str | None = None  # of that error, and how often in a row
+    fingerprint_count: int = 0
+    requeued_from: str | None = None
+    idempotent: bool = False  # its asker can come back for the answer
     first: bool = False  # nothing was said before it, so there is no history to read
 
     @property
@@ -92,7 +106,38 @@ class Forsaken(Struct, frozen=True, kw_only=True):
 
 class Canceled(Struct, frozen=True, kw_only=True):
     run_id: str
+    lane: Lane
     fence: int  # how often it had been claimed
+
+
+class Stopping(Struct, frozen=True, kw_only=True):
+    """A run somebody wants to end: it waited and is over, or it runs and its owner must hear of it."""
+
+    run_id: str
+    session_key: str
+    lane: Lane
+    fence: int
+    over: bool
+
+
+class Renewed(Struct, frozen=True, kw_only=True):
+    """A run that is still ours, and whether somebody wants it to end."""
+
+    run_id: str
+    lane: Lane
+    stopping: bool
+
+
+class Retried(Struct, frozen=True, kw_only=True):
+    """A run that is in the queue again, under its own id or a new one."""
+
+    run_id: str
+    session_key: str
+    lane: Lane
+    new: bool
+
+
+Standing = Literal["ours", "stopping", "reset", "gone"]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -101,6 +146,51 @@ class Known(Struct, frozen=True, kw_only=True):
     run_id: str
     request_hash: str | None
     result: RunResult | None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """What a run has done, as it goes on from after a crash (durability.md §8)."""
+
+    step_no: int
+    kind: Literal["llm", "tool", "note", "summary"]
+    message: msgspec.Raw
+    usage: Usage | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """Something that reached a run from outside (durability.md §16.1)."""
+
+    seq: int
+    kind: Literal["open", "request", "response", "tool", "input", "draws", "chunks", "end"]
+    body: msgspec.Raw
+    step_no: int | None = None
+    blob: str | None = None  # SHA-256 of a text in `record_blobs`
+
+
+class Blob(Struct, frozen=True, kw_only=True):
+    hash: str
+    body: str
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """What a run writes beside its state: nothing is written twice, whatever a commit said."""
+
+    steps: tuple[Step, ...] = ()
+    records: tuple[Record, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+
+    def params(self) -> dict[str, Any]:
+        return {"steps": Json(self.steps), "records": Json(self.records), "blobs": Json(self.blobs)}
+
+
+NOTHING = Kept()
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """An error as poison is told by: its fingerprint, and how often it came in a row."""
+
+    fingerprint: str
+    alike: int
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -115,7 +205,9 @@ def shard_of(tenant: str, key: str) -> int:
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
-  fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age"""
+  fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age,
+  coalesce(extract(epoch FROM deadline - now()), 600)::float8 AS left, max_attempts, priority, generation, reason_code,
+  last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent"""
 
 STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
 
@@ -140,10 +232,11 @@ WITH head AS (
   RETURNING generation
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
-    generation, request, request_hash, ingress_key, deadline, state, attempt, fence, lease_owner, lease_expires_at,
-    claimed_at, started_at)
+    priority, generation, request, request_hash, ingress_key, deadline, state, attempt, fence, lease_owner,
+    lease_expires_at, claimed_at, started_at)
   SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid,
-    %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int, session.generation,
+    %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int,
+    %(priority)s::int, session.generation,
     %(request)s::jsonb, %(request_hash)s::text, %(ingress_key)s::text,
     now() + make_interval(secs => %(timeout)s::float8), CASE WHEN head.started THEN 'RUNNING' ELSE 'QUEUED' END,
     head.started::int, head.started::int, CASE WHEN head.started THEN %(node)s::uuid END,
@@ -157,7 +250,7 @@ WITH head AS (
     step.counts, step.counts, CASE WHEN step.counts = 1 THEN %(node)s::uuid END
   FROM head, (VALUES (0, 'task.enqueued', NULL, 'QUEUED', 0), (1, 'task.claimed', 'QUEUED', 'CLAIMED', 1),
     (2, 'task.running', 'CLAIMED', 'RUNNING', 1)) AS step(place, type, before, after, counts)
-  WHERE step.place = 0 OR head.started
+  WHERE step.place = 0 OR head.started ORDER BY step.place
 )
 SELECT queued, running, started FROM head
 """  # the head is locked by its upsert, so an idle session can be started in the same statement
@@ -172,72 +265,129 @@ FOR UPDATE OF h SKIP LOCKED
 """
 
 CLAIM = f"""
-WITH picked AS (
-  SELECT DISTINCT ON (r.tenant_id, r.session_key) r.run_id
+WITH head_of AS (
+  SELECT DISTINCT ON (r.tenant_id, r.session_key) r.run_id, r.state, r.available_at
   FROM runs r
   JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
-  WHERE r.state = 'QUEUED' ORDER BY r.tenant_id, r.session_key, r.run_id
+  WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
+    AND (r.available_at <= now() OR r.updated_at > now() - make_interval(secs => {BLOCK}))
+  ORDER BY r.tenant_id, r.session_key, r.run_id
+), picked AS (
+  SELECT run_id, state FROM head_of WHERE available_at <= now()
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
     started_at = coalesce(started_at, now()), updated_at = now()
-  WHERE run_id IN (SELECT run_id FROM picked) AND state = 'QUEUED'
+  WHERE run_id IN (SELECT run_id FROM picked) AND state IN ('QUEUED', 'RETRY_WAIT')
   RETURNING {CLAIMED}
 ), head AS (
-  UPDATE session_heads h SET queued = h.queued - 1, running = h.running + 1, next_seq = h.next_seq + 2,
+  UPDATE session_heads h SET queued = h.queued - 1, running = h.running + 1,
+    next_seq = h.next_seq + CASE WHEN p.state = 'RETRY_WAIT' THEN 3 ELSE 2 END,
     head_at = CASE WHEN h.queued > 1 THEN now() END, updated_at = now()
-  FROM claimed c WHERE h.tenant_id = c.tenant_id AND h.session_key = c.session_key
+  FROM claimed c JOIN picked p USING (run_id) WHERE h.tenant_id = c.tenant_id AND h.session_key = c.session_key
   RETURNING h.tenant_id, h.session_key, h.next_seq
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
     node_id)
   SELECT c.run_id, c.tenant_id, c.session_key, head.next_seq - 2 + step.place, step.type, step.before, step.after,
     c.attempt, c.fence, %(node)s::uuid
-  FROM claimed c JOIN head USING (tenant_id, session_key),
-    (VALUES (0, 'task.claimed', 'QUEUED', 'CLAIMED'), (1, 'task.running', 'CLAIMED', 'RUNNING'))
-      AS step(place, type, before, after)
+  FROM claimed c JOIN picked p USING (run_id) JOIN head USING (tenant_id, session_key),
+    (VALUES (-1, 'task.requeued', 'RETRY_WAIT', 'QUEUED'), (0, 'task.claimed', 'QUEUED', 'CLAIMED'),
+      (1, 'task.running', 'CLAIMED', 'RUNNING')) AS step(place, type, before, after)
+  WHERE step.place >= 0 OR p.state = 'RETRY_WAIT' ORDER BY c.run_id, step.place
 )
 SELECT * FROM claimed ORDER BY run_id
 """  # CLAIMED and RUNNING in one commit: a slot is held before the claim, so nothing happens in between
 
+REHEAD = """
+UPDATE session_heads h SET head_at = (
+  SELECT min(greatest(r.available_at, now())) FROM runs r
+  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT'))
+FROM unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key)
+WHERE h.tenant_id = locked.tenant_id AND h.session_key = locked.session_key
+"""  # of heads whose oldest run is not due yet
+
 LOCK_HEAD = "SELECT 1 FROM session_heads WHERE tenant_id = %(tenant)s AND session_key = %(key)s FOR UPDATE"
 
+STEPS = """
+  INSERT INTO run_steps (run_id, step_no, tenant_id, kind, message, usage, fence)
+  SELECT mine.run_id, s.step_no, mine.tenant_id, s.kind, s.message, s.usage, mine.fence
+  FROM mine, jsonb_to_recordset(%(steps)s::jsonb) AS s(step_no int, kind text, message jsonb, usage jsonb)
+  ORDER BY s.step_no ON CONFLICT DO NOTHING
+"""  # `mine` is the run, held; a step that is there already was stored by us, whatever its commit said
+
+RECORDS = """
+  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, blob, fence)
+  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, r.blob, mine.fence
+  FROM mine, jsonb_to_recordset(%(records)s::jsonb) AS r(seq int, kind text, step_no int, body jsonb, blob text)
+  ON CONFLICT DO NOTHING
+"""
+
+BLOBS = """
+  INSERT INTO record_blobs (hash, body)
+  SELECT b.hash, b.body FROM mine, jsonb_to_recordset(%(blobs)s::jsonb) AS b(hash text, body text)
+  ON CONFLICT DO NOTHING
+"""
+
 LEAVE = f"""
-WITH done AS (
-  UPDATE runs SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text,
-    last_error = %(error)s::text, attempt = attempt + %(attempts)s, crash_count = crash_count + %(crashes)s,
-    lease_owner = NULL, lease_expires_at = NULL, available_at = now(), updated_at = now(),
-    finished_at = CASE WHEN %(to)s::text <> 'QUEUED' THEN now() END
-  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid AND fence = %(fence)s
-    AND state IN ('CLAIMED', 'RUNNING')
-  RETURNING run_id, tenant_id, session_key, attempt, fence
+WITH mine AS (
+  UPDATE runs r SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text,
+    last_error = coalesce(%(error)s::text, r.last_error), attempt = r.attempt + %(attempts)s,
+    crash_count = r.crash_count + %(crashes)s,
+    fingerprint = coalesce(%(fingerprint)s::text, r.fingerprint),
+    fingerprint_count = CASE WHEN %(fingerprint)s::text IS NULL THEN r.fingerprint_count ELSE %(alike)s::int END,
+    lease_owner = NULL, lease_expires_at = NULL, available_at = now() + make_interval(secs => %(delay)s::float8),
+    updated_at = now(), finished_at = CASE WHEN %(requeued)s = 0 THEN now() END
+  WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s::uuid AND r.fence = %(fence)s
+    AND r.state IN ('CLAIMED', 'RUNNING') AND (%(to)s::text <> 'SUCCEEDED' OR (r.cancel_requested IS NULL AND EXISTS (
+      SELECT 1 FROM sessions s
+      WHERE s.tenant_id = r.tenant_id AND s.session_key = r.session_key AND s.generation = r.generation)))
+  RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation
 ), head AS (
   UPDATE session_heads h SET running = h.running - 1, queued = h.queued + %(requeued)s, next_seq = h.next_seq + 1,
-    head_at = CASE WHEN h.queued + %(requeued)s > 0 THEN now() END, updated_at = now()
-  FROM done d WHERE h.tenant_id = d.tenant_id AND h.session_key = d.session_key
+    head_at = CASE WHEN h.queued + %(requeued)s > 0 THEN now() + make_interval(secs => %(delay)s::float8) END,
+    updated_at = now()
+  FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
   RETURNING h.queued, h.running, h.next_seq - 1 AS seq
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
     node_id, reason_code)
-  SELECT d.run_id, d.tenant_id, d.session_key, head.seq, %(event)s, 'RUNNING', %(to)s::text, d.attempt, d.fence,
-    %(owner)s::uuid, %(reason)s::text FROM done d, head
+  SELECT mine.run_id, mine.tenant_id, mine.session_key, head.seq, %(event)s, 'RUNNING', %(to)s::text, mine.attempt,
+    mine.fence, %(owner)s::uuid, %(reason)s::text FROM mine, head
 ), session AS (
-  {GROW} FROM done d
-  WHERE s.tenant_id = d.tenant_id AND s.session_key = d.session_key AND %(count)s::int > 0 RETURNING {GROWN}
+  {GROW} FROM mine
+  WHERE s.tenant_id = mine.tenant_id AND s.session_key = mine.session_key AND s.generation = mine.generation
+    AND %(count)s::int > 0 RETURNING {GROWN}
 ), message AS (
   {MESSAGES}
+), step AS (
+  {STEPS}
+), record AS (
+  {RECORDS}
+), blob AS (
+  {BLOBS}
+), effect AS (
+  UPDATE tool_effects SET status = 'UNKNOWN', finished_at = now()
+  FROM mine WHERE tool_effects.run_id = mine.run_id AND status = 'STARTED' AND %(requeued)s = 0
+), checkpoint AS (
+  UPDATE loop_checkpoints SET status = lower(%(to)s::text), updated_at = now()
+  FROM mine WHERE loop_checkpoints.run_id = mine.run_id
 )
 SELECT queued, running FROM head
 """  # one statement: the head changes only with the run, and the run only if it is still ours
 
 CANCEL_WAITING = """
-WITH gone AS (
-  UPDATE runs SET state = 'CANCELED', reason_code = %(reason)s::text, finished_at = now(), updated_at = now(),
-    result = jsonb_build_object('run_id', run_id, 'session_key', session_key, 'cancelled', true,
-      'finish_reason', 'cancelled', 'error', %(error)s::jsonb)
-  WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s::text AND state = 'QUEUED'
+WITH waiting AS (
+  SELECT run_id, state FROM runs
+  WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s::text AND state IN ('QUEUED', 'RETRY_WAIT')
     AND (%(runs)s::uuid[] IS NULL OR run_id = ANY(%(runs)s::uuid[]))
-  RETURNING run_id, attempt, fence
+  FOR UPDATE
+), gone AS (
+  UPDATE runs r SET state = 'CANCELED', reason_code = %(reason)s::text, finished_at = now(), updated_at = now(),
+    result = jsonb_build_object('run_id', r.run_id, 'session_key', r.session_key, 'cancelled', true,
+      'finish_reason', 'cancelled', 'error', %(error)s::jsonb)
+  FROM waiting WHERE r.run_id = waiting.run_id
+  RETURNING r.run_id, r.lane, r.attempt, r.fence, waiting.state AS was
 ), head AS (
   UPDATE session_heads SET queued = queued - (SELECT count(*) FROM gone),
     next_seq = next_seq + (SELECT count(*) FROM gone),
@@ -248,14 +398,47 @@ WITH gone AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
     reason_code)
   SELECT run_id, %(tenant)s::uuid, %(key)s::text, head.next_seq - row_number() OVER (ORDER BY run_id DESC),
-    'task.canceled', 'QUEUED', 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head
+    'task.canceled', was, 'CANCELED', attempt, fence, %(reason)s::text FROM gone, head ORDER BY run_id
 )
-SELECT run_id, fence FROM gone ORDER BY run_id
+SELECT run_id, lane, fence FROM gone ORDER BY run_id
+"""
+
+ASK_TO_STOP = """
+WITH asked AS (
+  UPDATE runs SET cancel_requested = %(why)s::jsonb, updated_at = now()
+  WHERE tenant_id = %(tenant)s::uuid AND run_id = ANY(%(runs)s::uuid[]) AND state IN ('CLAIMED', 'RUNNING')
+    AND cancel_requested IS NULL
+  RETURNING run_id, tenant_id, session_key, lane, attempt, fence
+), head AS (
+  UPDATE session_heads h SET next_seq = h.next_seq + a.count
+  FROM (SELECT tenant_id, session_key, count(*) FROM asked GROUP BY 1, 2) AS a
+  WHERE h.tenant_id = a.tenant_id AND h.session_key = a.session_key
+  RETURNING h.tenant_id, h.session_key, h.next_seq
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, attempt, fence, actor, payload)
+  SELECT a.run_id, a.tenant_id, a.session_key,
+    head.next_seq - row_number() OVER (PARTITION BY a.session_key ORDER BY a.run_id DESC), 'task.cancel_requested',
+    a.attempt, a.fence, %(by)s::text, %(why)s::jsonb
+  FROM asked a JOIN head USING (tenant_id, session_key) ORDER BY a.run_id
+)
+SELECT 1
+"""
+
+STOPPING = """
+SELECT run_id, session_key, lane, fence, false AS over FROM runs
+WHERE tenant_id = %(tenant)s::uuid AND run_id = ANY(%(runs)s::uuid[]) AND state IN ('CLAIMED', 'RUNNING')
+ORDER BY run_id
+"""
+
+WAIT_OF = """
+SELECT DISTINCT session_key FROM runs
+WHERE tenant_id = %(tenant)s::uuid AND run_id = ANY(%(runs)s::uuid[]) AND state IN ('QUEUED', 'RETRY_WAIT')
+ORDER BY session_key
 """
 
 BURY = """
 WITH dead AS (
-  UPDATE runs SET state = 'DEAD_LETTER', updated_at = now()
+  UPDATE runs SET state = 'DEAD_LETTER', reason_code = %(reason)s::text, updated_at = now()
   WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'FAILED'
   RETURNING run_id, tenant_id, session_key, attempt, fence, reason_code
 ), head AS (
@@ -285,7 +468,57 @@ ORDER BY w.head_at
 
 RENEW = """
 UPDATE runs SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8)
-WHERE lease_owner = %(node)s AND state IN ('CLAIMED', 'RUNNING') RETURNING run_id
+WHERE lease_owner = %(node)s AND state IN ('CLAIMED', 'RUNNING')
+RETURNING run_id, lane, cancel_requested IS NOT NULL AS stopping
+"""
+
+TRY_AGAIN = """
+WITH again AS (
+  UPDATE runs SET state = 'RETRY_WAIT', reason_code = 'RETRY_OPERATOR', attempt = 0, crash_count = 0,
+    fingerprint = NULL, fingerprint_count = 0, result = NULL, cancel_requested = NULL, finished_at = NULL,
+    available_at = now(), updated_at = now(), deadline = now() + make_interval(secs => %(timeout)s::float8),
+    generation = (SELECT s.generation FROM sessions s
+      WHERE s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key)
+  WHERE run_id = %(run)s::uuid AND tenant_id = %(tenant)s::uuid AND state = 'FAILED'
+  RETURNING run_id, tenant_id, session_key, lane, fence
+), head AS (
+  UPDATE session_heads h SET queued = h.queued + 1, head_at = now(), next_seq = h.next_seq + 1, updated_at = now()
+  FROM again a WHERE h.tenant_id = a.tenant_id AND h.session_key = a.session_key RETURNING h.next_seq - 1 AS seq
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, fence, actor,
+    reason_code)
+  SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
+    %(by)s::text, 'RETRY_OPERATOR' FROM again, head
+)
+SELECT run_id, session_key, lane, false AS new FROM again
+"""
+
+ANEW = """
+WITH old AS (
+  SELECT r.*, s.generation AS current FROM runs r JOIN sessions s USING (tenant_id, session_key)
+  WHERE r.run_id = %(run)s::uuid AND r.tenant_id = %(tenant)s::uuid AND r.state IN ('CANCELED', 'DEAD_LETTER')
+), head AS (
+  UPDATE session_heads h SET queued = h.queued + 1, head_at = least(h.head_at, now()), next_seq = h.next_seq + 1,
+    updated_at = now()
+  FROM old o WHERE h.tenant_id = o.tenant_id AND h.session_key = o.session_key RETURNING h.next_seq - 1 AS seq
+), run AS (
+  INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, sender_id, kind, lane,
+    priority, max_attempts, generation, request, request_hash, resource_keys, requeued_from, deadline)
+  SELECT %(new)s::uuid, o.tenant_id, o.session_key, o.shard, o.agent_id, o.agent_key, o.user_id, o.sender_id, o.kind,
+    o.lane, o.priority, o.max_attempts, o.current, o.request, o.request_hash, o.resource_keys, o.run_id,
+    now() + make_interval(secs => %(timeout)s::float8)
+  FROM old o, head
+  RETURNING run_id, tenant_id, session_key, lane
+), step AS (
+  INSERT INTO run_steps (run_id, step_no, tenant_id, kind, message, usage)
+  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message, s.usage
+  FROM run, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(fresh)s
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to, actor, reason_code, payload)
+  SELECT run.run_id, run.tenant_id, run.session_key, head.seq, 'task.enqueued', 'QUEUED', %(by)s::text,
+    'RETRY_OPERATOR', jsonb_build_object('requeued_from', %(run)s::text) FROM run, head
+)
+SELECT run_id, session_key, lane, true AS new FROM run
 """
 
 ORPHANS = f"""
@@ -326,12 +559,14 @@ async def accept(
     request: RunRequest,
     request_hash: str,
     ingress_key: str | None = None,
+    priority: int | None = None,
     node: str | None = None,
 ) -> Stored:
     """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing.
 
-    `label` names a new session; one that exists keeps its own. With `node`, which must hold a slot for it, the run
-    of an idle session is claimed and started in the same commit (T2, T4).
+    `label` names a new session; one that exists keeps its own. `priority` is 0–10, of the kind unless told. With
+    `node`, which must hold a slot for it, the run of an idle session is claimed and started in the same commit
+    (T2, T4).
     """
     params = {
         "run_id": run_id,
@@ -349,6 +584,7 @@ async def accept(
         "kind": kind,
         "lane": lane,
         "max_attempts": KINDS[kind].attempts,
+        "priority": KINDS[kind].priority if priority is None else priority,
         "timeout": timeout,
         "request": request,
         "request_hash": request_hash,
@@ -373,35 +609,89 @@ async def accept_with_history(
 async def claim(
     db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int
 ) -> list[Claimed]:
-    """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T4)."""
+    """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T3, T4)."""
     wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
     locked = await many(Waiting, db.execute(LOCK_WAITING, {**wanted, "lane": lane, "limit": limit}))
     if not locked:
         return []
     heads = {"tenants": [head.tenant_id for head in locked], "keys": [head.session_key for head in locked]}
-    return await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
+    claimed = await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
+    if len(claimed) < len(locked):  # the oldest of some waits for its next try: not due, and in front
+        got = {(run.tenant_id, run.session_key) for run in claimed}
+        rest = [head for head in locked if (head.tenant_id, head.session_key) not in got]
+        await db.execute(REHEAD, {"tenants": [h.tenant_id for h in rest], "keys": [h.session_key for h in rest]})
+    return claimed
 
 
 @transaction(single=True)
-async def succeed(db: Connection, run: Claimed, *, result: RunResult, messages: Sequence[NewMessage]) -> Depth:
-    """The answer, its messages and its counters, in one commit (T5). Raises `StaleOwner`."""
-    return await _leave(db, run, "SUCCEEDED", "task.succeeded", result=result, messages=messages)
-
-
-@transaction(single=True)
-async def fail(
-    db: Connection, run: Claimed, *, result: RunResult, reason: str, error: str, messages: Sequence[NewMessage]
+async def succeed(
+    db: Connection, run: Claimed, *, result: RunResult, messages: Sequence[NewMessage], kept: Kept = NOTHING
 ) -> Depth:
-    """The run ends without an answer (T7). What the user said stays in the history. Raises `StaleOwner`."""
-    return await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, error=error, messages=messages)
+    """The answer, its messages and its counters, in one commit (T5).
+
+    Raises `StaleOwner`, also when somebody asked it to stop or reset its session: see `standing`.
+    """
+    return await _leave(db, run, "SUCCEEDED", "task.succeeded", result=result, messages=messages, kept=kept)
+
+
+@transaction
+async def fail(
+    db: Connection,
+    run: Claimed,
+    *,
+    result: RunResult,
+    reason: str,
+    error: str,
+    messages: Sequence[NewMessage],
+    kept: Kept = NOTHING,
+    dead: str | None = None,
+    fault: Fault | None = None,
+) -> Depth:
+    """The run ends without an answer (T7). What the user said stays in the history. Raises `StaleOwner`.
+
+    `dead`: the reason why nobody may try again, and so a dead letter (T8), in the same commit.
+    """
+    depth = await _leave(
+        db,
+        run,
+        "FAILED",
+        "task.failed",
+        result=result,
+        reason=reason,
+        error=error,
+        messages=messages,
+        kept=kept,
+        fault=fault,
+    )
+    if dead is not None:
+        await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id, "reason": dead})
+    return depth
+
+
+@transaction(single=True)
+async def retry(
+    db: Connection, run: Claimed, *, reason: str, error: str, fault: Fault, delay: float, kept: Kept = NOTHING
+) -> Depth:
+    """It failed in a way that may pass: again in `delay` seconds (T6). Raises `StaleOwner`."""
+    return await _leave(
+        db, run, "RETRY_WAIT", "task.retry_wait", reason=reason, error=error, fault=fault, delay=delay, kept=kept
+    )
 
 
 @transaction(single=True)
 async def cancel(
-    db: Connection, run: Claimed, *, result: RunResult, reason: str, messages: Sequence[NewMessage]
+    db: Connection,
+    run: Claimed,
+    *,
+    result: RunResult,
+    reason: str,
+    messages: Sequence[NewMessage],
+    kept: Kept = NOTHING,
 ) -> Depth:
-    """Somebody stopped it (T13). The partial text is kept. Raises `StaleOwner`."""
-    return await _leave(db, run, "CANCELED", "task.canceled", result=result, reason=reason, messages=messages)
+    """Somebody stopped it (T13). The partial text is kept, unless its session was reset. Raises `StaleOwner`."""
+    return await _leave(
+        db, run, "CANCELED", "task.canceled", result=result, reason=reason, messages=messages, kept=kept
+    )
 
 
 @transaction
@@ -411,29 +701,79 @@ async def put_back(db: Connection, run: Claimed, *, reason: str) -> Depth:
     Nobody takes a run over whose asker goes with us.
     """
     depth = await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1)
-    if await _asker_gone(db, run):
+    if await _given_up(db, run):
         return Depth(depth.queued - 1, depth.running)
     return depth
 
 
+Cause = Literal["crash", "lease", "restart"]
 Recovered = Literal["requeued", "cancelled", "dead"]
+AFTER: dict[Cause, tuple[RunState, str, str]] = {  # how a run goes on: its state, the event, the reason
+    "crash": ("RETRY_WAIT", "task.retry_wait", "RETRY_ACTOR_CRASH"),
+    "lease": ("QUEUED", "task.lease_expired_requeued", "LEASE_EXPIRED"),
+    "restart": ("QUEUED", "task.recovered", "NODE_RESTARTED"),
+}
 
 
 @transaction
-async def recover(db: Connection, run: Claimed) -> Recovered:
-    """What becomes of a run whose owner died (T10, T11): again, unless its asker is gone or it crashed too often.
+async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay: float = 0.0) -> Recovered:
+    """What becomes of a run whose actor crashed (T6) or whose owner died (T10) or starts anew (T11): again, unless
+    its asker is gone, somebody wanted it to stop or it crashed too often.
 
-    Raises `StaleOwner` if somebody else was faster.
+    `delay`: seconds until then, after a crash of its actor. Raises `StaleOwner` if somebody else was faster.
     """
     if run.crash_count + 1 >= CRASHES:
-        reason = "DEAD_LETTER_CRASH_LOOP"
         result = RunResult(run_id=run.run_id, session_key=run.session_key, error=LOST)
-        await _leave(db, run, "FAILED", "task.failed", result=result, reason=reason, attempts=-1, crashes=1)
-        await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id})  # FAILED and on, in one commit (T7, T8)
+        await _leave(db, run, "FAILED", "task.failed", result=result, reason=AFTER[cause][2], attempts=-1, crashes=1)
+        await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id, "reason": "DEAD_LETTER_CRASH_LOOP"})
         return "dead"
-    event = "task.lease_expired_requeued"
-    await _leave(db, run, "QUEUED", event, reason="LEASE_EXPIRED", attempts=-1, crashes=1)
-    return "cancelled" if await _asker_gone(db, run) else "requeued"
+    to, event, reason = AFTER[cause]
+    await _leave(db, run, to, event, reason=reason, attempts=-1, crashes=1, delay=delay if cause == "crash" else 0.0)
+    return "cancelled" if await _given_up(db, run) else "requeued"
+
+
+@transaction
+async def request_cancel(
+    db: Connection, *, tenant: str, run_ids: Sequence[str], by: str, reason: str
+) -> list[Stopping]:
+    """Have runs ended (T12, T13), oldest first: who waits is over with this commit, who runs may not succeed any more.
+
+    Runs that are over already are not in the answer. Asking twice changes nothing.
+    """
+    named = {"tenant": tenant, "runs": list(run_ids)}
+    asking = {**named, "by": by, "why": {"by": by, "reason": reason}}
+    over = []
+    await db.execute(ASK_TO_STOP, asking)
+    for key in await many(str, db.execute(WAIT_OF, named)):
+        await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
+        for gone in await _cancel_waiting(db, tenant, key, "CANCELED", list(run_ids)):
+            over.append(Stopping(run_id=gone.run_id, session_key=key, lane=gone.lane, fence=gone.fence, over=True))
+    await db.execute(ASK_TO_STOP, asking)  # who was claimed in between
+    running = await many(Stopping, db.execute(STOPPING, named))
+    return sorted([*running, *over], key=lambda one: one.run_id)
+
+
+@transaction
+async def try_again(
+    db: Connection, *, tenant: str, run_id: str, new_id: str, kind: RunKind, by: str, fresh: bool = False
+) -> Retried | None:
+    """An operator wants it tried again (T15): a failed run as itself, with all its counters new; one that was
+    cancelled or buried as a new run, `new_id`, that remembers where it comes from.
+
+    `fresh` forgets the steps, never the ledger of effects. None if the run is in no state for that.
+    """
+    named = {"tenant": tenant, "run": run_id, "by": by, "timeout": KINDS[kind].timeout, "fresh": fresh, "new": new_id}
+    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
+    key = await maybe(str, db.execute(query, named))
+    if key is None:
+        return None
+    again = await maybe(Retried, db.execute(TRY_AGAIN, named))
+    if again is None:
+        return await maybe(Retried, db.execute(ANEW, named))
+    if fresh:
+        for table in ("run_steps", "loop_checkpoints", "run_records"):
+            await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
+    return again
 
 
 @transaction
@@ -472,14 +812,17 @@ async def result(db: Connection, *, tenant: str, run_id: str) -> RunResult | Non
 
 
 @transaction(readonly=True)
-async def left(db: Connection, run: Claimed) -> bool:
-    """Whether the run has left our hands: it ended, went back, or belongs to somebody else."""
+async def standing(db: Connection, run: Claimed) -> Standing:
+    """How a run stands with us: ours; ours and wanted to stop; ours, of a session that was reset; or gone."""
     query = """
-    SELECT count(*) = 0 FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s
-      AND fence = %(fence)s AND state IN ('CLAIMED', 'RUNNING')
+    SELECT CASE WHEN r.cancel_requested IS NOT NULL THEN 'stopping'
+      WHEN s.generation IS DISTINCT FROM r.generation THEN 'reset' ELSE 'ours' END
+    FROM runs r LEFT JOIN sessions s USING (tenant_id, session_key)
+    WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s
+      AND r.fence = %(fence)s AND r.state IN ('CLAIMED', 'RUNNING')
     """
     params = {"run": run.run_id, "tenant": run.tenant_id, "owner": run.lease_owner, "fence": run.fence}
-    return await one(bool, db.execute(query, params))
+    return cast("Standing", await maybe(str, db.execute(query, params)) or "gone")
 
 
 @transaction(readonly=True)
@@ -526,9 +869,9 @@ async def owned(db: Connection, *, node: str, lane: str, older: float = 0.0) -> 
 
 
 @transaction(retry_safe=True)
-async def renew(db: Connection, *, node: str) -> list[str]:
+async def renew(db: Connection, *, node: str) -> list[Renewed]:
     """Prolong the leases of everything this node runs; which runs those are."""
-    return await many(str, db.execute(RENEW, {"node": node, "lease": LEASE}))
+    return await many(Renewed, db.execute(RENEW, {"node": node, "lease": LEASE}))
 
 
 async def _leave(
@@ -542,7 +885,10 @@ async def _leave(
     error: str | None = None,
     attempts: int = 0,
     crashes: int = 0,
+    fault: Fault | None = None,
+    delay: float = 0.0,
     messages: Sequence[NewMessage] = (),
+    kept: Kept = NOTHING,
 ) -> Depth:
     """Move a run of ours out of RUNNING: its head, its event, the turn's messages and tokens, in one statement."""
     params = {
@@ -557,7 +903,11 @@ async def _leave(
         "error": None if error is None else error[:2000],
         "attempts": attempts,
         "crashes": crashes,
-        "requeued": 1 if to == "QUEUED" else 0,
+        "requeued": 1 if to in ("QUEUED", "RETRY_WAIT") else 0,
+        "fingerprint": None if fault is None else fault.fingerprint,
+        "alike": 0 if fault is None else fault.alike,
+        "delay": delay,
+        **kept.params(),
         **growth(messages, run.run_id, result.usage if result is not None else Usage()),
     }
     depth = await maybe(Depth, db.execute(LEAVE, params))
@@ -566,11 +916,19 @@ async def _leave(
     return depth
 
 
-async def _asker_gone(db: Connection, run: Claimed) -> bool:
-    """End a requeued run whose asker held the line of a process that ends (sessions-lanes-cron.md §9.4). True if so."""
-    if run.kind == "http":
-        await _cancel_waiting(db, run.tenant_id, run.session_key, "CLIENT_GONE", [run.run_id])
-    return run.kind == "http"
+async def _given_up(db: Connection, run: Claimed) -> bool:
+    """End a requeued run that nobody wants any more: its asker held the line of a process that ends, its kind is not
+    resumed (sessions-lanes-cron.md §9.4), or somebody asked it to stop. True if so.
+    """
+    query = "SELECT cancel_requested IS NOT NULL FROM runs WHERE run_id = %(run)s"
+    if await one(bool, db.execute(query, {"run": run.run_id})):
+        reason = "CANCELED"
+    elif not KINDS[run.kind].recovers and not (run.kind == "http" and run.idempotent):
+        reason = "CLIENT_GONE" if run.kind == "http" else "CANCELED"
+    else:
+        return False
+    await _cancel_waiting(db, run.tenant_id, run.session_key, reason, [run.run_id])
+    return True
 
 
 async def _cancel_waiting(

@@ -1,23 +1,27 @@
-"""What happens to every tool call, whoever asks: look up, check, run with a deadline, cut.
+"""What happens to every tool call, whoever asks: look up, check, write down, run with a deadline, cut.
 
-Each call gets exactly one result and no call raises; later steps (policy, approval, ledger, scrubbing) join
-here. Contract: tools.md §2.
+Each call gets exactly one result and no call raises; later steps (policy, approval, scrubbing) join here.
+Contract: tools.md §2, durability.md §7.2.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 import time
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import structlog
 import trio
 
-from goclaw.domain.chat import ToolCall
-from goclaw.tools.tool import TIMEOUT, Tool, ToolContext, ToolFailed
+from goclaw.domain.chat import ToolCall, ToolSpec
+from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Place, ToolResult
+from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed
 
 RESULT = 50_000  # characters kept of a result, error or not; tools.md §8
 HEAD, TAIL = 0.6, 0.35  # of them, from where; the rest is for the note between
@@ -29,13 +33,10 @@ JOINER = "\u200d"  # makes one sign of two: 👩 + 🚀
 log = structlog.get_logger()
 
 
-class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`text` is for the model; an error starts with `Error: ` and says what to do next."""
-
-    text: str
-    is_error: bool = False
-    error_code: str = ""
-    duration_ms: int = 0
+UNKNOWN = (
+    "Outcome unknown: {tool} was called at {when} and the gateway stopped before it heard how it ended. It may or may "
+    "not have happened. Verify before you repeat it."
+)
 
 
 def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
@@ -43,22 +44,61 @@ def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     return tools.get(ALIASES.get(name, name))
 
 
-async def call(tools: Mapping[str, Tool], ctx: ToolContext, wanted: ToolCall) -> ToolResult:
-    """Run one call to its one result. Only cancellation passes through."""
+def effect_of(tools: Mapping[str, Tool], name: str) -> str:
+    """The effect class of the tool a model means by `name`; a call of no tool has none."""
+    tool = find(tools, name)
+    return (tool.effect if tool is not None else Effect.PURE).value
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The tools of one run."""
+
+    tools: Mapping[str, Tool]
+    ctx: ToolContext
+    ledger: Ledger
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return tuple(tool.spec for tool in self.tools.values())
+
+    def only_reads(self, name: str) -> bool:
+        return effect_of(self.tools, name) == Effect.PURE.value
+
+    async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
+        """The one result of the call at `place`. One with an effect is made once, however often this is asked.
+
+        Raises `LedgerConflict`, and what the ledger's store raises.
+        """
+        return await call(self.tools, self.ctx, wanted, place, self.ledger)
+
+
+async def call(
+    tools: Mapping[str, Tool],
+    ctx: ToolContext,
+    wanted: ToolCall,
+    place: Place | None = None,
+    ledger: Ledger | None = None,
+) -> ToolResult:
+    """Run one call to its one result. Only cancellation and the ledger's troubles pass through."""
     began = time.monotonic()
-    code = ""
     try:
-        text = await _run(tools, ctx, wanted)
+        ready = _prepared(tools, wanted)
     except ToolFailed as failure:
-        code, text = failure.code, f"Error: {failure}"
-    except Exception:  # a broken tool is the model's problem to work around, and ours to log
-        log.exception("tool.crashed", tool=wanted.name[:NAME])
-        code, text = "internal", f"Error: {wanted.name[:NAME]} failed inside; try another way"
-    spent = int((time.monotonic() - began) * 1000)
-    return ToolResult(text=shortened(text), is_error=bool(code), error_code=code, duration_ms=spent)
+        return _result(began, f"Error: {failure}", failure.code)
+    if ready.tool.effect is not Effect.PURE and place is not None and ledger is not None:
+        return await _once(ready, ctx, wanted, place, ledger)
+    return await _run(ready, ctx)
 
 
-async def _run(tools: Mapping[str, Tool], ctx: ToolContext, wanted: ToolCall) -> str:
+@dataclass(frozen=True)
+class _Ready:
+    tool: Tool
+    ask: msgspec.Struct
+    ignored: tuple[str, ...]  # arguments that are no parameters
+
+
+def _prepared(tools: Mapping[str, Tool], wanted: ToolCall) -> _Ready:
     tool = find(tools, wanted.name)
     if tool is None:
         name = wanted.name[:NAME]
@@ -72,11 +112,64 @@ async def _run(tools: Mapping[str, Tool], ctx: ToolContext, wanted: ToolCall) ->
         ask = msgspec.convert(known, tool.input, strict=False)  # "5" for 5 is fine
     except msgspec.ValidationError as error:
         raise ToolFailed("invalid_args", f"{tool.name}: {_with_pointer(str(error))}") from None
-    with trio.move_on_after(TIMEOUT):
-        text = await tool.fn(ctx, ask)
-        ignored = sorted(name[:NAME] for name in wanted.arguments.keys() - known.keys())[:10]
-        return f"{text}\n(ignored, not parameters of {tool.name}: {', '.join(ignored)})" if ignored else text
-    raise ToolFailed("timeout", f"{tool.name} took longer than {TIMEOUT:g} s and was stopped")
+    ignored = sorted(name[:NAME] for name in wanted.arguments.keys() - known.keys())[:10]
+    return _Ready(tool, ask, tuple(ignored))
+
+
+async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place, ledger: Ledger) -> ToolResult:
+    """Make a call with an effect, unless an earlier life of this run made it or may have made it."""
+    tool = ready.tool
+    digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
+    ctx = replace(ctx, key=ledger.key(place))
+    past = await ledger.past(place)
+    if past is not None:
+        if past.request_hash != digest:
+            raise LedgerConflict(f"{ctx.key} was begun as another call")
+        if past.result is not None:
+            return past.result
+        done: bool | None = None
+        text = ""
+        if tool.effect is Effect.KEYED:
+            done = False  # its target knows whether
+        elif tool.settle is not None:
+            try:
+                settled = await tool.settle(ctx, ready.ask, past.before)
+            except Exception:  # who cannot find out does not know
+                log.exception("tool.settle_failed", tool=tool.name)
+            else:
+                done, text = settled.done, settled.text
+        if done is None:
+            when = f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
+            return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
+        if done:
+            return ToolResult(text=shortened(text))
+    before = past.before if past is not None else await tool.before(ctx, ready.ask) if tool.before else ""
+    await ledger.begin(
+        Begun(place=place, tool=tool.name, effect=tool.effect.value, request_hash=digest, before=before[:255])
+    )
+    return await _run(ready, ctx)
+
+
+async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:
+    began, tool = time.monotonic(), ready.tool
+    try:
+        with trio.fail_after(TIMEOUT):
+            text: Any = await tool.fn(ctx, ready.ask)
+    except trio.TooSlowError:
+        return _result(began, f"Error: {tool.name} took longer than {TIMEOUT:g} s and was stopped", "timeout")
+    except ToolFailed as failure:
+        return _result(began, f"Error: {failure}", failure.code)
+    except Exception:  # a broken tool is the model's problem to work around, and ours to log
+        log.exception("tool.crashed", tool=tool.name)
+        return _result(began, f"Error: {tool.name} failed inside; try another way", "internal")
+    if ready.ignored:
+        text = f"{text}\n(ignored, not parameters of {tool.name}: {', '.join(ready.ignored)})"
+    return _result(began, text)
+
+
+def _result(began: float, text: str, code: str = "") -> ToolResult:
+    spent = int((time.monotonic() - began) * 1000)
+    return ToolResult(text=shortened(text), is_error=bool(code), error_code=code, duration_ms=spent)
 
 
 def shortened(text: str) -> str:

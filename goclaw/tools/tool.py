@@ -26,10 +26,13 @@ TIMEOUT = 120.0  # seconds for a whole call; tools.md §1.1
 
 
 class Effect(Enum):
-    """What repeating a call may do (durability.md §7)."""
+    """What repeating a call may do, and how to find out what became of one (durability.md §7.2)."""
 
-    SAFE = "safe"  # nothing: it only reads
-    UNSAFE = "unsafe"  # it may act twice
+    PURE = "pure"  # nothing: it only reads
+    LOCAL = "local"  # what it changes can be looked at: `settle`
+    KEYED = "keyed"  # its target takes `ToolContext.key` and acts once for it
+    CHECKABLE = "checkable"  # its target can be asked: `settle`
+    UNSAFE = "unsafe"  # it may act twice, and nobody can tell
 
 
 class ToolFailed(Exception):
@@ -47,10 +50,19 @@ class ToolContext:
     workspace: Workspace
     now: Callable[[], datetime]
     timezone: str  # IANA; empty means the machine's
+    key: str = ""  # of this call: the same after a crash, another for every other call
 
     async def thread(self, work: Callable[..., T], *args: object) -> T:
         """Run blocking work in a thread; cancelling leaves it behind until it calls `from_thread.check_cancelled`."""
         return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a call whose end nobody saw. `done` None: that cannot be told."""
+
+    done: bool | None
+    text: str = ""  # the result, if it was done
 
 
 @dataclass(frozen=True)
@@ -61,17 +73,32 @@ class Tool:
     spec: ToolSpec
     input: type[msgspec.Struct]
     fn: Callable[..., Awaitable[str]]
+    before: Callable[..., Awaitable[str]] | None = None
+    settle: Callable[..., Awaitable[Settled]] | None = None
 
 
-def tool(*, group: str, effect: Effect, name: str = "") -> Callable[[Fn], Fn]:
-    """Declare a coroutine `(ctx, ask) -> text` as a tool; its docstring's first line is what models read."""
+def tool(
+    *,
+    group: str,
+    effect: Effect,
+    name: str = "",
+    before: Callable[..., Awaitable[str]] | None = None,
+    settle: Callable[..., Awaitable[Settled]] | None = None,
+) -> Callable[[Fn], Fn]:
+    """Declare a coroutine `(ctx, ask) -> text` as a tool; its docstring's first line is what models read.
+
+    A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
+    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
+    """
+    if (settle is None) is (effect in (Effect.LOCAL, Effect.CHECKABLE)):
+        raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
 
     def declare(fn: Fn) -> Fn:
         ask = get_type_hints(fn)["ask"]
         called = name or fn.__name__
         summary = (inspect.getdoc(fn) or "").partition("\n\n")[0].replace("\n", " ")
         spec = ToolSpec(name=called, description=summary, parameters=_schema(ask))
-        fn.__tool__ = Tool(called, group, effect, spec, ask, fn)  # type: ignore[attr-defined]  # read by `collect`
+        fn.__tool__ = Tool(called, group, effect, spec, ask, fn, before, settle)  # type: ignore[attr-defined]  # read by `collect`
         return fn
 
     return declare

@@ -30,8 +30,10 @@ from goclaw.domain.chat import (
 )
 from goclaw.domain.errors import ProviderError
 from goclaw.security.paths import Workspace
-from goclaw.tools.pipeline import ToolResult
+from goclaw.tools.ledger import ToolResult
+from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import Effect, Tool, ToolContext, ToolFailed, tool
+from tests.agent.notebook import Notebook
 
 Step = ChatResponse | ProviderError
 
@@ -105,7 +107,7 @@ class Ask(Struct):
     text: str = ""
 
 
-def stand_in(name: str, work: Callable[[str], Awaitable[str]], effect: Effect = Effect.SAFE) -> Tool:
+def stand_in(name: str, work: Callable[[str], Awaitable[str]], effect: Effect = Effect.PURE) -> Tool:
     @tool(group="test", effect=effect, name=name)
     async def fn(ctx: ToolContext, ask: Ask) -> str:
         """Do as told."""
@@ -151,11 +153,20 @@ class Played(Struct):
     model: Any
     draft: Draft
     ear: Any
+    notebook: Any
 
 
-async def play(*steps: Step, tools: dict[str, Tool] = LOOK, **more: Any) -> Played:
-    played = Played(Scripted(*steps), Draft(), Ear())
-    await answer(task(**more), played.model, tools, CTX, played.ear, played.draft)
+async def talk(
+    task: Task, model: Any, tools: dict[str, Tool], ear: Ear, draft: Draft, notebook: Notebook | None = None
+) -> None:
+    notebook = notebook or Notebook()
+    await answer(task, model, Toolbox(tools, CTX, notebook), notebook, ear, draft)
+
+
+async def play(*steps: Step, tools: dict[str, Tool] = LOOK, notebook: Notebook | None = None, **more: Any) -> Played:
+    notebook = notebook or Notebook()
+    played = Played(Scripted(*steps), notebook.draft(), Ear(), notebook)
+    await talk(task(**more), played.model, tools, played.ear, played.draft, notebook)
     assert not played.draft.open_calls
     assert repair(played.draft.messages) == played.draft.messages
     return played
@@ -339,7 +350,7 @@ async def test_a_call_that_changes_something_runs_alone_and_in_its_place(kinds: 
 async def test_a_provider_error_leaves_what_was_done() -> None:
     model, draft = Scripted(wants(("c1", "look", "")), ProviderError("overload", "busy")), Draft()
     with pytest.raises(ProviderError, match="busy"):
-        await answer(task(), model, LOOK, CTX, Ear(), draft)
+        await talk(task(), model, LOOK, Ear(), draft)
     assert [m.role for m in draft.messages] == ["assistant", "tool"]
     assert draft.usage.total_tokens == 11
 
@@ -349,7 +360,7 @@ async def test_a_model_that_takes_too_long_is_left(autojump_clock: MockClock) ->
     began = trio.current_time()
 
     with pytest.raises(ProviderError) as error:
-        await answer(task(call_timeout=7.0), model, LOOK, CTX, Ear(), draft)
+        await talk(task(call_timeout=7.0), model, LOOK, Ear(), draft)
 
     assert error.value.kind == "timeout"
     assert trio.current_time() - began == 7.0
@@ -363,7 +374,7 @@ async def test_a_stream_that_ends_without_an_end_is_a_bad_answer() -> None:
             yield StreamChunk(content="and")
 
     with pytest.raises(ProviderError) as error:
-        await answer(task(), Silent(says("")), LOOK, CTX, Ear(), Draft())
+        await talk(task(), Silent(says("")), LOOK, Ear(), Draft())
     assert error.value.kind == "bad_answer"
 
 
@@ -382,7 +393,7 @@ async def test_a_cancel_in_the_middle_gives_every_call_its_one_result() -> None:
     draft, ear = Draft(), Ear()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer, task(), model, tools, CTX, ear, draft)
+        nursery.start_soon(talk, task(), model, tools, ear, draft)
         await working.wait()
         nursery.cancel_scope.cancel()
     interrupt(ear, draft)
@@ -405,7 +416,7 @@ async def test_a_cancel_while_reading_in_parallel_gives_every_call_its_one_resul
     model = Scripted(wants(*((n, "look", n) for n in "abc")))
     draft, ear = Draft(), Ear()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer, task(), model, {"look": stand_in("look", hang)}, CTX, ear, draft)
+        nursery.start_soon(talk, task(), model, {"look": stand_in("look", hang)}, ear, draft)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     interrupt(ear, draft)

@@ -24,7 +24,12 @@ def vendor_place() -> Iterator[VendorPlace]:
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory, vendor_place: VendorPlace) -> Iterator[Gateway]:
     """Shared. At its end it must have written nothing that a healthy gateway does not write."""
-    config = with_vendor(vendor_place, gateway={"owner_ids": ["lan"]}, agents={"defaults": {"llm_timeout_sec": 5}})
+    config = with_vendor(
+        vendor_place,
+        gateway={"owner_ids": ["lan"]},
+        agents={"defaults": {"llm_timeout_sec": 5}},
+        queue={"retry_base_ms": 20, "interactive_retry_sec": 4},
+    )
     with running(Gateway(tmp_path_factory.mktemp("gateway"), config)) as gateway:
         yield gateway
     assert gateway.complaints() == []

@@ -287,7 +287,7 @@ async def test_a_turn_that_waited_past_its_deadline_ends_as_timed_out(
     await held(client, vendor, key)
     late = await client.send("chat.send", message="late", sessionKey=key)
     run = await client.run_of(late)
-    gateway.rows("UPDATE runs SET created_at = created_at - interval '1 hour' WHERE run_id = %s RETURNING 1", run)
+    gateway.rows("UPDATE runs SET deadline = deadline - interval '1 hour' WHERE run_id = %s RETURNING 1", run)
     vendor.release()
 
     with pytest.raises(Refusal) as refused:

@@ -205,8 +205,8 @@ async def test_a_stale_owner_writes_nothing(database: Database) -> None:
     assert second.fence == first.fence + 1
     assert second.crash_count == 1
     assert await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10) == []
-    assert not await database.run(runs.left, second)
-    assert await database.run(runs.left, first)
+    assert await database.run(runs.standing, second) == "ours"
+    assert await database.run(runs.standing, first) == "gone"
 
 
 async def test_a_run_that_crashed_three_times_is_a_dead_letter(database: Database) -> None:
@@ -253,7 +253,7 @@ async def test_orphans_are_those_of_other_owners(database: Database) -> None:
     (found,) = await database.run(runs.orphans, node=NODE, alone=True)
     assert found.run_id == run.run_id
     assert [row.run_id for row in await database.run(runs.owned, node=OTHER, lane="main")] == [run.run_id]
-    assert await database.run(runs.renew, node=OTHER) == [run.run_id]
+    assert [one.run_id for one in await database.run(runs.renew, node=OTHER)] == [run.run_id]
 
 
 async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) -> None:

@@ -35,7 +35,7 @@ Work = Callable[[Weigh], Awaitable[str]]
 
 
 def stand_in(work: Work) -> dict[str, Tool]:
-    @tool(group="test", effect=Effect.SAFE)
+    @tool(group="test", effect=Effect.PURE)
     async def weigh(ctx: ToolContext, ask: Weigh) -> str:
         """Weigh a stone."""
         return await work(ask)

@@ -84,7 +84,7 @@ def test_two_tools_of_one_name_stop_the_start(tmp_path: Path, monkeypatch: pytes
         "from msgspec import Struct\n"
         "from goclaw.tools.tool import Effect, ToolContext, tool\n"
         "class Ask(Struct): pass\n"
-        "@tool(group='t', effect=Effect.SAFE)\n"
+        "@tool(group='t', effect=Effect.PURE)\n"
         "async def dig(ctx: ToolContext, ask: Ask) -> str: return ''\n"
     )
     for module in ("one", "other"):

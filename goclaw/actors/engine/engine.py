@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
+from goclaw.domain.retry import Rules
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
+from goclaw.settings.record import Record
 from goclaw.tools.tool import Tool
 
 
@@ -23,6 +26,19 @@ class Engine:
     tools: Mapping[str, Tool]
     defaults: AgentDefaults
     queue: Queue
+    record: Record = field(default_factory=Record)
+    blobs: KnownBlobs = field(default_factory=KnownBlobs)
+
+    @property
+    def rules(self) -> Rules:
+        """When a failed run is tried again."""
+        queue = self.queue
+        return Rules(
+            base=queue.retry_base_ms / 1000,
+            cap=queue.retry_cap_ms / 1000,
+            poison=queue.poison_threshold,
+            interactive=queue.interactive_retry_sec,
+        )
 
     def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
         """The directory of an agent for one user, made on first use (tools.md §9.1).

@@ -14,6 +14,7 @@ from goclaw.actors.engine.run import RELEASE, Run, failure
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.domain import address as at
 from goclaw.domain.errors import StoreError
+from goclaw.domain.retry import delay
 from goclaw.domain.run import GetLoad, GiveSlotBack, HandBack, Lane, LaneLoad, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
@@ -210,7 +211,9 @@ class LaneActor(Actor):
 
     async def _recover(self, ctx: Context, run: Claimed) -> None:
         try:
-            outcome = await ctx.db(runs.recover, run)
+            outcome = await ctx.db(
+                runs.recover, run, "crash", delay=delay(run.run_id, run.crash_count + 1, self.engine.rules)
+            )
         except StaleOwner:
             return
         except StoreError:

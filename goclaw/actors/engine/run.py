@@ -1,22 +1,29 @@
 """One execution of one run: from its claim to its last commit.
 
 Address   /engine/lanes/{lane}/{run_id}
-Contract  durability.md §3, §4; agent-loop.md §3, §14
+Contract  durability.md §3, §4, §6, §8; agent-loop.md §3, §14, §15
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
+import msgspec
 import trio
+from msgspec import Struct
 
+from goclaw import __version__
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.voice import said_in, voice_of
+from goclaw.actors.engine.written import rows_of
+from goclaw.agent.again import again
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
+from goclaw.agent.recorder import Recorder
 from goclaw.domain.address import agent, lane, provider, session
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions
@@ -30,40 +37,50 @@ from goclaw.domain.errors import (
     unavailable,
 )
 from goclaw.domain.events import body
-from goclaw.domain.ids import new_id
 from goclaw.domain.model import BorrowProvider
-from goclaw.domain.run import PREVIEW, RunQueued, RunResult
+from goclaw.domain.retry import Again, fingerprint, verdict
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, RunQueued, RunResult
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
-from goclaw.domain.tokens import estimate
 from goclaw.domain.usage import on_socket
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import NoSuchActor, RuntimeFault
-from goclaw.runtime.message import Cancel, Message
+from goclaw.runtime.message import Cancel
 from goclaw.stores import runs, sessions
-from goclaw.stores.runs import Claimed, Depth, StaleOwner
+from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
+from goclaw.tools.ledger import LedgerConflict
+from goclaw.tools.pipeline import Toolbox, effect_of
 from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
+AFTER = {"NODE_RESTARTED": "restart", "LEASE_EXPIRED": "lease", "RETRY_ACTOR_CRASH": "crash"}
 
 
-class Work(Message[None]):
-    """Begin."""
+class Trouble(Struct, frozen=True):
+    """Why a run did not reach its answer."""
+
+    err: Err
+    reason: str
+    kind: str  # of the error, and what it says: equal ones are poison
+    message: str
+    again: str = ""  # the reason to try again, if that may help
 
 
 class Run(Actor):
-    """`Cancel` stops it at any moment; what it said until then is kept."""
-
-    preemptible = True
+    """Its work is one story, told in `live`. `Cancel` ends it at any moment; what it said until then is kept."""
 
     def __init__(self, claimed: Claimed, engine: Engine) -> None:
         self.run = claimed
         self.engine = engine
         self.draft = Draft()
+        self.profile: AgentProfile | None = None
+        self.working = trio.CancelScope()
+        self.stopped_by: Cancel | None = None
         self.over = False
 
     @property
@@ -72,67 +89,83 @@ class Run(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         run = self.run
-        self.voice = voice_of(ctx, run, stream=run.request.stream, seq=said_in(run.fence - 1))
+        self.request = run.request
+        self.recorder = Recorder(self.engine.record.level)
+        seq = said_in(run.fence - 1)
+        self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
+        self.tools = self.engine.tools if self.request.use_tools else {}
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, partial(effect_of, self.tools))
         self.began = ctx.clock.monotonic()
-        ctx.tell(ctx.address, Work())
+
+    async def live(self, ctx: Context) -> None:
+        with self.working:
+            await self._work(ctx)
+        if self.stopped_by is not None and not self.over:
+            if self.stopped_by.reason == RELEASE:
+                await self._release(ctx)
+            else:
+                await self._cancelled(ctx, self.stopped_by.reason, self.stopped_by.by)
 
     @handles
-    async def work(self, ctx: Context, _go: Work) -> None:
-        if self.over:
-            return
-        run = self.run
-        if run.crash_count:
-            self.voice.say("run.recovered", body(attempt=run.attempt, after="restart"))
-            if run.kind == "chat" and run.age > self.engine.queue.chat_resume_max_age_sec:
-                return await self._fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
-        left = max(0.0, self.engine.defaults.run_timeout_sec - run.age)  # it may have waited for longer than that
-        with trio.move_on_after(left) as limit:
-            try:
-                await self._answer(ctx)
-            except ProviderError as error:
-                return await self._fail(ctx, provider_failed(error), _reason(error))
-            except Rejected as refusal:
-                return await self._fail(ctx, refusal.err, "FAILED_INPUT")
-            except (StoreError, RuntimeFault) as trouble:
-                ctx.log.warning("run.failed", run=run.run_id, error=str(trouble))
-                return await self._fail(ctx, unavailable("store"), "FAILED_STORE")
-            except OSError as trouble:  # the workspace cannot be made or read: a full disk, a wrong mode
-                ctx.log.warning("run.failed", run=run.run_id, error=str(trouble))
-                return await self._fail(ctx, unavailable("workspace"), "FAILED_INTERNAL")
-        if limit.cancelled_caught:
-            return await self._fail(ctx, agent_timeout(self.engine.defaults.run_timeout_sec), "TIMEOUT")
-        await self._succeed(ctx)
+    async def cancel(self, ctx: Context, signal: Cancel) -> None:
+        """The first reason counts, but nobody goes back into the queue who was told to stop."""
+        if self.stopped_by is None or self.stopped_by.reason == RELEASE:
+            self.stopped_by = signal
+        self.working.cancel()
 
     @handles
-    async def cancelled(self, ctx: Context, signal: Cancel) -> None:
-        """Whatever ran has just been cancelled, or has not begun."""
-        if self.over:
-            return
-        if signal.reason == RELEASE:
-            return await self._release(ctx)
-        interrupt(self.voice, self.draft)
-        draft, run = self.draft, self.run
-        messages = [*draft.messages]
-        if draft.text and not (messages and messages[-1].content == draft.text):
-            messages.append(ChatMessage(role="assistant", content=draft.text))
-        result = self._result(content=draft.text, finish_reason="cancelled", cancelled=True)
-        rows = self._rows(messages, cancelled=True)
-
-        async def store() -> Depth:
-            return await ctx.db(runs.cancel, run, result=result, reason="CANCELED", messages=rows)
-
-        if not await self._commit(ctx, store):
-            return
-        self.voice.say("run.cancelled", body(reason=signal.reason, by=signal.by), result=result)
-        usage = on_socket(draft.usage, offline=draft.offline)
-        echo = body(content=draft.text, cancelled=True, finishReason="cancelled", echo=True, usage=usage)
-        self.voice.say("run.completed", echo)  # older web clients wait for it (wire-compat.md A6)
-        self._leave(ctx)
+    async def hear(self, ctx: Context, ask: InjectText) -> bool:
+        if self.over or self.stopped_by is not None or self.profile is None:
+            return False
+        self.journal.tell(ask)
+        return True
 
     # --- the turn -----------------------------------------------------------------------------
 
+    async def _work(self, ctx: Context) -> None:
+        run = self.run
+        crash_point("run.claimed")
+        if run.crash_count:
+            after = AFTER.get(run.reason_code or "", "restart")
+            self.voice.say("run.recovered", body(attempt=run.attempt, after=after))
+            if run.kind in INTERACTIVE and run.age > self.engine.queue.chat_resume_max_age_sec:
+                return await self._fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
+        with trio.move_on_after(max(0.0, run.left)) as limit:  # it may have waited for longer than that
+            trouble = await self._try(ctx)
+        if limit.cancelled_caught:
+            await self._fail(ctx, agent_timeout(run.age + run.left), "TIMEOUT")
+        elif self.over:
+            return
+        elif trouble is not None:
+            await self._troubled(ctx, trouble)
+        else:
+            await self._succeed(ctx)
+
+    async def _try(self, ctx: Context) -> Trouble | None:
+        try:
+            await self._answer(ctx)
+        except StaleOwner:
+            self._lost(ctx)
+        except ProviderError as error:
+            self.recorder.failed(error)
+            retry = "RETRY_PROVIDER" if error.retryable else ""
+            return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
+        except Rejected as refusal:
+            return Trouble(refusal.err, "FAILED_INPUT", refusal.err.code, str(refusal.err.details))
+        except (StoreError, RuntimeFault) as trouble:
+            ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))
+            kind = type(trouble).__name__
+            return Trouble(unavailable("store"), "FAILED_STORE", kind, str(trouble), "RETRY_STORE")
+        except LedgerConflict as conflict:
+            ctx.log.error("run.ledger_conflict", run=self.run.run_id, error=str(conflict))
+            return Trouble(unavailable("ledger_conflict"), "FAILED_LEDGER_CONFLICT", "ledger", str(conflict))
+        except OSError as trouble:  # the workspace cannot be made or read: a full disk, a wrong mode
+            ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))
+            return Trouble(unavailable("workspace"), "FAILED_INTERNAL", "OSError", str(trouble))
+        return None
+
     async def _answer(self, ctx: Context) -> None:
-        run, request = self.run, self.run.request
+        run, request = self.run, self.request
         profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
         try:
             model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
@@ -141,7 +174,9 @@ class Run(Actor):
         rows: list[MessageRow] = []
         if not run.first:
             rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+        self.draft = await self.journal.resume()
         self.profile = profile
+        crash_point("run.context")
         self.voice.say(
             "run.started",
             body(
@@ -153,32 +188,48 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        tools = self.engine.tools if request.use_tools else {}
         workspace = self.engine.workspace(profile, run.user_id)
-        tool_ctx = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone)
+        hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
-        await answer(
-            self._task(ctx, profile, chat_messages(remembered, profile.context_window)),
-            model,
-            tools,
-            tool_ctx,
-            self.voice,
-            self.draft,
-        )
+        task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
+        self._record(task, profile, rows)
+        await answer(task, model, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
-        defaults, request = self.engine.defaults, self.run.request
-        specs = [tool.spec for tool in self.engine.tools.values()] if request.use_tools else []
+        defaults, request, run = self.engine.defaults, self.request, self.run
+        specs = [tool.spec for tool in self.tools.values()]
+        hint = again(run.attempt, run.last_error or "", self.draft.messages) if run.attempt > 1 else ""
         return Task(
             model=profile.model,
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
             options=request.options or ChatOptions(max_tokens=defaults.max_tokens, temperature=defaults.temperature),
-            metadata={"run_kind": self.run.kind, "agent": profile.key, "session": self.run.session_key},
+            metadata={"run_kind": run.kind, "agent": profile.key, "session": run.session_key},
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
             call_timeout=defaults.llm_timeout_sec,
+            hint=hint,
+        )
+
+    def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
+        """A life begins: everything it will need that its row does not say."""
+        if self.recorder.level == "off":
+            return
+        shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
+        self.recorder.open(
+            msgspec.json.encode(shared, order="sorted").decode(),
+            build=__version__,
+            provider=profile.provider,
+            model=task.model,
+            options=msgspec.to_builtins(task.options),
+            limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
+            window=profile.context_window,
+            history={"first": rows[0].seq, "last": rows[-1].seq} if rows else None,
+            step=self.draft.step,
+            hint=task.hint,
+            stream=self.request.stream,
+            metadata=task.metadata,
         )
 
     # --- its end ------------------------------------------------------------------------------
@@ -187,12 +238,17 @@ class Run(Actor):
         draft, run = self.draft, self.run
         result = self._result(content=draft.text, finish_reason=draft.finish_reason)
         rows = self._rows(draft.messages)
+        self.recorder.end(draft.text, draft.finish_reason)
+        last = msgspec.Raw(msgspec.json.encode(draft.messages[-1]))
+        kept = self.journal.kept(Step(step_no=draft.step, kind="llm", message=last))
 
         async def store() -> Depth:
-            return await ctx.db(runs.succeed, run, result=result, messages=rows)
+            return await ctx.db(runs.succeed, run, result=result, messages=rows, kept=kept)
 
-        if not await self._commit(ctx, store):
+        crash_point("run.finishing")
+        if not await self._commit(ctx, store, kept):
             return
+        crash_point("run.finished")
         members: dict[str, Any] = {
             "content": draft.text,
             "usage": on_socket(draft.usage, offline=draft.offline),
@@ -206,20 +262,108 @@ class Run(Actor):
         self.voice.say("run.completed", body(**members), result=result)
         self._leave(ctx)
 
-    async def _fail(self, ctx: Context, err: Err, reason: str) -> None:
+    async def _troubled(self, ctx: Context, trouble: Trouble) -> None:
+        """An error that may pass is tried again, unless it came too often; any other ends the run."""
+        run = self.run
+        print_ = fingerprint(trouble.kind, trouble.message)
+        fault = Fault(fingerprint=print_, alike=run.fingerprint_count + 1 if run.fingerprint == print_ else 1)
+        if not trouble.again:
+            return await self._fail(ctx, trouble.err, trouble.reason, trouble.message, fault=fault)
+        age = run.age + ctx.clock.monotonic() - self.began
+        fate = verdict(
+            run_id=run.run_id,
+            kind=run.kind,
+            attempt=run.attempt,
+            max_attempts=run.max_attempts,
+            age=age,
+            alike=fault.alike,
+            rules=self.engine.rules,
+        )
+        if isinstance(fate, Again):
+            return await self._retry(ctx, trouble, fault, fate.delay)
+        await self._fail(ctx, trouble.err, trouble.reason, trouble.message, fault=fault, dead=fate.dead)
+
+    async def _retry(self, ctx: Context, trouble: Trouble, fault: Fault, delay: float) -> None:
+        interrupt(self.voice, self.draft)
+        kept = self.journal.kept()
+
+        async def store() -> Depth:
+            return await ctx.db(
+                runs.retry,
+                self.run,
+                reason=trouble.again,
+                error=f"{trouble.kind}: {trouble.message}",
+                fault=fault,
+                delay=delay,
+                kept=kept,
+            )
+
+        if await self._commit(ctx, store, kept):
+            self.voice.say(
+                "run.retrying",
+                body(
+                    attempt=self.run.attempt,
+                    maxAttempts=self.run.max_attempts,
+                    delayMs=int(delay * 1000),
+                    error=text_of(trouble.err, "en"),
+                    reset=True,
+                ),
+            )
+
+    async def _fail(
+        self,
+        ctx: Context,
+        err: Err,
+        reason: str,
+        message: str = "",
+        *,
+        fault: Fault | None = None,
+        dead: str | None = None,
+    ) -> None:
         draft, run = self.draft, self.run
         interrupt(self.voice, draft)
         result = self._result(content=draft.text, error=err)
         rows = self._rows([])
+        kept = self.journal.kept()
+        error = f"{err.code}: {message or err.details}"
 
         async def store() -> Depth:
             return await ctx.db(
-                runs.fail, run, result=result, reason=reason, error=f"{err.code} {err.details}", messages=rows
+                runs.fail,
+                run,
+                result=result,
+                reason=reason,
+                error=error,
+                messages=rows,
+                kept=kept,
+                dead=dead,
+                fault=fault,
             )
 
-        if not await self._commit(ctx, store):
+        if not await self._commit(ctx, store, kept):
             return
         self.voice.say("run.failed", failure(err, draft.text), result=result)
+        self._leave(ctx)
+
+    async def _cancelled(self, ctx: Context, why: str, by: str, reason: str = "CANCELED") -> None:
+        interrupt(self.voice, self.draft)
+        draft, run = self.draft, self.run
+        messages = [*draft.messages]
+        if draft.text and not (messages and messages[-1].content == draft.text):
+            messages.append(ChatMessage(role="assistant", content=draft.text))
+        result = self._result(content=draft.text, finish_reason="cancelled", cancelled=True)
+        rows = self._rows(messages, cancelled=True)
+        kept = self.journal.kept()
+
+        async def store() -> Depth:
+            return await ctx.db(runs.cancel, run, result=result, reason=reason, messages=rows, kept=kept)
+
+        if not await self._commit(ctx, store, kept):
+            return
+        self.voice.say("run.cancelled", body(reason=why, by=by), result=result)
+        usage = on_socket(draft.usage, offline=draft.offline)
+        echo = body(content=draft.text, cancelled=True, finishReason="cancelled", echo=True, usage=usage)
+        self.voice.say("run.completed", echo)  # older web clients wait for it (wire-compat.md A6)
         self._leave(ctx)
 
     async def _release(self, ctx: Context) -> None:
@@ -233,21 +377,18 @@ class Run(Actor):
             self.voice.say("run.released", result=result)
             self._leave(ctx)
 
-    async def _commit(self, ctx: Context, store: Callable[[], Awaitable[Depth]]) -> bool:
-        """The last write of a run: not to be cancelled, and worth some patience with the database.
+    async def _commit(self, ctx: Context, store: Callable[[], Awaitable[Depth]], kept: Kept | None = None) -> bool:
+        """The last write of a life: not to be cancelled, and worth some patience with the database.
 
-        False if somebody else owns the run by now. A database that stays away ends in a crash: the run is
-        recovered when it is back.
+        False if the run is not ours to end: somebody else owns it by now, or wants it to end in another way, which
+        is done before this returns. A database that stays away ends in a crash: the run is recovered when it is back.
         """
         with trio.CancelScope(shield=True):
             for attempt in range(1, COMMIT_TRIES + 1):
                 try:
                     depth = await store()
                 except StaleOwner:
-                    ctx.log.warning("run.stale", run=self.run.run_id)
-                    self.over = True
-                    ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
-                    ctx.stop()
+                    await self._overruled(ctx)
                     return False
                 except StoreError as trouble:
                     if await self._stored(ctx, trouble):
@@ -258,24 +399,40 @@ class Run(Actor):
                         await trio.sleep(0.1 * 2**attempt)
                         continue
                 self.over = True
+                if kept is not None:
+                    self.journal.stored(kept)
                 if depth.queued:
                     news = RunQueued(tenant_id=self.run.tenant_id, session_key=self.run.session_key)
                     ctx.tell(lane(self.run.lane), news)
                 return True
         return False
 
+    async def _overruled(self, ctx: Context) -> None:
+        """Success was refused: a cancel was committed, the session was reset, or the run is not ours any more."""
+        match await ctx.db(runs.standing, self.run):
+            case "stopping":
+                await self._cancelled(ctx, "user", "")
+            case "reset":
+                await self._cancelled(ctx, "user", "", "LANE_CLEARED")
+            case _:
+                self._lost(ctx)
+
+    def _lost(self, ctx: Context) -> None:
+        ctx.log.warning("run.stale", run=self.run.run_id)
+        self.over = True
+        ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
+
     async def _stored(self, ctx: Context, trouble: StoreError) -> bool:
         """After a commit of unknown outcome: did it happen?"""
         if trouble.kind != "commit_unknown":
             return False
         try:
-            return await ctx.db(runs.left, self.run)
+            return await ctx.db(runs.standing, self.run) == "gone"
         except StoreError:
             return False
 
     def _leave(self, ctx: Context) -> None:
         ctx.tell(session(self.run.tenant_id, self.run.session_key), RunEnded(run_id=self.run.run_id))
-        ctx.stop()
 
     def _result(self, **members: Any) -> RunResult:
         run, draft = self.run, self.draft
@@ -284,39 +441,8 @@ class Run(Actor):
         )
 
     def _rows(self, said: Sequence[ChatMessage], *, cancelled: bool = False) -> list[NewMessage]:
-        """The turn as history: what the user said, and all that followed."""
-        run = self.run
-        rows = [
-            NewMessage(
-                id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),  # the same in every attempt
-                role="user",
-                content=run.request.message,
-                payload={"sender": {"id": run.user_id}},
-                token_estimate=estimate(run.request.message),
-            )
-        ]
-        for message in said:
-            rows.append(self._row(message, cancelled=cancelled and message is said[-1]))
-        return rows
-
-    def _row(self, message: ChatMessage, *, cancelled: bool) -> NewMessage:
-        payload: dict[str, Any]
-        if message.role == "tool":
-            payload = {"tool_call_id": message.tool_call_id, "name": message.tool_name, "is_error": message.is_error}
-            return NewMessage(id=new_id(), role="tool", content=message.content, payload=payload)
-        payload = {"model": self.profile.model, "provider": self.profile.provider}
-        if message.thinking:
-            payload["thinking"] = message.thinking
-        if message.tool_calls:
-            payload["tool_calls"] = message.tool_calls
-        if self.draft.offline:
-            payload["offline"] = True
-        if cancelled:
-            payload["cancelled"] = True
-        tokens = estimate(message.content)
-        return NewMessage(
-            id=new_id(), role="assistant", content=message.content, payload=payload, token_estimate=tokens
-        )
+        offline = self.draft.offline
+        return rows_of(self.run, self.request.message, said, self.profile, offline=offline, cancelled=cancelled)
 
 
 def failure(err: Err, partial: str) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
 from goclaw.stores.runs import Claimed
-from goclaw.tools.pipeline import ToolResult
+from goclaw.tools.ledger import ToolResult
 
 ARGUMENTS = 8192  # bytes shown of a call's arguments
 PREVIEW = 1000  # characters shown of a result
@@ -27,7 +28,7 @@ def said_in(lives: int) -> int:
     return 1 + lives * LIFE
 
 
-def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True) -> Voice:
+def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True, recorder: Recorder | None = None) -> Voice:
     """The voice of a claimed run, whose next event is number `seq` + 1."""
     return Voice(
         ctx,
@@ -39,6 +40,7 @@ def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True) -> Vo
         kind=run.kind,
         stream=stream,
         seq=seq,
+        recorder=recorder,
     )
 
 
@@ -57,8 +59,10 @@ class Voice:
         kind: RunKind,
         stream: bool = True,
         seq: int = 0,
+        recorder: Recorder | None = None,
     ) -> None:
         self._ctx = ctx
+        self._recorder = recorder
         self._stream = stream
         self._held = ""  # text of the current segment while not streaming
         self.seq = seq
@@ -81,12 +85,16 @@ class Voice:
         **more: Any,
     ) -> None:
         self.seq += 1
+        if payload is None:
+            payload = body()
+        if self._recorder is not None:
+            self._recorder.event(type, self.seq, text, bytes(payload))
         event = RunEvent(
             type=type,
             run_seq=self.seq,
             ts=self._ctx.clock.epoch_ms(),
             text=text,
-            body=payload if payload is not None else body(),
+            body=payload,
             result=result,
             **self._facts,
             **more,

@@ -26,7 +26,7 @@ class ListFiles(Struct):
     show_hidden: bool = False
 
 
-@tool(group="fs", effect=Effect.SAFE)
+@tool(group="fs", effect=Effect.PURE)
 async def list_files(ctx: ToolContext, ask: ListFiles) -> str:
     """List a directory of the workspace: one line per entry, directories first."""
     try:

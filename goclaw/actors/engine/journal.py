@@ -1,0 +1,214 @@
+"""A run's memory in the store: steps before they are acted on, effects before they are made, records with both.
+
+Contract: durability.md §7.2, §8, §16.1; the loop's and the tools' ports `Journal` and `Ledger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from goclaw.agent.loop import Draft, result_of
+from goclaw.agent.recorder import Recorder, Row
+from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
+from goclaw.domain.errors import StoreError
+from goclaw.domain.run import InjectText
+from goclaw.runtime.actor import Context
+from goclaw.runtime.crashpoint import crash_point
+from goclaw.stores import run_steps
+from goclaw.stores.run_steps import Counters, NewEffect, Outcome
+from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
+from goclaw.tools.ledger import Begun, Past, Place, ToolResult
+
+BLOBS = 256  # shared texts this node knows to be stored, most recent first
+TRIES = 3  # of a write while the database is away; durability.md §6.1
+
+
+class KnownBlobs:
+    """Hashes of texts that are in the store already, so that every turn does not send its prompt again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._known
+
+    def add(self, digest: str) -> None:
+        self._known[digest] = None
+        while len(self._known) > BLOBS:
+            del self._known[next(iter(self._known))]
+
+
+class RunJournal:
+    """`effect_of` names the effect class of a tool."""
+
+    def __init__(
+        self, ctx: Context, run: Claimed, recorder: Recorder, blobs: KnownBlobs, effect_of: Callable[[str], str]
+    ) -> None:
+        self._ctx = ctx
+        self._run = run
+        self.recorder = recorder
+        self._blobs = blobs
+        self._effect_of = effect_of
+        self._seq = 0  # of the next record
+        self._told: list[InjectText] = []
+        self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
+        self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
+
+    # --- the loop's port ----------------------------------------------------------------------
+
+    def asked(self, ask: ChatRequest) -> None:
+        self.recorder.asked(ask)
+
+    def heard(self, chunk: StreamChunk) -> None:
+        self.recorder.heard(chunk)
+
+    def answered(self, step: int, response: ChatResponse) -> None:
+        self.recorder.answered(step, response)
+
+    async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
+        self._count(draft)
+        await self._keep([Step(step_no=step, kind="llm", message=_raw(said), usage=usage)])
+
+    async def acted(self, draft: Draft, step: int, results: Sequence[tuple[int, ToolCall, ToolResult]]) -> None:
+        self._count(draft)
+        steps, outcomes = [], []
+        for index, wanted, result in results:
+            effect = self._effect_of(wanted.name)
+            self.recorder.acted(step, index, wanted, effect, result)
+            message = _raw(result_of(wanted, result))
+            steps.append(Step(step_no=step + 1 + index, kind="tool", message=message))
+            if effect != "pure":
+                outcomes.append(Outcome(key=self.key(Place(step, index)), status=_status(result), result=_raw(result)))
+        await self._keep(steps, outcomes=outcomes)
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._told)
+
+    async def told(self, draft: Draft) -> list[ChatMessage]:
+        texts, self._told = self._told, []
+        steps, messages = [], []
+        for number, text in enumerate(texts, draft.step):
+            message = ChatMessage(role="user", content=text.text)
+            self.recorder.told(number, text.text)
+            steps.append(Step(step_no=number, kind="note", message=_raw(message, id=text.message_id)))
+            messages.append(message)
+        self._count(draft)
+        await self._keep(steps)
+        return messages
+
+    # --- the tools' port ----------------------------------------------------------------------
+
+    def key(self, place: Place) -> str:
+        return _key(self._run.run_id, place)
+
+    async def past(self, place: Place) -> Past | None:
+        if not self._past:
+            return None
+        keys = [self.key(place)]
+        if self._run.requeued_from is not None:
+            keys.append(_key(self._run.requeued_from, place))
+        known = await self._ctx.db(run_steps.effect, tenant=self._run.tenant_id, keys=keys)
+        if known is None:
+            return None
+        result = msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None
+        return Past(request_hash=known.request_hash, before=known.note, at=known.started_at, result=result)
+
+    async def begin(self, call: Begun) -> None:
+        effect = NewEffect(
+            key=self.key(call.place),
+            step_no=call.place.step,
+            call_index=call.place.index,
+            tool=call.tool,
+            effect_class=call.effect,
+            request_hash=call.request_hash,
+            note=call.before,
+        )
+        await self._keep([], effects=[effect])
+        crash_point("effect.started")
+
+    # --- for the run --------------------------------------------------------------------------
+
+    def tell(self, text: InjectText) -> None:
+        """Somebody said something to the run. It is in the store already."""
+        self._told.append(text)
+
+    async def resume(self) -> Draft:
+        """What former lives have done. Their last record says where the log goes on."""
+        draft = Draft()
+        if not self._past:
+            return draft
+        run = self._run
+        self._seq, self.recorder.log = await self._ctx.db(run_steps.recorded, tenant=run.tenant_id, run_id=run.run_id)
+        open_calls: dict[int, ToolCall] = {}
+        heard: set[str] = set()
+        for step in await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id):
+            message = msgspec.json.decode(step.message, type=ChatMessage)
+            draft.messages.append(message)
+            draft.step = step.step_no + 1
+            if step.kind == "llm":
+                draft.iterations += 1
+                draft.usage += step.usage or Usage()
+                draft.asked_in = step.step_no
+                open_calls = dict(enumerate(message.tool_calls))
+            elif step.kind == "tool":
+                draft.tool_calls += 1
+                open_calls.pop(step.step_no - draft.asked_in - 1, None)
+            elif step.kind == "note":
+                heard.add(str(msgspec.json.decode(step.message).get("id", "")))
+        draft.unanswered = tuple(sorted(open_calls.items()))
+        self._count(draft)
+        return draft
+
+    def kept(self, *steps: Step) -> Kept:
+        """What has come together and is not in the store yet, with these steps, for the commit that comes."""
+        rows, blobs = self.recorder.take()
+        first, self._seq = self._seq, self._seq + len(rows)
+        return Kept(
+            steps=steps,
+            records=tuple(_record(first + place, row) for place, row in enumerate(rows)),
+            blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
+        )
+
+    def stored(self, kept: Kept) -> None:
+        """That commit is done."""
+        for blob in kept.blobs:
+            self._blobs.add(blob.hash)
+
+    def _count(self, draft: Draft) -> None:
+        usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
+        self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
+
+    async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
+        kept = self.kept(*steps)
+        for attempt in range(1, TRIES + 1):
+            try:
+                await self._ctx.db(run_steps.keep, self._run, self._counters, kept=kept, **more)
+            except StoreError:
+                if attempt == TRIES:
+                    raise
+            else:
+                return self.stored(kept)
+
+
+def _record(seq: int, row: Row) -> Record:
+    return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(row.body), blob=row.blob)
+
+
+def _key(run_id: str, place: Place) -> str:
+    return f"{run_id}:{place.step}:{place.index}"
+
+
+def _status(result: ToolResult) -> run_steps.EffectStatus:
+    if result.error_code == "unknown":
+        return "UNKNOWN"
+    return "FAILED" if result.is_error else "SUCCEEDED"
+
+
+def _raw(value: Any, **more: Any) -> msgspec.Raw:
+    if more:
+        value = {**msgspec.to_builtins(value), **more}
+    return msgspec.Raw(msgspec.json.encode(value))

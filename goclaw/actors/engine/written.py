@@ -1,0 +1,68 @@
+"""A turn as rows of its session's history. Contract: data-model.md §8."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from goclaw.domain.agent import AgentProfile
+from goclaw.domain.chat import ChatMessage
+from goclaw.domain.ids import new_id
+from goclaw.domain.tokens import estimate
+from goclaw.stores.runs import Claimed
+from goclaw.stores.sessions import NewMessage
+
+
+def rows_of(
+    run: Claimed,
+    text: str,
+    said: Sequence[ChatMessage],
+    profile: AgentProfile | None,
+    *,
+    offline: bool = False,
+    cancelled: bool = False,
+) -> list[NewMessage]:
+    """What the user said, and all that followed; the last of it is marked if it was `cancelled`."""
+    user = NewMessage(
+        id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),  # the same in every attempt
+        role="user",
+        content=text,
+        payload={"sender": {"id": run.user_id}},
+        token_estimate=estimate(text),
+    )
+    return [user, *_answers(said, profile, offline=offline, cancelled=cancelled)]
+
+
+def _answers(
+    said: Sequence[ChatMessage], profile: AgentProfile | None, *, offline: bool, cancelled: bool
+) -> Iterator[NewMessage]:
+    for message in said:
+        payload: dict[str, Any] = {}
+        match message.role:
+            case "tool":
+                payload = {
+                    "tool_call_id": message.tool_call_id,
+                    "name": message.tool_name,
+                    "is_error": message.is_error,
+                }
+            case "assistant":
+                if profile is not None:
+                    payload = {"model": profile.model, "provider": profile.provider}
+                if message.thinking:
+                    payload["thinking"] = message.thinking
+                if message.tool_calls:
+                    payload["tool_calls"] = message.tool_calls
+                if offline:
+                    payload["offline"] = True
+                if cancelled and message is said[-1]:
+                    payload["cancelled"] = True
+            case _:
+                payload = {"injected": True}
+        yield NewMessage(
+            id=new_id(),
+            role=message.role,
+            content=message.content,
+            payload=payload,
+            token_estimate=estimate(message.content),
+        )

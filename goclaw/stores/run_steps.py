@@ -1,0 +1,195 @@
+"""What a run has done so far: its steps, the ledger of its effects, its counters. Contract: durability.md §7.2, §8.
+
+Tables `run_steps`, `tool_effects`, `loop_checkpoints`, `run_records` (migrations 0006, 0016). Every write names the
+run's owner and fence and holds the run's row, so nobody can take it over in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from goclaw.domain.chat import Usage
+from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
+from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
+
+EffectStatus = Literal["STARTED", "SUCCEEDED", "FAILED", "UNKNOWN"]
+
+
+class NewEffect(Struct, frozen=True, kw_only=True):
+    """A call with an effect that is about to be made."""
+
+    key: str  # run:step:call
+    step_no: int
+    call_index: int
+    tool: str
+    effect_class: str
+    request_hash: str
+    note: str = ""  # what its tool wants to know about the time before
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How such a call ended."""
+
+    key: str
+    status: EffectStatus
+    result: msgspec.Raw
+
+
+class Effect(Struct, frozen=True, kw_only=True):
+    """A call as the ledger knows it."""
+
+    key: str
+    tool: str
+    effect_class: str
+    request_hash: str
+    status: EffectStatus
+    note: str
+    started_at: datetime
+    stored: str | None  # the result, JSON
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    iteration: int
+    current_step: int
+    tokens_used: int
+
+
+KEEP = f"""
+WITH mine AS (
+  SELECT run_id, tenant_id, session_key, attempt, fence FROM runs
+  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid AND fence = %(fence)s
+    AND state = 'RUNNING'
+  FOR SHARE
+), step AS (
+  {STEPS} RETURNING step_no, kind
+), record AS (
+  {RECORDS}
+), blob AS (
+  {BLOBS}
+), started AS (
+  INSERT INTO tool_effects AS known (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class,
+    request_hash, status, external_id, fence)
+  SELECT e.key, mine.run_id, mine.tenant_id, e.step_no, e.call_index, e.tool, e.effect_class, e.request_hash,
+    'STARTED', e.note, mine.fence
+  FROM mine, jsonb_to_recordset(%(effects)s::jsonb) AS e(key text, step_no int, call_index int, tool text,
+    effect_class text, request_hash text, note text)
+  ON CONFLICT (idempotency_key) DO UPDATE SET fence = excluded.fence WHERE known.status = 'STARTED'
+  RETURNING idempotency_key, tool, effect_class
+), ended AS (
+  UPDATE tool_effects t SET status = o.status, result = o.result, finished_at = now(),
+    result_hash = encode(sha256(convert_to(o.result::text, 'UTF8')), 'hex')
+  FROM mine, jsonb_to_recordset(%(outcomes)s::jsonb) AS o(key text, status text, result jsonb)
+  WHERE t.idempotency_key = o.key AND t.run_id = mine.run_id AND t.status = 'STARTED'
+  RETURNING t.idempotency_key, t.status
+), checkpoint AS (
+  INSERT INTO loop_checkpoints (run_id, tenant_id, iteration, current_step, max_steps, tokens_used, started_at, fence)
+  SELECT mine.run_id, mine.tenant_id, %(iteration)s::int, %(step)s::int, %(max_steps)s::int, %(tokens)s::bigint, now(),
+    mine.fence FROM mine
+  ON CONFLICT (run_id) DO UPDATE SET iteration = excluded.iteration, current_step = excluded.current_step,
+    tokens_used = excluded.tokens_used, fence = excluded.fence, status = 'running', updated_at = now()
+), news AS (
+  SELECT 'step.committed' AS type, jsonb_build_object('step', step_no, 'kind', kind) AS payload, step_no AS place
+  FROM step
+  UNION ALL
+  SELECT 'effect.started', jsonb_build_object('key', idempotency_key, 'tool', tool, 'class', effect_class), 1000000
+  FROM started
+  UNION ALL
+  SELECT 'effect.' || lower(status), jsonb_build_object('key', idempotency_key), -1 FROM ended
+), head AS (
+  UPDATE session_heads h SET next_seq = h.next_seq + (SELECT count(*) FROM news)
+  FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
+  RETURNING h.next_seq - (SELECT count(*) FROM news) AS first
+), event AS (
+  INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, attempt, fence, node_id, payload)
+  SELECT mine.run_id, mine.tenant_id, mine.session_key, head.first + row_number() OVER (ORDER BY news.place) - 1,
+    news.type, mine.attempt, mine.fence, %(owner)s::uuid, news.payload
+  FROM mine, head, news ORDER BY news.place
+)
+SELECT count(*) FROM mine
+"""
+
+OF_RUN = """
+SELECT step_no, kind, message::text AS message, usage FROM run_steps WHERE run_id = %(run)s AND tenant_id = %(tenant)s
+ORDER BY step_no LIMIT 10000
+"""
+
+EFFECT = """
+SELECT idempotency_key AS key, tool, effect_class, request_hash, status, coalesce(external_id, '') AS note,
+  started_at, result::text AS stored
+FROM tool_effects WHERE idempotency_key = ANY(%(keys)s::text[]) AND tenant_id = %(tenant)s
+ORDER BY started_at
+"""
+
+
+@transaction(retry_safe=True, single=True)
+async def keep(
+    db: Connection,
+    run: Claimed,
+    counters: Counters,
+    *,
+    kept: Kept = NOTHING,
+    effects: Sequence[NewEffect] = (),
+    outcomes: Sequence[Outcome] = (),
+    max_steps: int | None = None,
+) -> None:
+    """Store what a run did, and what it is about to do. Doing it twice is the same as once. Raises `StaleOwner`."""
+    params: dict[str, Any] = {
+        "run": run.run_id,
+        "tenant": run.tenant_id,
+        "owner": run.lease_owner,
+        "fence": run.fence,
+        "effects": Json(list(effects)),
+        "outcomes": Json(list(outcomes)),
+        "iteration": counters.iteration,
+        "step": counters.current_step,
+        "tokens": counters.tokens_used,
+        "max_steps": max_steps,
+        **kept.params(),
+    }
+    if await one(int, db.execute(KEEP, params)) == 0:
+        raise StaleOwner(run.run_id)
+
+
+@transaction(readonly=True)
+async def of_run(db: Connection, *, tenant: str, run_id: str) -> list[Step]:
+    """Everything a run has done, in order."""
+    rows = await many(StepRow, db.execute(OF_RUN, {"tenant": tenant, "run": run_id}))
+    return [
+        Step(step_no=row.step_no, kind=row.kind, message=msgspec.Raw(row.message.encode()), usage=row.usage)
+        for row in rows
+    ]
+
+
+@transaction(readonly=True)
+async def recorded(db: Connection, *, tenant: str, run_id: str) -> tuple[int, str]:
+    """The number of the next record of a run, and the hash of its message log up to the last one."""
+    query = """
+    SELECT seq + 1 AS next, coalesce(body->>'log', '') AS log FROM run_records
+    WHERE run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY seq DESC LIMIT 1
+    """
+    last = await maybe(LastRecord, db.execute(query, {"run": run_id, "tenant": tenant}))
+    return (0, "") if last is None else (last.next, last.log)
+
+
+@transaction(readonly=True)
+async def effect(db: Connection, *, tenant: str, keys: Sequence[str]) -> Effect | None:
+    """The first of these calls that the ledger knows: a run's own, or of the run it was requeued from."""
+    rows = await many(Effect, db.execute(EFFECT, {"tenant": tenant, "keys": list(keys)}))
+    return rows[0] if rows else None
+
+
+class LastRecord(Struct, frozen=True, kw_only=True):
+    next: int
+    log: str
+
+
+class StepRow(Struct, frozen=True, kw_only=True):
+    step_no: int
+    kind: Literal["llm", "tool", "note", "summary"]
+    message: str
+    usage: Usage | None

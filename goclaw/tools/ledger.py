@@ -1,0 +1,59 @@
+"""Where calls with effects are written down before they are made, so that none is made twice.
+
+The port; the store behind it belongs to the run. Contract: durability.md §7.2.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`text` is for the model; an error starts with `Error: ` and says what to do next."""
+
+    text: str
+    is_error: bool = False
+    error_code: str = ""
+    duration_ms: int = 0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where in its run a call stands: the step that asked for it, and its number there. Survives a crash."""
+
+    step: int
+    index: int
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    place: Place
+    tool: str
+    effect: str
+    request_hash: str
+    before: str = ""  # what the tool wanted to remember
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that an earlier life of the run began. `result` is there if it also saw the end."""
+
+    request_hash: str
+    before: str
+    at: datetime
+    result: ToolResult | None
+
+
+class LedgerConflict(Exception):
+    """A call is not the one that was begun in its place: a bug, or somebody changed the database."""
+
+
+class Ledger(Protocol):
+    def key(self, place: Place) -> str:
+        """What targets know the call by."""
+
+    async def past(self, place: Place) -> Past | None:
+        """What is known of a call; None if it was never begun."""
+
+    async def begin(self, call: Begun) -> None:
+        """Write down that a call is about to be made. Returns when that is stored."""

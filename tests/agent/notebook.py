@@ -1,0 +1,86 @@
+"""A run's journal and ledger in memory, that a second life can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from goclaw.agent.loop import Draft, result_of
+from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
+from goclaw.tools.ledger import Begun, Past, Place, ToolResult
+
+AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Notebook:
+    """`steps` by number, as the store would have them; `news` is what somebody says to the run."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, ChatMessage] = {}
+        self.usage: dict[int, Usage] = {}
+        self.begun: dict[Place, Begun] = {}
+        self.ended: dict[Place, ToolResult] = {}
+        self.news: list[str] = []
+        self.asks: list[ChatRequest] = []
+        self.order: list[str] = []
+
+    def asked(self, ask: ChatRequest) -> None:
+        self.asks.append(ask)
+
+    def heard(self, chunk: StreamChunk) -> None: ...
+
+    def answered(self, step: int, response: ChatResponse) -> None:
+        self.order.append(f"answered {step}")
+
+    async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
+        self.order.append(f"thought {step}")
+        assert step not in self.steps, "a step is written once"
+        self.steps[step], self.usage[step] = said, usage
+
+    async def acted(self, draft: Draft, step: int, results: Sequence[tuple[int, ToolCall, ToolResult]]) -> None:
+        for index, wanted, result in results:
+            self.order.append(f"acted {step}:{index}")
+            assert step + 1 + index not in self.steps, "a call ends once"
+            self.steps[step + 1 + index] = result_of(wanted, result)
+            self.ended[Place(step, index)] = result
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.news)
+
+    async def told(self, draft: Draft) -> list[ChatMessage]:
+        news = [ChatMessage(role="user", content=text) for text in self.news]
+        self.news = []
+        for number, message in enumerate(news, draft.step):
+            self.steps[number] = message
+        return news
+
+    def key(self, place: Place) -> str:
+        return f"run:{place.step}:{place.index}"
+
+    async def past(self, place: Place) -> Past | None:
+        begun = self.begun.get(place)
+        if begun is None:
+            return None
+        return Past(request_hash=begun.request_hash, before=begun.before, at=AT, result=self.ended.get(place))
+
+    async def begin(self, call: Begun) -> None:
+        self.order.append(f"begun {call.place.step}:{call.place.index}")
+        self.begun[call.place] = call
+
+    def draft(self) -> Draft:
+        """What another life of the run begins with."""
+        draft = Draft()
+        left: dict[int, ToolCall] = {}
+        for number, message in sorted(self.steps.items()):
+            draft.messages.append(message)
+            draft.step = number + 1
+            if message.role == "assistant":
+                draft.iterations, draft.asked_in = draft.iterations + 1, number
+                draft.usage += self.usage[number]
+                left = dict(enumerate(message.tool_calls))
+            elif message.role == "tool":
+                draft.tool_calls += 1
+                left.pop(number - draft.asked_in - 1)
+        draft.unanswered = tuple(sorted(left.items()))
+        return draft
