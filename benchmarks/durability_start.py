@@ -99,7 +99,7 @@ def wait_for_work(home: Path) -> None:
 
 
 def first_claim(home: Path, fence: int, since: float) -> float:
-    """Unix seconds of the first claim since then that was at least the `fence`-th of its run; it may be before ready."""
+    """Unix seconds of the first claim since then that was at least the `fence`-th of its run; maybe before ready."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if (at := rows(home, FIRST_CLAIM, fence, since)[0][0]) is not None:

@@ -20,7 +20,7 @@ from tests.fakes.scripted import SCRIPT, ScriptedVendor, marks
 
 TERMINAL = ("SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 WORKING = ("CLAIMED", "RUNNING")
-UNKNOWN = "not known"  # words of a result whose effect may or may not have happened
+UNKNOWN = "Outcome unknown"  # how a result begins whose effect may or may not have happened
 
 
 @dataclass
@@ -262,11 +262,11 @@ def effect(e: Evidence) -> Iterable[str]:
         if run.state != "SUCCEEDED" or not SCRIPT.fullmatch(run.text or ""):
             continue
         for mark in marks(run.text):
-            done = counts[mark] + len(keys[mark])
-            if f"appended {mark}" in run.content and not counts[mark]:
+            told = f"did {mark}" in run.content
+            if told and not counts[mark] + len(keys[mark]):
                 yield f"{mark} was told as done and was not"
-            if not done and "echoed" not in run.content and UNKNOWN not in run.content:
-                yield f"{mark} was never done and nobody says so: {run.content!r}"
+            if not told and f"echoed {mark}" not in run.content and UNKNOWN not in run.content:
+                yield f"nobody says what became of {mark}: {run.content!r}"
 
 
 def repeated(e: Evidence) -> Iterable[str]:

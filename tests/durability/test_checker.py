@@ -102,7 +102,7 @@ def two_keys(e: Evidence) -> None:
 
 
 def a_lie(e: Evidence) -> None:
-    change("runs", 0, text="n1 append", content="answer n1 | appended n1/0/0")(e)
+    change("runs", 0, text="n1 append", content="answer n1 | did n1/0/0")(e)
 
 
 def a_late_step(e: Evidence) -> None:

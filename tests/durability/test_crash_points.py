@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from tests.durability.checker import violations
+from tests.durability.checker import UNKNOWN, violations
 from tests.durability.lives import Lives
 from tests.durability.patience import until
 from tests.durability.talker import Talker
@@ -23,28 +23,35 @@ class Point:
     """What dies where, and what is special about the life after it."""
 
     crash_at: str
-    script: str = ""  # of the one input, after its nonce
-    asked: tuple[int, ...] = (1,)  # how often the vendor may be asked for each step of it, in all
+    steps: str = ""  # of the script of the one input
+    asked: tuple[int, ...] = (1,)  # how often the vendor is asked for each step of it, in all
     crashes: int = 1  # counted against the run
+    done: int = 0  # effects there are in the end
     unknown: bool = False  # the model is told that the outcome of its call is not known
 
 
 POINTS = {
     "K1": Point("ingress.accepting", crashes=0),
     "K2": Point("ingress.accepted"),
-    "K4": Point("run.claimed", crashes=0),
+    "K4": Point("run.claimed"),
     "K5": Point("run.context"),
     "K6": Point("llm.streaming", asked=(2,)),
     "K7": Point("llm.answered", asked=(2,)),
-    "K8": Point("step.committed", "append", asked=(1, 1)),
-    "K9": Point("effect.started", "append", asked=(1, 1), unknown=True),
-    "K10": Point("effect.done", "append", asked=(1, 1), unknown=True),
-    "K11": Point("effect.finished", "append", asked=(1, 1)),
-    "K12": Point("effect.finished:1", "append+append", asked=(1, 1)),
-    "K13": Point("run.finishing"),
+    "K8": Point("step.committed", "append", asked=(1, 1), done=1),
+    "K9 unsafe": Point("effect.started", "append", asked=(1, 1), unknown=True),
+    "K9 checkable": Point("effect.started", "pay", asked=(1, 1), done=1),
+    "K10 unsafe": Point("effect.done", "append", asked=(1, 1), done=1, unknown=True),
+    "K10 keyed": Point("effect.done", "post", asked=(1, 1), done=1),
+    "K10 checkable": Point("effect.done", "pay", asked=(1, 1), done=1),
+    "K10 local": Point("effect.done", "note", asked=(1, 1), done=1),
+    "K11": Point("effect.finished", "append", asked=(1, 1), done=1),
+    "K12": Point("effect.finished:1", "append+append", asked=(1, 1), done=2),
+    "K13": Point("run.finishing", asked=(2,)),
     "K14": Point("run.finished", crashes=0),
 }
-AWAITING = {"K15": "outbox.sent", "K16": "delegation", "K17": "approval", "K18": "session.compacting"}
+"""K3 and K19 have tests of their own. K15 (outbox.sent), K16 (delegation), K17 (approval) and K18 (session.compacting)
+wait for what they are about.
+"""
 
 
 @pytest.mark.parametrize("name", POINTS)
@@ -55,10 +62,9 @@ async def test_a_process_killed_here_loses_and_doubles_nothing(
     gateway = lives()
     gateway.live(crash_at=point.crash_at)
     talker = Talker(gateway, "ada")
-    text = f"n1 {point.script}".strip()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(talker.say, text)
+        nursery.start_soon(talker.say, f"n1 {point.steps}".strip())
         await gateway.died()
         gateway.live()
 
@@ -69,9 +75,9 @@ async def test_a_process_killed_here_loses_and_doubles_nothing(
     assert (run.state, run.crash_count, run.attempt) == ("SUCCEEDED", point.crashes, 1)
     assert said.content is not None
     assert said.content.startswith("answer n1")
-    for step, times in enumerate(point.asked):
-        assert len(vendor.times["n1", step]) == times
-    assert any("not known" in result for result in vendor.heard["n1"]) == point.unknown
+    assert [len(vendor.times["n1", step]) for step in range(len(point.asked))] == list(point.asked)
+    assert (UNKNOWN in said.content) == point.unknown
+    assert len(evidence.lines) + len(vendor.posted) == point.done
 
 
 async def test_a_process_killed_while_a_run_waits_for_its_slot(

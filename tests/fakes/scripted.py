@@ -22,7 +22,7 @@ from tests.e2e.gateway import Json, ObedientVendor
 from tests.fakes.vendor import DONE, END, HEAD, Ask, chunked, encode, event, whole
 
 SCRIPT = re.compile(r"(?P<nonce>n[\w-]+)(?: (?P<steps>[a-z+; ]+))?")
-TOOLS = {"append": "append_line", "post": "post_keyed", "echo": "echo_mark"}
+TOOLS = {"append": "append_line", "post": "post_once", "pay": "pay", "note": "write_note", "echo": "echo_mark"}
 
 
 def marks(text: str) -> list[str]:
@@ -48,7 +48,7 @@ class ScriptedVendor(ObedientVendor):
         super().__init__(port)
         self.times: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # (nonce, step) → when, Unix seconds
         self.heard: defaultdict[str, list[str]] = defaultdict(list)  # nonce → the last results of its tools
-        self.posted: dict[str, list[str]] = defaultdict(list)  # key of a keyed call → marks, as often as they came
+        self.posted: defaultdict[str, list[str]] = defaultdict(list)  # key of a call → marks, as often as they came
 
     @property
     def target(self) -> str:
@@ -57,9 +57,10 @@ class ScriptedVendor(ObedientVendor):
     async def _answer(self, to: trio.SocketStream, path: str, headers: dict[str, str], body: bytes) -> None:
         if not path.endswith("/effects"):
             return await super()._answer(to, path, headers, body)
-        mark = msgspec.json.decode(body)["mark"]
-        self.posted[headers.get("idempotency-key", "")].append(mark)
-        await to.send_all(whole(200, f"taken {mark}".encode(), "text/plain"))
+        key, mark = headers["idempotency-key"], msgspec.json.decode(body)["mark"]
+        if mark:
+            self.posted[key].append(mark)
+        await to.send_all(whole(200, encode({"marks": self.posted.get(key, [])})))
 
     async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
         texts = [(n, SCRIPT.fullmatch(str(m.content))) for n, m in enumerate(ask.messages) if m.role == "user"]

@@ -20,7 +20,6 @@ from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
-from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
 from goclaw.stores import runs
@@ -192,7 +191,6 @@ class LaneActor(Actor):
         return self.limit - len(self.running) - len(self.granted)
 
     def _begin(self, ctx: Context, run: Claimed) -> None:
-        crash_point("run.claimed")
         child = Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY)
         address = ctx.child(child)
         self.running[address] = run
