@@ -43,12 +43,13 @@ def lives(tmp_path: Path, place: VendorPlace, former: Path) -> Iterator[Callable
     """Make a gateway that is not started yet; whatever lives at the end of the test is killed."""
     made: list[Lives] = []
 
-    def make(*, fresh: bool = False, **more: object) -> Lives:
+    def make(*, fresh: bool = False, dsn: str = "", **more: object) -> Lives:
         home = tmp_path / f"home{len(made)}"
-        if not fresh:
+        if not (fresh or dsn):
             shutil.copytree(former / "data", home / "data")
         config = with_vendor(place, gateway={"drain_sec": 3}, **more)
-        made.append(Lives(home, config, f"http://127.0.0.1:{place.port}/effects"))
+        environ = {"GOCLAW_POSTGRES_DSN": dsn} if dsn else {}
+        made.append(Lives(home, config, f"http://127.0.0.1:{place.port}/effects", **environ))
         return made[-1]
 
     yield make
