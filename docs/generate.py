@@ -11,11 +11,12 @@ import msgspec
 
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import TEXTS
-from goclaw.edge.http import actors, completions
+from goclaw.edge.http import actors, completions, runs
 from goclaw.edge.http.answers import STATUS, status_of
 from goclaw.operations.actor_events import TYPES, FollowActors
 from goclaw.operations.actor_orders import Trace
 from goclaw.operations.operation import collect
+from goclaw.operations.runs import CreateRun, GetRun, RetryRun
 from goclaw.providers.catalogue import CATALOGUE, Vendor
 from goclaw.settings.environment import VARIABLES
 from goclaw.settings.providers import KEYED
@@ -131,9 +132,17 @@ def parameters(input: type[msgspec.Struct]) -> str:
     return ", ".join(f"**{field.encode_name}**" if field.required else field.encode_name for field in fields)
 
 
+RUN_PARAMETERS = {
+    runs.start: parameters(CreateRun),
+    runs.again: parameters(RetryRun),
+    runs.incident: parameters(GetRun),
+    runs.stream: parameters(GetRun),
+    runs.stream_of_task: "**task_id**",
+}
 BY_HAND = (
     (completions.ROUTE, "OpenAI's"),
     *zip(actors.ROUTES, map(parameters, (FollowActors, Trace)), strict=True),
+    *((route, RUN_PARAMETERS[route.handle]) for route in runs.ROUTES),
 )
 
 

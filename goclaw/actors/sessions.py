@@ -20,7 +20,7 @@ from goclaw.domain.address import lane, run
 from goclaw.domain.errors import Rejected, StoreError, exhausted, failed_precondition, not_found, unavailable
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
+from goclaw.domain.run import KINDS, LANE_OF, GiveSlotBack, RunKind, RunQueued, RunResult, StopRun, TakeSlot
 from goclaw.domain.session import (
     Abort,
     Aborted,
@@ -44,7 +44,7 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import run_intake, runs
 from goclaw.stores import sessions as rows
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
@@ -231,13 +231,16 @@ class Session(Actor):
 
     async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
-        at_once = not self.open and await self._slot(ctx, ask)
+        later = ask.terms is not None and ask.terms.run_at is not None
+        at_once = not self.open and not later and await self._slot(ctx, ask)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
         try:
             with self._forgetting():
-                if earlier:
+                if ask.terms is not None:
+                    stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
+                elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
                     stored = await ctx.db(runs.accept, node=node, **turn)
@@ -257,6 +260,7 @@ class Session(Actor):
 
     def _claimed(self, ctx: Context, ask: Send, owner: str) -> Claimed:
         """The run as its first claim would have returned it."""
+        terms, kind = ask.terms, KINDS[ask.kind]
         return Claimed(
             run_id=ask.run_id,
             tenant_id=self.tenant,
@@ -273,6 +277,8 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            max_attempts=terms.max_attempts if terms is not None else kind.attempts,
+            priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
         )
 

@@ -42,6 +42,7 @@ class Recorder:
         self.log = log
         self.rows: list[Row] = []
         self.blobs: dict[str, str] = {}
+        self.requests = 0  # in this life
         self._before: Sequence[ChatMessage] = ()
         self._flow: tuple[str, list[str]] | None = None  # text of one kind that is still flowing
         self._cuts: list[tuple[str, int]] = []  # where the stream was cut
@@ -53,6 +54,7 @@ class Recorder:
         self._write("open", {"record": VERSION, **facts}, blob=digest)
 
     def asked(self, ask: ChatRequest) -> None:
+        self.requests += 1
         same = 0
         for mine, theirs in zip(ask.messages, self._before, strict=False):
             if mine is not theirs and mine != theirs:
@@ -84,7 +86,7 @@ class Recorder:
         self._write("tool", {**body, "is_error": result.is_error, "error_code": result.error_code}, step)
 
     def told(self, step: int, text: str) -> None:
-        self._write("input", {"kind": "injection", "text": text}, step)
+        self._write("input", {"kind": "injection", "text": text, "after": self.requests}, step)
 
     def end(self, content: str, finish_reason: str) -> None:
         """The answer stands."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatOptions, Usage
@@ -74,6 +75,20 @@ LANE_OF: dict[RunKind, Lane] = {kind: row.lane for kind, row in KINDS.items()}
 INTERACTIVE: frozenset[RunKind] = frozenset({"chat", "channel"})  # somebody sits there and waits
 
 
+class Replay(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which run is to be run again, and what shall be different (durability.md §16.3)."""
+
+    of: str
+    mode: Literal["verify", "what_if"] = "verify"
+    model: str = ""
+    provider: str = ""
+    from_step: int = 0
+    tools: Literal["recorded", "pure", "off"] = "recorded"
+    system: str = ""  # instead of the recorded prompt …
+    append: str = ""  # … or behind it
+    user: str = ""  # instead of what the user said
+
+
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, as stored with the run (`runs.request`)."""
 
@@ -83,6 +98,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
+    replay: Replay | None = None  # kind replay
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
@@ -96,6 +112,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     cancelled: bool = False
     offline: bool = False
     error: Err | None = None
+    comparison: msgspec.Raw | None = None  # kind replay: JSON of durability.md §16.3
 
 
 class RunQueued(Message[None]):

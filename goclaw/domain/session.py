@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from datetime import datetime
 from typing import ClassVar, Literal
 from urllib.parse import quote
 
@@ -58,6 +59,15 @@ class Earlier(Struct, frozen=True, kw_only=True):
     content: str
 
 
+class Terms(Struct, frozen=True, kw_only=True):
+    """What a task may ask for beyond what its kind gives it. `priority` is the base, 0–10."""
+
+    priority: int
+    max_attempts: int
+    run_at: datetime | None = None  # not before
+    resource_keys: tuple[str, ...] = ()
+
+
 class Accepted(Message[None]):
     """The turn is stored. `position` 0 runs now."""
 
@@ -83,6 +93,7 @@ class Send(Message[Accepted]):
     kind: RunKind
     request: RunRequest
     earlier: tuple[Earlier, ...] = ()
+    terms: Terms | None = None  # those of its kind
     idempotency_key: str = ""  # the same key again means the same turn
     fresh: bool = False  # the key was made for this turn, so nothing is stored under it
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back

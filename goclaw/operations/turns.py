@@ -10,7 +10,7 @@ from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
-from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, parse_key
+from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
@@ -49,6 +49,7 @@ async def send(
     earlier: Sequence[Earlier] = (),
     idempotency_key: str = "",
     fresh: bool = False,
+    terms: Terms | None = None,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
@@ -70,6 +71,7 @@ async def send(
             earlier=tuple(earlier),
             idempotency_key=idempotency_key,
             fresh=fresh,
+            terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )

@@ -17,6 +17,7 @@ HARMLESS = frozenset(
         "token_estimate",
         "resource_keys",
         "ingress_key",
+        "idempotency_key",
         "env_keys",
     }
 )

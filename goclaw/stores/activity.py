@@ -43,6 +43,12 @@ SELECT id, tenant_id, actor_type, actor_id, action, entity_type, entity_id, deta
 FROM activity_logs WHERE tenant_id = %(tenant)s ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 
+ABOUT = """
+SELECT id, tenant_id, actor_type, actor_id, action, entity_type, entity_id, details, ip_address, created_at
+FROM activity_logs WHERE tenant_id = %(tenant)s AND entity_type = %(type)s AND entity_id = %(id)s
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+"""
+
 TRIM = trimming("activity_logs", "created_at", f"created_at < now() - make_interval(days => {DAYS})")
 
 
@@ -71,6 +77,13 @@ async def add(db: Connection, done: Sequence[RecordActivity]) -> None:
 async def page(db: Connection, *, tenant: str, limit: int = 100) -> list[Activity]:
     """Newest first."""
     return await many(Activity, db.execute(PAGE, {"tenant": tenant, "limit": limit}))
+
+
+@transaction(readonly=True)
+async def about(db: Connection, *, tenant: str, entity_type: str, entity_id: str, limit: int = 100) -> list[Activity]:
+    """What was done to one thing, newest first."""
+    params = {"tenant": tenant, "type": entity_type, "id": entity_id, "limit": limit}
+    return await many(Activity, db.execute(ABOUT, params))
 
 
 @transaction(retry_safe=True, single=True)

@@ -183,6 +183,41 @@ async def effect(db: Connection, *, tenant: str, keys: Sequence[str]) -> Effect 
     return rows[0] if rows else None
 
 
+RECORDED = """
+SELECT kind, step_no AS step, body::text AS body, blob FROM run_records
+WHERE run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY seq LIMIT 20000
+"""
+
+
+class RecordRow(Struct, frozen=True, kw_only=True):
+    kind: str
+    step: int | None
+    body: str  # JSON
+    blob: str | None
+
+
+@transaction(readonly=True)
+async def records(db: Connection, *, tenant: str, run_id: str) -> list[RecordRow]:
+    """What reached a run, in order."""
+    return await many(RecordRow, db.execute(RECORDED, {"run": run_id, "tenant": tenant}))
+
+
+@transaction(readonly=True)
+async def blob(db: Connection, *, digest: str) -> str | None:
+    return await maybe(str, db.execute("SELECT body FROM record_blobs WHERE hash = %(hash)s", {"hash": digest}))
+
+
+@transaction
+async def pin(db: Connection, *, tenant: str, run_id: str, pinned: bool) -> int:
+    """Keep a run's record beyond its time, or let it go. How many rows it has."""
+    query = """
+    WITH changed AS (
+      UPDATE run_records SET pinned = %(pinned)s WHERE run_id = %(run)s AND tenant_id = %(tenant)s RETURNING 1)
+    SELECT count(*) FROM changed
+    """
+    return await one(int, db.execute(query, {"run": run_id, "tenant": tenant, "pinned": pinned}))
+
+
 class LastRecord(Struct, frozen=True, kw_only=True):
     next: int
     log: str

@@ -98,6 +98,22 @@ class OpenRun(Struct, frozen=True, kw_only=True):
         return convert(self.stored, RunRequest)
 
 
+class Original(Struct, frozen=True, kw_only=True):
+    """A run that is to be run again."""
+
+    run_id: str
+    session_key: str
+    agent_key: str
+    user_id: str
+    state: RunState
+    stored: str = field(name="request")
+
+    @property
+    def request(self) -> RunRequest:
+        request: RunRequest = msgspec.json.decode(self.stored, type=RunRequest)
+        return request
+
+
 class Forsaken(Struct, frozen=True, kw_only=True):
     run_id: str
     tenant_id: str
@@ -270,7 +286,7 @@ WITH head_of AS (
   FROM runs r
   JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
   WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR r.updated_at > now() - make_interval(secs => {BLOCK}))
+    AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
   ORDER BY r.tenant_id, r.session_key, r.run_id
 ), picked AS (
   SELECT run_id, state FROM head_of WHERE available_at <= now()
@@ -489,9 +505,11 @@ WITH again AS (
     reason_code)
   SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
+), message AS (
+  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""
+"""  # what was asked is said again by the new life, under its own id
 
 ANEW = """
 WITH old AS (
@@ -809,6 +827,15 @@ async def result(db: Connection, *, tenant: str, run_id: str) -> RunResult | Non
     query = "SELECT run_id, request_hash, result FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     found = await maybe(Known, db.execute(query, {"tenant": tenant, "run": run_id}))
     return None if found is None else found.result
+
+
+@transaction(readonly=True)
+async def original(db: Connection, *, tenant: str, run_id: str) -> Original | None:
+    query = """
+    SELECT run_id, session_key, agent_key, user_id, state, request::text AS request FROM runs
+    WHERE tenant_id = %(tenant)s AND run_id = %(run)s
+    """
+    return await maybe(Original, db.execute(query, {"tenant": tenant, "run": run_id}))
 
 
 @transaction(readonly=True)

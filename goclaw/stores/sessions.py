@@ -165,6 +165,18 @@ async def history(db: Connection, *, tenant: str, key: str, limit: int, before: 
 
 
 @transaction(readonly=True)
+async def between(db: Connection, *, tenant: str, key: str, first: int, last: int) -> list[MessageRow]:
+    """Messages as they stood in the history then, whatever was archived since; oldest first, 1,000 at most."""
+    query = """
+    SELECT m.id, m.seq, m.role, m.content, m.payload, m.run_id, m.created_at
+    FROM sessions s JOIN session_messages m ON m.session_id = s.id
+    WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.seq BETWEEN %(first)s AND %(last)s AND NOT m.hidden
+    ORDER BY m.seq LIMIT 1000
+    """
+    return await many(MessageRow, db.execute(query, {"tenant": tenant, "key": key, "first": first, "last": last}))
+
+
+@transaction(readonly=True)
 async def count(db: Connection, *, tenant: str) -> int:
     query = "SELECT count(*) FROM sessions WHERE tenant_id = %(tenant)s AND archived_at IS NULL"
     return await one(int, db.execute(query, {"tenant": tenant}))

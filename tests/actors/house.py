@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,10 @@ from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
+from goclaw.settings.record import Record
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
+from goclaw.tools.tool import Tool
 
 KEY = "agent:default:ws:direct:1"
 
@@ -34,6 +36,8 @@ async def house(
     workspace: Path,
     queue: Queue = Queue(),  # noqa: B008 - frozen
     providers: Providers = Providers(),  # noqa: B008 - frozen
+    tools: Mapping[str, Tool] | None = None,
+    record: Record = Record(),  # noqa: B008 - frozen
 ) -> AsyncIterator[System]:
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     defaults = AgentDefaults(workspace=workspace)
@@ -42,7 +46,9 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", partial(engine, alone=True), Engine(node, {}, defaults, queue), providers),
+                child(
+                    "engine", partial(engine, alone=True), Engine(node, tools or {}, defaults, queue, record), providers
+                ),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec),
             ]

@@ -60,7 +60,7 @@ def test_a_gateway_without_a_token_lets_straight_in(page: Page) -> None:
     expect(page.get_by_role("heading", name="Assistant")).to_be_visible()
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(page.get_by_role("navigation", name="Pages").get_by_role("link")).to_have_text(
-        ["Chat", "Sessions", "Actors"]
+        ["Chat", "Sessions", "Runs", "Actors"]
     )
 
     page.go_back()

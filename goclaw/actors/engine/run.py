@@ -17,6 +17,7 @@ from msgspec import Struct
 from goclaw import __version__
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.written import rows_of
 from goclaw.agent.again import again
@@ -39,7 +40,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.model import BorrowProvider
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, RunQueued, RunResult
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunQueued, RunResult
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -79,6 +80,7 @@ class Run(Actor):
         self.engine = engine
         self.draft = Draft()
         self.profile: AgentProfile | None = None
+        self.comparison: msgspec.Raw | None = None  # of a replay
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.over = False
@@ -90,7 +92,7 @@ class Run(Actor):
     async def on_start(self, ctx: Context) -> None:
         run = self.run
         self.request = run.request
-        self.recorder = Recorder(self.engine.record.level)
+        self.recorder = Recorder(self.engine.record.level if self.request.replay is None else "off")
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools if self.request.use_tools else {}
@@ -177,6 +179,8 @@ class Run(Actor):
         self.draft = await self.journal.resume()
         self.profile = profile
         crash_point("run.context")
+        if request.replay is not None:
+            return await self._replay(ctx, request.replay, profile)
         self.voice.say(
             "run.started",
             body(
@@ -195,6 +199,13 @@ class Run(Actor):
         self._record(task, profile, rows)
         await answer(task, model, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
+
+    async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
+        workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
+        reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
+        comparison = await replay(ctx, self.engine, self.run, ask, reach)
+        self.comparison = msgspec.Raw(msgspec.json.encode(comparison))
+        self.draft.text = f"{comparison.verdict}: {ask.of}"
 
     def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
         defaults, request, run = self.engine.defaults, self.request, self.run
@@ -220,6 +231,7 @@ class Run(Actor):
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
             build=__version__,
+            level=self.recorder.level,
             provider=profile.provider,
             model=task.model,
             options=msgspec.to_builtins(task.options),
@@ -229,6 +241,7 @@ class Run(Actor):
             step=self.draft.step,
             hint=task.hint,
             stream=self.request.stream,
+            said=self.voice.seq,
             metadata=task.metadata,
         )
 
@@ -236,11 +249,10 @@ class Run(Actor):
 
     async def _succeed(self, ctx: Context) -> None:
         draft, run = self.draft, self.run
-        result = self._result(content=draft.text, finish_reason=draft.finish_reason)
+        result = self._result(content=draft.text, finish_reason=draft.finish_reason, comparison=self.comparison)
         rows = self._rows(draft.messages)
         self.recorder.end(draft.text, draft.finish_reason)
-        last = msgspec.Raw(msgspec.json.encode(draft.messages[-1]))
-        kept = self.journal.kept(Step(step_no=draft.step, kind="llm", message=last))
+        kept = self.journal.kept(*self._last_step())
 
         async def store() -> Depth:
             return await ctx.db(runs.succeed, run, result=result, messages=rows, kept=kept)
@@ -261,6 +273,13 @@ class Run(Actor):
             members["offline"] = True
         self.voice.say("run.completed", body(**members), result=result)
         self._leave(ctx)
+
+    def _last_step(self) -> list[Step]:
+        """The answer as a step. It is stored with the run's end, in one commit."""
+        if not self.draft.messages:
+            return []
+        message = msgspec.Raw(msgspec.json.encode(self.draft.messages[-1]))
+        return [Step(step_no=self.draft.step, kind="llm", message=message)]
 
     async def _troubled(self, ctx: Context, trouble: Trouble) -> None:
         """An error that may pass is tried again, unless it came too often; any other ends the run."""
@@ -441,6 +460,8 @@ class Run(Actor):
         )
 
     def _rows(self, said: Sequence[ChatMessage], *, cancelled: bool = False) -> list[NewMessage]:
+        if self.request.replay is not None:
+            return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request.message, said, self.profile, offline=offline, cancelled=cancelled)
 

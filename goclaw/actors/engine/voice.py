@@ -45,7 +45,7 @@ def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True, recor
 
 
 class Voice:
-    """Publishes the events of one run in order. Never waits for a reader."""
+    """Publishes the events of one run in order. Never waits for a reader. `quiet`: tells the recorder alone."""
 
     def __init__(
         self,
@@ -60,13 +60,14 @@ class Voice:
         stream: bool = True,
         seq: int = 0,
         recorder: Recorder | None = None,
+        quiet: bool = False,
     ) -> None:
         self._ctx = ctx
         self._recorder = recorder
         self._stream = stream
         self._held = ""  # text of the current segment while not streaming
         self.seq = seq
-        self._groups = (of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
+        self._groups = () if quiet else (of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
         self._facts: dict[str, Any] = {
             "run_id": run_id,
             "tenant_id": tenant_id,

@@ -65,13 +65,6 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def _ask(chosen: Options, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    import trio
+    from goclaw.edge.cli.client import ask
 
-    from goclaw.edge.cli.address import target
-    from goclaw.edge.cli.client import connect
-
-    async def main() -> dict[str, Any]:
-        async with connect(target(chosen)) as socket:
-            return await socket.call(method, params, chosen.timeout)
-
-    return trio.run(main)
+    return ask(chosen, method, params)

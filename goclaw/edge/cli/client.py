@@ -19,8 +19,8 @@ from trio_websocket import (
 )
 
 from goclaw import __version__
-from goclaw.edge.cli.address import Target
-from goclaw.edge.cli.options import PROTOCOL, Exit, Failure
+from goclaw.edge.cli.address import Target, target
+from goclaw.edge.cli.options import PROTOCOL, Exit, Failure, Options
 
 CONNECT = 10.0  # seconds for the socket, and again for the answer to `connect`
 CLOSE = 2.0  # seconds for the closing handshake
@@ -92,6 +92,39 @@ async def connect(to: Target) -> AsyncIterator[Socket]:
     except HandshakeError as error:
         reason = error.__cause__ or "no answer"
         raise Failure(f"no gateway at {to.url} ({reason}); start one with: goclaw", Exit.UNREACHABLE) from None
+
+
+def ask(chosen: Options, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """One request on a socket of its own, from outside of any loop."""
+
+    async def main() -> dict[str, Any]:
+        async with connect(target(chosen)) as socket:
+            return await socket.call(method, params, chosen.timeout)
+
+    return trio.run(main)
+
+
+def download(chosen: Options, verb: str, path: str) -> bytes:
+    """The body of an HTTP answer, for what is too large for a frame. Raises Failure as `connect` does."""
+    import httpx
+
+    to = target(chosen)
+    headers = {"X-GoClaw-User-Id": "system"} | ({"Authorization": f"Bearer {to.token}"} if to.token else {})
+    url = to.url.replace("ws", "http", 1).removesuffix("/ws") + path
+    try:
+        answer = httpx.request(verb, url, headers=headers, timeout=httpx.Timeout(chosen.timeout, connect=CONNECT))
+    except httpx.ConnectError as error:
+        raise Failure(f"no gateway at {to.url} ({error}); start one with: goclaw", Exit.UNREACHABLE) from None
+    except httpx.HTTPError as error:
+        raise Failure(f"{path} broke off ({error or type(error).__name__})", Exit.UNREACHABLE) from None
+    if answer.is_success:
+        return answer.content
+    try:
+        refused = msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        refused = {}
+    code = Exit.REFUSED if answer.status_code in (401, 403) else Exit.FAILED
+    raise Failure(f"{refused.get('error', 'refused')} ({refused.get('code', answer.status_code)})", code)
 
 
 def _payload(answer: dict[str, Any]) -> dict[str, Any]:

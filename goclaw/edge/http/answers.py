@@ -19,6 +19,7 @@ STATUS = {
     "ALREADY_EXISTS": 409,
     "FAILED_PRECONDITION": 409,
     "GONE": 410,
+    "REPLAY_GAP": 410,
     "PAYLOAD_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "RESOURCE_EXHAUSTED": 429,
@@ -45,6 +46,8 @@ def status_of(err: Err) -> int:
         return 502
     if reason in BUSY:
         return 503
+    if reason == "replay_gap":
+        return 410
     if reason == "wrong_verb":
         return 405
     return STATUS.get(err.code, 500)
@@ -77,8 +80,17 @@ def openai_error(err: Err, text: str) -> dict[str, Any]:
 
 
 def _native(err: Err, text: str, status: int, request_id: str) -> dict[str, Any]:
-    code = "UPSTREAM_ERROR" if status == 502 else err.code
+    code = (
+        "UPSTREAM_ERROR" if status == 502 else "REPLAY_GAP" if err.details.get("reason") == "replay_gap" else err.code
+    )
     body: dict[str, Any] = {"error": text, "code": code, "request_id": request_id}
     if err.details and status != 401:  # a credential's trouble is only logged (edge-auth.md §2.2)
         body["details"] = err.details
     return body
+
+
+def _code(err: Err, status: int) -> str:
+    """The code of the native family; the socket has no words of its own for these two."""
+    if status == 502:
+        return "UPSTREAM_ERROR"
+    return "REPLAY_GAP" if err.details.get("reason") == "replay_gap" else err.code

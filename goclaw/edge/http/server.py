@@ -16,7 +16,7 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, openapi
+from goclaw.edge.http import actors, completions, docs, openapi, runs
 from goclaw.edge.http.answers import json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
@@ -27,7 +27,8 @@ from goclaw.operations.context import House
 from goclaw.operations.operation import Http, Operation
 from goclaw.security.origin import listed
 
-USER_ROUTES = ("/v1/agents", "/v1/sessions")  # refuse a caller that names no user (edge-auth.md §6)
+# these refuse a caller that names no user (edge-auth.md §6)
+USER_ROUTES = ("/v1/agents", "/v1/sessions", "/v1/runs", "/v1/tasks")
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 SENT = (
     "Authorization, Content-Type, X-API-Key, X-GoClaw-User-Id, X-GoClaw-Agent-Id, X-GoClaw-Tenant-Id, "
@@ -59,6 +60,7 @@ class HttpServer:
             Raw("GET /docs/{name}", Role.ANYONE, self.docs),
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
+            *runs.ROUTES,
             *(actors.ROUTES if admin_tree else ()),
         ]
         self._openapi = openapi.document(operations, by_hand, house.version)

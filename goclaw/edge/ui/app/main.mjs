@@ -14,6 +14,7 @@ import { Empty, Skeleton } from './ui/parts.mjs'
 const PAGES = {
   chat: () => import('./pages/chat.mjs'),
   sessions: () => import('./pages/sessions.mjs'),
+  runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }
 const loaded = signal({})
@@ -43,7 +44,7 @@ function App() {
 }
 
 // g then a letter goes to a page, t changes the theme; never while typing (dashboard.md §16).
-const JOURNEYS = { c: 'chat', s: 'sessions', x: 'actors' }
+const JOURNEYS = { c: 'chat', s: 'sessions', r: 'runs', x: 'actors' }
 let leader = 0
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, textarea, select, dialog')) return

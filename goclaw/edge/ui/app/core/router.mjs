@@ -7,25 +7,26 @@ const HOME = 'chat'
 export const route = signal(read())
 
 function read() {
-  const page = location.pathname.slice(base.length).split('/')[0]
-  return { page: page && page !== 'index.html' ? page : HOME, query: Object.fromEntries(new URLSearchParams(location.search)) }
+  const [page, id = ''] = location.pathname.slice(base.length).split('/')
+  return { page: page && page !== 'index.html' ? page : HOME, id: decodeURIComponent(id), query: Object.fromEntries(new URLSearchParams(location.search)) }
 }
 
-export function href(page, query = {}) {
+// `id` names one thing of the page: /ui/runs/0193….
+export function href(page, query = {}, id = '') {
   const kept = Object.entries(query).filter(([, value]) => value !== '' && value != null && value !== false)
   const search = new URLSearchParams(kept).toString()
-  return `${base}${page}${search && `?${search}`}`
+  return `${base}${page}${id && `/${encodeURIComponent(id)}`}${search && `?${search}`}`
 }
 
-export function go(page, query) {
-  history.pushState(null, '', href(page, query))
+export function go(page, query, id) {
+  history.pushState(null, '', href(page, query, id))
   route.value = read()
 }
 
 // Changes the query of this page without a step in the history (typing in a filter is not a journey).
 export function refine(query) {
   const now = route.value
-  history.replaceState(null, '', href(now.page, { ...now.query, ...query }))
+  history.replaceState(null, '', href(now.page, { ...now.query, ...query }, now.id))
   route.value = read()
 }
 

@@ -1,0 +1,146 @@
+"""A run of kind `replay`: another run once more, from its record, beside what it was. Contract: durability.md §16.3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.voice import Voice
+from goclaw.agent.compare import Comparison, compare
+from goclaw.agent.history import Remembered, chat_messages
+from goclaw.agent.loop import Task
+from goclaw.agent.recorder import Level, Recorder, Row
+from goclaw.agent.replay import Life, Stand, lives, play
+from goclaw.domain.address import provider
+from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
+from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
+from goclaw.domain.model import BorrowProvider
+from goclaw.domain.run import Replay
+from goclaw.providers.provider import Provider
+from goclaw.runtime.actor import Context
+from goclaw.runtime.faults import NoSuchActor
+from goclaw.stores import run_steps, runs, sessions
+from goclaw.stores.runs import Claimed
+from goclaw.tools.ledger import Place, ToolResult
+from goclaw.tools.pipeline import call, effect_of
+from goclaw.tools.tool import ToolContext
+
+
+async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None) -> Comparison:
+    """Play `ask.of` once more and say where it parts from its record. `tools`: what pure tools may read, if any may.
+
+    Raises `Rejected` without a record, ProviderError when the living model fails.
+    """
+    tenant = run.tenant_id
+    original = await ctx.db(runs.original, tenant=tenant, run_id=ask.of)
+    rows = [
+        Row(kind=row.kind, body=msgspec.json.decode(row.body), step=row.step, blob=row.blob)  # type: ignore[arg-type]
+        for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
+    ]
+    if original is None:
+        raise Rejected(not_found("run", ask.of))
+    played: list[Row] = []
+    stand, log = Stand(), ""
+    alive = await _alive(ctx, ask, rows) if ask.mode == "what_if" else None
+
+    async def read(wanted: ToolCall, place: Place) -> ToolResult:
+        assert tools is not None
+        return await call(engine.tools, tools, wanted)
+
+    told = lives(rows)
+    for number, life in enumerate(told):
+        last = number == len(told) - 1
+        if alive is not None and not last and told[number + 1].opened["step"] > ask.from_step:
+            last = True  # from here on nothing is as it was
+        shared = await ctx.db(run_steps.blob, digest=life.rows[0].blob or "")
+        if shared is None:
+            raise Rejected(failed_precondition("no_record"))
+        live = alive if last else None
+        one = await play(
+            life if live is None else _changed(life, ask),
+            await _task(ctx, run, original, life, shared, ask if live is not None else None, engine),
+            stand,
+            log=log,
+            level=_level(life),
+            voice_for=lambda recorder, said, stream: _voice(ctx, run, recorder, said, stream),
+            effect_of=lambda name: effect_of(engine.tools, name),
+            shared=shared,
+            live=live,
+            alive_from=ask.from_step,
+            tools=ask.tools,
+            run=read if tools is not None else None,
+        )
+        played += one.rows
+        log = one.log
+        if live is not None:
+            break
+    return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
+
+
+async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Provider:
+    name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
+    try:
+        model: Provider = await ctx.ask(provider(name), BorrowProvider(), within=5)
+    except NoSuchActor:
+        raise Rejected(unavailable("unknown_provider", provider=name)) from None
+    return model
+
+
+async def _task(
+    ctx: Context, run: Claimed, original: runs.Original, life: Life, shared: str, other: Replay | None, engine: Engine
+) -> Task:
+    opened = life.opened
+    history: list[ChatMessage] = []
+    if opened["history"] is not None:
+        found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
+        remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
+        history = chat_messages(remembered, opened["window"])
+    system, user, model = msgspec.json.decode(shared)["system"], original.request.message, opened["model"]
+    if other is not None:
+        system = other.system or system
+        system = f"{system}\n\n{other.append}" if other.append else system
+        user, model = other.user or user, other.model or model
+    return Task(
+        model=model,
+        system=system,
+        history=(*history, ChatMessage(role="user", content=user)),
+        options=msgspec.convert(opened["options"], ChatOptions),
+        metadata=opened["metadata"],
+        max_iterations=opened["limits"]["iterations"],
+        max_tool_calls=opened["limits"]["tool_calls"],
+        call_timeout=engine.defaults.llm_timeout_sec,
+        hint=opened["hint"],
+    )
+
+
+def _changed(life: Life, ask: Replay) -> Life:
+    """A life that names the model it is played with."""
+    more: dict[str, Any] = {}
+    if ask.model:
+        more["model"] = ask.model
+    if ask.provider:
+        more["provider"] = ask.provider
+    return Life({**life.opened, **more}, life.rows)
+
+
+def _level(life: Life) -> Level:
+    level: Level = life.opened["level"]
+    return level
+
+
+def _voice(ctx: Context, run: Claimed, recorder: Recorder, said: int, stream: bool) -> Voice:
+    return Voice(
+        ctx,
+        run_id=run.run_id,
+        tenant_id=run.tenant_id,
+        user_id=run.user_id,
+        agent_key=run.agent_key,
+        session_key=run.session_key,
+        kind=run.kind,
+        stream=stream,
+        seq=said,
+        recorder=recorder,
+        quiet=True,
+    )
