@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from goclaw.domain.run_states import LEGAL
+from goclaw.domain.run_states import flaws
 from tests.fakes.scripted import SCRIPT, ScriptedVendor, marks
 
 TERMINAL = ("SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
@@ -175,17 +174,9 @@ def path(e: Evidence) -> Iterable[str]:
     """C3: the events of a run are a legal path from nothing to where it is, and its fence counts its claims."""
     events = by_run(e.events)
     for run in e.runs:
-        moves = [(event.state_from, event.state_to) for event in events[run.run_id] if event.state_to is not None]
-        if not moves or moves[0][0] is not None:
-            yield f"{run.text} does not begin at its beginning: {moves[:1]}"
-            continue
-        if illegal := [move for move in moves if move not in LEGAL]:
-            yield f"{run.text} went {illegal}"
-        if broken := [(a, b) for a, b in pairwise(moves) if a[1] != b[0]]:
-            yield f"{run.text} jumped: {broken}"
-        if moves[-1][1] != run.state:
-            yield f"{run.text} is {run.state} and its events end in {moves[-1][1]}"
-        claims = sum(to == "CLAIMED" for _, to in moves)
+        for flaw in flaws(events[run.run_id], run.state):
+            yield f"{run.text}: {flaw}"
+        claims = sum(event.state_to == "CLAIMED" for event in events[run.run_id])
         if claims != run.fence:
             yield f"{run.text} was claimed {claims} times and has fence {run.fence}"
 

