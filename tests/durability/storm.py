@@ -32,6 +32,7 @@ class Storm:
     inputs: int
     kills: int
     longest: float = 2.0
+    gently: bool = False  # SIGTERM, and only when it is ready
     seed: int = 0
     talkers: list[Talker] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)  # seconds from the first instruction to ready
@@ -47,11 +48,13 @@ class Storm:
         async with trio.open_nursery() as nursery:
             for talker in self.talkers:
                 nursery.start_soon(self._talk, talker)
-            await self._kill()
+            await (self._stop() if self.gently else self._kill())
+            self.over = True
+            await self._live()
         await self.gateway.quiet()
-        evidence = self.gateway.evidence(self.said, self.vendor)
-        self.counts = counts(evidence)
-        verify(evidence)
+        self.evidence = self.gateway.evidence(self.said, self.vendor)
+        self.counts = counts(self.evidence)
+        verify(self.evidence)
 
     @property
     def said(self) -> list[Said]:
@@ -74,8 +77,12 @@ class Storm:
                 await trio.sleep(self.random.uniform(start / 2, start + self.longest))
                 os.kill(self.gateway.pid, signal.SIGKILL)
             await trio.to_thread.run_sync(self.gateway.reap)
-        self.over = True
-        await self._live()
+
+    async def _stop(self) -> None:
+        for _ in range(self.kills):
+            await self._live()
+            await trio.sleep(self.random.uniform(0, self.longest))
+            assert await self.gateway.terminate() == 0
 
     async def _live(self) -> None:
         began = trio.current_time()

@@ -16,8 +16,8 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from tests.durability.checker import Said
 from tests.e2e.gateway import Gateway, Json
 
-AGAIN = 0.05  # seconds before the next try of anything
-GIVE_UP = 120.0  # seconds for one answer, kills and all
+AGAIN = 0.25  # seconds before the next try of anything
+GIVE_UP = 240.0  # seconds for one answer, kills and all
 PIPELINE = 3  # inputs of one client under way at a time
 
 LOST = (ConnectionClosed, HandshakeError, trio.BrokenResourceError, OSError)
@@ -36,13 +36,16 @@ class Talker:
         """Say all of it in this order and return when everything has its end."""
         notes = [Said(text, self.session) for text in texts]
         self.notes += notes
-        with trio.fail_after(GIVE_UP + len(texts)):
+        with trio.move_on_after(GIVE_UP + len(texts)) as limit:
             while left := [said for said in notes if said.content is None and not said.error]:
                 try:
                     await self._converse(left, pipeline)
                 except* LOST:
                     self.reconnects += 1
                     await trio.sleep(AGAIN)
+        if limit.cancelled_caught:
+            open_ = [(said.text, said.run_id) for said in left]
+            raise AssertionError(f"{self.name} waits for {open_} after {self.reconnects} connections")
         return notes
 
     async def _converse(self, left: list[Said], pipeline: int) -> None:
