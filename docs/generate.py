@@ -11,12 +11,13 @@ import msgspec
 
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import TEXTS
-from goclaw.edge.http import actors, completions, runs
+from goclaw.edge.http import actors, completions, runs, wake
 from goclaw.edge.http.answers import STATUS, status_of
 from goclaw.operations.actor_events import TYPES, FollowActors
 from goclaw.operations.actor_orders import Trace
 from goclaw.operations.operation import collect
 from goclaw.operations.runs import CreateRun, GetRun, RetryRun
+from goclaw.operations.wake import Wake
 from goclaw.providers.catalogue import CATALOGUE, Vendor
 from goclaw.settings.environment import VARIABLES
 from goclaw.settings.providers import KEYED
@@ -57,7 +58,10 @@ ACTOR_EVENTS = {
 SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
+    "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
+    "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
     "chaos.started": "a chaos plan has begun; like all `chaos.*`, for operators",
     "chaos.fired": "one of its faults has hit, at most ten a second",
     "chaos.ended": "it is over, and this is its report",
@@ -141,7 +145,7 @@ RUN_PARAMETERS = {
 }
 BY_HAND = (
     (completions.ROUTE, "OpenAI's"),
-    *zip(actors.ROUTES, map(parameters, (FollowActors, Trace)), strict=True),
+    *zip((*actors.ROUTES, wake.ROUTE), map(parameters, (FollowActors, Trace, Wake)), strict=True),
     *((route, RUN_PARAMETERS[route.handle]) for route in runs.ROUTES),
 )
 

@@ -18,6 +18,8 @@ import trio
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
+from goclaw.actors.cron import cron
+from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
@@ -27,6 +29,7 @@ from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
+from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LANES
@@ -107,6 +110,7 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
+    couriers: dict[Line, Courier] = {}  # of the channel instances there are
     work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue, settings.record)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
@@ -117,6 +121,14 @@ def tree(
             child("engine", partial(engine, alone=house.embedded), work, settings.providers),
             child("agents", agents, settings.agents.defaults, settings.providers),
             child("sessions", sessions, house.node_id, settings.queue, settings.agents.defaults.run_timeout_sec),
+            child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
+            child(
+                "cron",
+                partial(cron, resting=lambda: house.draining, alone=house.embedded),
+                house.node_id,
+                settings.cron,
+                settings.agents.defaults.workspace,
+            ),
             child("edge", edge, doorway),
         ],
     )

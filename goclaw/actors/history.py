@@ -50,7 +50,7 @@ class Trim(Message[None]):
 class Pages(Generic[T]):
     """Lines on their way to the database: bounded, the oldest lost first. They outlive the actor that writes them."""
 
-    def __init__(self, write: Work[[Sequence[T]], None], trim: Work[[], int]) -> None:
+    def __init__(self, write: Work[[Sequence[T]], None], trim: Work[[], int] | None = None) -> None:
         self._write = write
         self._trim = trim
         self._lines: deque[T] = deque()
@@ -81,7 +81,9 @@ class Pages(Generic[T]):
                 self._lines.popleft()
 
     async def trim(self, ctx: Context) -> int:
-        """Forget what is old. Returns how many lines."""
+        """Forget what is old, unless others see to it. Returns how many lines."""
+        if self._trim is None:
+            return 0
         try:
             return await ctx.db(self._trim)
         except StoreError as trouble:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import trio
 
 from goclaw.actors.history import Activity, ActorLog, Pages
+from goclaw.actors.retention import RetentionKeeper
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
 from goclaw.operations.context import House
@@ -92,7 +93,7 @@ class PoolWatch(Actor):
 
 def infra(database: Database, server: EmbeddedServer | None, house: House) -> Supervisor:
     owner_of = house.bulletin.owner_of
-    done: Pages[RecordActivity] = Pages(activity.add, activity.trim)
+    done: Pages[RecordActivity] = Pages(activity.add)
     happened: Pages[Entry] = Pages(actor_log.append, actor_log.trim)
     rests = Exhausted.QUARANTINE  # nothing depends on what is written down
     return Supervisor(
@@ -100,6 +101,7 @@ def infra(database: Database, server: EmbeddedServer | None, house: House) -> Su
             child("stores", stores, database, server, house),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
+            child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

@@ -6,7 +6,6 @@ Contract  sessions-lanes-cron.md §3; edge-websocket.md §7.2; durability.md §3
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import lane, run
@@ -44,8 +44,9 @@ from goclaw.runtime.faults import Err, RuntimeFault
 from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.queue import Queue
-from goclaw.stores import run_intake, runs
+from goclaw.stores import ingress, run_intake, runs
 from goclaw.stores import sessions as rows
+from goclaw.stores.ingress import First
 from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.sessions import NewMessage
 
@@ -115,19 +116,16 @@ class Session(Actor):
         await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        digest = hashlib.sha256(msgspec.json.encode(ask.request.message)).hexdigest()
-        ingress = None
+        digest = ask.digest(self.text_key)
         if ask.idempotency_key:
-            ingress = ingress_key(ask.user_id, self.text_key, ask.idempotency_key)
-            first = await ctx.db(runs.known, tenant=self.tenant, ingress_key=ingress)
-            if first is not None and first.request_hash != digest:
-                return failed_precondition("idempotency_conflict")
+            first = await ctx.db(ingress.find, tenant=self.tenant, key=ask.idempotency_key)
             if first is not None:
-                return Accepted(run_id=first.run_id, session_key=self.text_key, position=0)
+                return _again(first, digest)
         waiting = self._waiting(ctx)
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
-                return exhausted("queue_full")
+                dropped(ctx, ask.kind, "new")
+                return exhausted("queue_full", AGAIN)
             await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
         owner = self.owner or ask.user_id
         group = self.key.kind == "group"
@@ -148,22 +146,29 @@ class Session(Actor):
             timeout=self.run_timeout,
             request=ask.request,
             request_hash=digest,
-            ingress_key=ingress,
         )
         crash_point("ingress.accepting")
-        stored = await self._store(ctx, ask, turn)
+        stored = await self._store(ctx, ask, turn, one_more=len(waiting) < self.queue.cap)
         crash_point("ingress.accepted")
+        if isinstance(stored, First):
+            return _again(stored, digest)
         self.owner = owner
         accepted = Open(run_id=ask.run_id, user_id=owner, kind=ask.kind)
         self.open[ask.run_id] = accepted
         position = stored.queued + stored.running - 1
-        self._voice(ctx, accepted).say(
-            "run.queued", body(position=position), asked_by=ask.asked_by, request_id=ask.request_id
-        )
+        expected = {"position": 0} if stored.started else await expectation(ctx, ask.kind, position)
+        self._voice(ctx, accepted).say("run.queued", body(**expected), asked_by=ask.asked_by, request_id=ask.request_id)
         if stored.started:
             ctx.tell(lane(LANE_OF[ask.kind]), Start(run=self._claimed(ctx, ask, owner)))
         else:
-            ctx.tell(lane(LANE_OF[ask.kind]), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
+            news = RunQueued(
+                tenant_id=self.tenant,
+                session_key=self.text_key,
+                user_id=owner,
+                priority=KINDS[ask.kind].priority,
+                waited=None if stored.running or stored.queued > 1 else 0.0,
+            )
+            ctx.tell(lane(LANE_OF[ask.kind]), news)
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     @handles
@@ -229,22 +234,32 @@ class Session(Actor):
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any]) -> runs.Stored:
-        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run."""
+    async def _store(self, ctx: Context, ask: Send, turn: dict[str, Any], *, one_more: bool) -> runs.Stored | First:
+        """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
+
+        `one_more` waits then, if none gave way for it.
+        """
         later = ask.terms is not None and ask.terms.run_at is not None
         at_once = not self.open and not later and await self._slot(ctx, ask)
+        if one_more and not at_once:
+            await room_for(ctx, self.queue, tenant=self.tenant, user=turn["user"], kind=ask.kind)
         node = self.node_id if at_once else None
         earlier = [_history(message) for message in ask.earlier]
         started = False
         try:
             with self._forgetting():
-                if ask.terms is not None:
+                stored: runs.Stored | First
+                if key := ask.idempotency_key:
+                    stored = await ctx.db(
+                        ingress.accept, earlier=earlier, terms=ask.terms, ingress_key=key, node=node, **turn
+                    )
+                elif ask.terms is not None:
                     stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
                 elif earlier:
                     stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
                     stored = await ctx.db(runs.accept, node=node, **turn)
-            started = stored.started
+            started = not isinstance(stored, First) and stored.started
         finally:
             if at_once and not started:
                 ctx.tell(lane(LANE_OF[ask.kind]), GiveSlotBack(run_id=ask.run_id))
@@ -277,6 +292,7 @@ class Session(Actor):
             stored=msgspec.json.encode(ask.request).decode(),
             created_at=ctx.clock.now(),
             age=0.0,
+            idempotent=bool(ask.idempotency_key),
             max_attempts=terms.max_attempts if terms is not None else kind.attempts,
             priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
@@ -315,8 +331,10 @@ class Session(Actor):
                 runs=oldest,
                 error=err,
             )
-        for dropped in gone:
-            self._dropped(ctx, dropped, "dropped", err)
+        for turn in gone:
+            if turn.run_id in self.open:
+                dropped(ctx, self.open[turn.run_id].kind, "old")
+            self._dropped(ctx, turn, "dropped", err)
 
     def _dropped(self, ctx: Context, gone: Canceled, reason: str, err: Err | None) -> None:
         """A waiting run ended: its listeners hear one terminal event."""
@@ -354,10 +372,11 @@ def label_of(text: str) -> str:
     return " ".join(text.split()[:8])[:LABEL_CHARS]
 
 
-def ingress_key(user_id: str, session_key: str, key: str) -> str:
-    """Keys are scoped by user and session (edge-websocket.md §7.2.1), hashed because their parts are long."""
-    parts = msgspec.json.encode([user_id, session_key, key])
-    return f"ws:{hashlib.sha256(parts).hexdigest()}"
+def _again(first: First, digest: str) -> Accepted | Err:
+    """The answer to a key that was used before."""
+    if first.request_hash != digest:
+        return failed_precondition("idempotency_conflict")
+    return Accepted(run_id=first.run_id, session_key=first.session_key, position=0)
 
 
 def _history(message: Earlier) -> NewMessage:

@@ -44,6 +44,7 @@ class Watchdog(Actor):
         self.lag = ctx.clock.monotonic() - self.due
         self.worst = max(self.worst, self.lag)
         ctx.system.lag = self.lag
+        ctx.system.meter.observe("loop_lag_seconds", max(0.0, self.lag))
         if self.lag > STALL:
             ctx.log.warning("loop.stall", seconds=round(self.lag, 3))
         self.due = ctx.clock.monotonic() + BEAT

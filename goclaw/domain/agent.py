@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
 from goclaw.runtime.message import Message
@@ -26,6 +27,10 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     restrict_to_workspace: bool
     max_tool_iterations: int
     context_window: int
+
+    def answering_with(self, provider: str, model: str) -> AgentProfile:
+        """The same agent with another model, if there is one; of its own provider unless one is named."""
+        return replace(self, provider=provider or self.provider, model=model) if model else self
 
     def visible_to(self, caller: Caller) -> bool:
         """Admins see all, everybody sees the default agent and his own (edge-auth.md §5.3)."""

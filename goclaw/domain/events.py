@@ -49,6 +49,18 @@ class SessionUpdated(Message[None]):
     session_key: str
 
 
+class CronEvent(Message[None]):
+    """A job was changed or ran: the body of event `cron` (edge-websocket.md §8). For its user and the admins."""
+
+    body: msgspec.Raw
+
+
+class HeartbeatEvent(Message[None]):
+    """What a heartbeat did: the body of event `heartbeat`. For the agent's owner and the admins."""
+
+    body: msgspec.Raw
+
+
 class ShuttingDown(Message[None]):
     """The gateway drains. Sent to every socket before it is closed."""
 
@@ -65,6 +77,15 @@ class Farewell(Message[None]):
     """Sockets close now, with 1001."""
 
 
+class Saturation(Message[None]):
+    """A lane keeps its runs waiting for too long, or no longer (`level` 0). Told as `system.backpressure`."""
+
+    lane: str
+    level: int
+    wait_p95: float  # seconds
+    queued: int
+
+
 class ChaosEvent(Message[None]):
     """`chaos.started`, `chaos.fired` (at most ten a second) and `chaos.ended`, whose body is the report."""
 
@@ -79,6 +100,7 @@ def body(**members: Any) -> msgspec.Raw:
 
 # --- groups ---------------------------------------------------------------------------------------
 
+RUNS = "runs"  # every event of every run, for whoever keeps them
 SOCKETS = "sockets.open"  # every connection, greeted or not
 EVERYBODY = "sockets"  # every authenticated connection
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatOptions, Usage
@@ -98,6 +97,8 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
+    provider: str = ""  # with `model`: instead of the agent's
+    model: str = ""
     replay: Replay | None = None  # kind replay
 
 
@@ -112,14 +113,32 @@ class RunResult(Struct, frozen=True, kw_only=True):
     cancelled: bool = False
     offline: bool = False
     error: Err | None = None
-    comparison: msgspec.Raw | None = None  # kind replay: JSON of durability.md §16.3
+    comparison: str | None = None  # kind replay: JSON of durability.md §16.3
+
+
+SUSPECT = "suspect.running"  # the group of whoever runs a suspect on this node: one lane at most (durability.md §6.4)
+SATURATED = "lanes.saturated"  # the group of lanes that keep their runs waiting for too long (durability.md §11)
 
 
 class RunQueued(Message[None]):
-    """To a lane: a session has a run that waits. Saying it twice is harmless."""
+    """To a lane: a session has a run that waits. Saying it twice is harmless.
+
+    `waited` is how long it has been due, in seconds, below 0 for one that will be; None if the teller does not know
+    that it is due, nor that the run is the first that waits there.
+    """
 
     tenant_id: str
     session_key: str
+    user_id: str = ""
+    priority: int = 5  # base
+    waited: float | None = None
+    suspect: bool = False  # it has crashed before
+
+
+class RunsWait(Message[None]):
+    """To a lane: what a look into the database found."""
+
+    found: tuple[RunQueued, ...]
 
 
 class TakeSlot(Message[bool]):
@@ -130,6 +149,18 @@ class TakeSlot(Message[bool]):
 
 class GiveSlotBack(Message[None]):
     """The run did not start at once after all."""
+
+    run_id: str
+
+
+class LendSlot(Message[None]):
+    """From a run that waits for a child: others may have its slot meanwhile (sessions-lanes-cron.md L4.4)."""
+
+    run_id: str
+
+
+class ReclaimSlot(Message[bool]):
+    """The child is done. Answered with True when the run has a slot again, before anybody who waits in the queue."""
 
     run_id: str
 
@@ -156,10 +187,32 @@ class LaneLoad(Message[None]):
     active: int
     queued: int
     by_agent: tuple[tuple[str, int], ...] = ()  # tenant/agent key and how many of its runs work
+    wait_p50: float = 0.0  # seconds from due to claimed, in the last minute
+    wait_p95: float = 0.0
+    drops: int = 0  # turns dropped or refused since the start
+    pressure: int = 0  # how many kinds of work stopped because the lane is saturated
 
 
 class GetLoad(Message[LaneLoad]):
     """How busy a lane is. `queued` counts sessions with waiting runs it knows of."""
+
+
+class Outlook(Message[None]):
+    ahead: int  # runs that must end first, as far as the lane knows; 0 = a slot is free
+    rounds: float  # the same, one after the other in each slot
+    mean: float | None = None  # seconds a run takes here, lately
+
+
+class GetOutlook(Message[Outlook]):
+    """What somebody who queues up now with this base priority has to expect."""
+
+    priority: int = 5
+
+
+class SetLimit(Message[None]):
+    """The lane has so many slots from now on. Running runs end as they would."""
+
+    limit: int
 
 
 class HandBack(Message[int]):

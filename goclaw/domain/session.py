@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from datetime import datetime
 from typing import ClassVar, Literal
 from urllib.parse import quote
 
+import msgspec
 from msgspec import Struct
 
 from goclaw.domain.run import RunKind, RunRequest
@@ -94,7 +96,7 @@ class Send(Message[Accepted]):
     request: RunRequest
     earlier: tuple[Earlier, ...] = ()
     terms: Terms | None = None  # those of its kind
-    idempotency_key: str = ""  # the same key again means the same turn
+    idempotency_key: str = ""  # the same key again means the same turn; whose and where from is part of it
     fresh: bool = False  # the key was made for this turn, so nothing is stored under it
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None
@@ -102,6 +104,14 @@ class Send(Message[Accepted]):
     @property
     def poison_key(self) -> Hashable:
         return (self.user_id, self.idempotency_key) if self.idempotency_key else None
+
+    def digest(self, session_key: str) -> str:
+        """Equal for what asks for the same. How the answer is shown, streamed or whole, is no part of it."""
+        request = msgspec.structs.replace(self.request, stream=True)
+        named = "" if self.fresh else session_key
+        terms = self.terms and msgspec.structs.replace(self.terms, run_at=None)  # a moment that is over is left out
+        asked = [named, self.agent_id, self.kind, request, self.earlier, terms]
+        return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 class Aborted(Message[None]):

@@ -219,6 +219,7 @@ class ChatStatus(Struct, rename="camel", omit_defaults=True, kw_only=True):
     run_id: str | None = None
     run_ids: list[str]
     queued: int
+    last_run_seq: int  # of `run_id`, where `chat.resume` goes on; 0 if it has said nothing in this process
 
 
 @operation(Rpc("chat.session.status", Role.VIEWER))
@@ -233,6 +234,7 @@ async def status(ctx: Context, ask: GetStatus) -> ChatStatus:
         run_id=ids[0] if ids else None,
         run_ids=ids,
         queued=len(activity.waiting),
+        last_run_seq=ctx.house.replays.last(ids[0]) if ids else 0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,8 +15,10 @@ import trio
 
 from goclaw.domain.access import Caller
 from goclaw.domain.errors import Err, Rejected
+from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.operations.bulletin import Bulletin
+from goclaw.operations.replay_buffer import ReplayBuffer
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
@@ -35,6 +37,7 @@ class Guest(Protocol):
     def facts(self) -> dict[str, Any]: ...
     def is_of(self, caller: Caller) -> bool: ...
     def follow(self, wanted: Follow | None) -> None: ...
+    def replay(self, events: Sequence[RunEvent]) -> int: ...
 
 
 @dataclass
@@ -55,6 +58,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.bulletin = Bulletin(self.system)
+        self.replays = ReplayBuffer(self.system)
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()
@@ -90,10 +94,15 @@ class Context:
         request_id: str | int | None = None,
         connection_id: str = "",
         peer: str = "",
+        route: str = "",
+        idempotency_key: str = "",
     ) -> None:
         self.house = house
         self.caller = caller
         self.peer = peer  # the address it came from
+        self.route = route  # of the HTTP request, if it was one …
+        self.idempotency_key = idempotency_key  # … and the key in its header
+        self.replayed = False  # it was asked before: the answer is that of the first time
         self.request_id = request_id  # of the socket frame, if it was one
         self.connection_id = connection_id
 

@@ -6,7 +6,7 @@ Contract: edge-websocket.md §6.2 (class B), edge-http.md §0.5.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ import trio
 
 from goclaw.domain.address import REQUESTS
 from goclaw.domain.errors import unavailable
-from goclaw.domain.events import EVERYBODY, Farewell, RunEvent, of_run
+from goclaw.domain.events import EVERYBODY, TERMINAL, Farewell, RunEvent, of_run
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunResult
 from goclaw.runtime.inbox import inbox
@@ -55,6 +55,17 @@ class RunFeed:
             self._waiting[-1] = msgspec.structs.replace(event, text=last.text + event.text)
         else:
             self._waiting.append(event)
+
+    def catch_up(self, missed: Iterable[RunEvent]) -> None:
+        """Take in what was said before. Called when nothing has been heard yet."""
+        for event in missed:
+            if event.result is None or event.type in TERMINAL:  # what was put back has begun again
+                self.receive(event)
+
+    def finish(self, result: RunResult) -> None:
+        """It ended before anybody listened."""
+        self._result = self._result or result
+        self._news.set()
 
     async def next(self) -> list[RunEvent]:
         """What happened since the last call, at least one event; nothing when the run is over and all was taken."""

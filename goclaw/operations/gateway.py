@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import StoreError
+from goclaw.domain.run import SATURATED
 from goclaw.operations.agents import ListAgents, list_agents, loads
 from goclaw.operations.context import Context, House
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -26,9 +27,12 @@ class Nothing(Struct, kw_only=True):
 
 
 def status_of(house: House) -> str:
-    """ok, degraded while the database, a critical actor or room for messages is missing, shutting_down. From memory."""
+    """ok, shutting_down, or degraded: the database, a critical actor or room for messages is missing, or runs have
+    waited for too long. From memory."""
     if house.draining:
         return "shutting_down"
+    if SATURATED in house.system.groups:
+        return "degraded"
     if house.database_lost or house.system.load.queued >= house.system.load.most:
         return "degraded"
     cells = (member for member in house.system.members.values() if isinstance(member, Cell))
@@ -93,7 +97,16 @@ async def status(ctx: Context, ask: Nothing) -> dict[str, Any]:
         "sessions": await ctx.db(sessions.count, tenant=ctx.caller.tenant_id),
         "channels": [],
         "lanes": [
-            {"name": load.name, "limit": load.limit, "active": load.active, "queued": load.queued}
+            {
+                "name": load.name,
+                "limit": load.limit,
+                "active": load.active,
+                "queued": load.queued,
+                "waitP50Ms": int(load.wait_p50 * 1000),
+                "waitP95Ms": int(load.wait_p95 * 1000),
+                "drops": load.drops,
+                "saturated": load.pressure > 0,
+            }
             for load in await loads(ctx)
         ],
         "nodes": {"total": 0, "online": 0},

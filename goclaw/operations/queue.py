@@ -25,7 +25,7 @@ class QueueFigures(Struct, kw_only=True):
 
 @operation(Rpc("queue.stats", Role.VIEWER), Http("GET /v1/queue", Role.VIEWER), Cli("queue stats"))
 async def stats(ctx: Context, ask: Nothing) -> QueueFigures:
-    """Count runs by state and lane. Who is no admin has their own counted."""
+    """Count runs by state and lane, at most 10,000 of a state. Who is no admin has their own counted."""
     user = None if ctx.caller.is_admin else ctx.user_id
     counts = await ctx.db(run_views.counts, tenant=ctx.caller.tenant_id, user=user)
     states: dict[str, int] = {state: sum(count.runs for count in counts if count.state == state) for state in STATES}

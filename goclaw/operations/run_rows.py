@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct, convert
 
 from goclaw.domain.run import Lane, RunKind, RunResult, RunState
@@ -112,8 +113,10 @@ def _sub_status(row: RunRow) -> str | None:
 
 def _outcome(ctx: Context, row: RunRow) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
     error = {"code": row.reason_code or "INTERNAL", "message": row.last_error} if row.last_error else None
-    if row.result is None or row.kind == "replay":  # whose result is a comparison
-        return row.result, error
+    if row.result is None:
+        return None, error
+    if (comparison := row.result.get("comparison")) is not None:
+        return msgspec.json.decode(comparison), error
     ended = convert(row.result, RunResult)
     if ended.error is not None:
         error = {"code": ended.error.code, "message": text_of(ended.error, ctx.caller.locale)}

@@ -5,7 +5,6 @@ Contract: edge-http.md §23, edge-websocket.md §7.16, sessions-lanes-cron.md §
 
 from __future__ import annotations
 
-import hashlib
 import math
 import uuid
 from datetime import datetime
@@ -97,10 +96,10 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         ctx,
         run_id=run_id,
         agent=agent,
-        key=key or _own_session(ctx, agent.key, ask.idempotency_key),
+        key=key or _own_session(ctx, agent.key),
         kind="task",
         request=RunRequest(message=text, truncated=truncated),
-        fresh=key is None and not ask.idempotency_key,
+        fresh=key is None,
         idempotency_key=ask.idempotency_key,
         terms=Terms(
             priority=base_priority(ask.priority),
@@ -118,10 +117,9 @@ def base_priority(asked: int) -> int:
     return max(0, min(10, 5 + math.trunc(asked / STEP)))
 
 
-def _own_session(ctx: Context, agent_key: str, idempotency_key: str) -> SessionKey:
-    """A session for this task alone. The same key again leads to the same one, whose actor knows it."""
-    given = f"{ctx.user_id}\0{idempotency_key}".encode()
-    run8 = hashlib.sha256(given).hexdigest()[:8] if idempotency_key else ctx.new_id().replace("-", "")[-8:]
+def _own_session(ctx: Context, agent_key: str) -> SessionKey:
+    """A session for this task alone."""
+    run8 = ctx.new_id().replace("-", "")[-8:]
     return SessionKey(agent_key, f"http:direct:{quote(ctx.user_id, safe='@~')[:200]}-{run8}")
 
 
@@ -163,7 +161,8 @@ async def list_runs(ctx: Context, ask: ListRuns) -> RunPage:
     )
     limit = min(ask.limit, MOST)
     rows = await ctx.db(run_views.page, wanted, limit=limit, offset=ask.offset)
-    total = await ctx.db(run_views.total, wanted)
+    last = len(rows) < limit and (rows or ask.offset == 0)  # then their number is known
+    total = ask.offset + len(rows) if last else await ctx.db(run_views.total, wanted)
     return RunPage(runs=[run_of(ctx, row) for row in rows], total=total, limit=limit, offset=ask.offset)
 
 

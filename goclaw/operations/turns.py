@@ -12,6 +12,7 @@ from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
 from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
+from goclaw.operations.once import scoped
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
@@ -53,7 +54,8 @@ async def send(
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
-    The answer names another run than `run_id` when the idempotency key was used before.
+    With an idempotency key, or one in the request's header, that was used before the answer names the run of the
+    first time.
     """
     with ctx.house.counting_a_turn():
         if ctx.house.draining:
@@ -69,13 +71,15 @@ async def send(
             kind=kind,
             request=request,
             earlier=tuple(earlier),
-            idempotency_key=idempotency_key,
+            idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
             terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        return await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
+        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
+        ctx.replayed = accepted.run_id != run_id
+        return accepted
 
 
 def cut(ctx: Context, text: str) -> tuple[str, bool]:

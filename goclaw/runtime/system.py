@@ -39,6 +39,7 @@ from goclaw.runtime.faults import (
 from goclaw.runtime.lens import Lens
 from goclaw.runtime.mailbox import Load, Mailbox
 from goclaw.runtime.message import Asked, ChildEnded, Down, Envelope, LinkExit, Message, Restarted, Told
+from goclaw.runtime.metrics import Meter
 from goclaw.runtime.news import EVENTS, LifeNews, MailboxFilling
 from goclaw.runtime.reply import Reply
 from goclaw.runtime.timers import Timers
@@ -92,6 +93,7 @@ class System:
         self.last_news: ChildEnded | None = None
         self.abandoned = 0  # asks whose asker went away
         self.escalations = 0
+        self.meter = Meter()
         self.lag = 0.0  # seconds the loop was late when a watchdog last looked
 
     # --- sending ------------------------------------------------------------------------------
@@ -375,8 +377,11 @@ class System:
         """Count it, and tell whoever listens."""
         if event == "actor.restarted":
             self.restarts.append(trio.current_time())
+            reason = "admin" if cell.past.by else "crash" if cell.past.last_crash is not None else "dependency"
+            self.meter.count("actor_restarts_total", cell.class_name, reason)
         elif event == "actor.escalated":
             self.escalations += 1
+            self.meter.count("actor_escalations_total", cell.class_name)
         if EVENTS in self.groups:
             self.publish(EVENTS, life_news(self.clock.now(), event, cell, reason, crash))
 

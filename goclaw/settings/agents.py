@@ -10,6 +10,15 @@ from msgspec import Meta
 from goclaw.settings.section import Section
 
 
+class Heartbeat(Section, frozen=True):
+    """What the heartbeat of an agent begins with. Contract: sessions-lanes-cron.md §6.1."""
+
+    enabled: Annotated[bool, Meta(description="of a heartbeat that is set without saying so")] = False
+    every_sec: Annotated[float, Meta(ge=300, le=31_536_000)] = 1800.0
+    ack_max_chars: Annotated[int, Meta(ge=0, le=100_000, description="beside HEARTBEAT_OK, not worth delivering")] = 300
+    prompt_template: Annotated[str, Meta(max_length=8000, description="empty = the built-in one")] = ""
+
+
 class AgentDefaults(Section, frozen=True):
     """Defaults of every agent."""
 
@@ -24,6 +33,7 @@ class AgentDefaults(Section, frozen=True):
     run_timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="a chat run, from acceptance")] = 600.0
     llm_timeout_sec: Annotated[float, Meta(ge=5, le=86_400, description="one whole model call")] = 300.0
     timezone: Annotated[str, Meta(max_length=64, description="IANA name; empty = the machine's")] = ""
+    heartbeat: Heartbeat = Heartbeat()
 
 
 class Agents(Section, frozen=True):

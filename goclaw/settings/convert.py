@@ -17,6 +17,7 @@ from goclaw.settings.section import Id, Secret
 
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}  # milliseconds
+SPANS = ("_sec", "_ms", "_delay", "_timeout")  # how the names of spans of time end
 NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?", re.ASCII)
 DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(ms|s|m|h)", re.ASCII)
 
@@ -154,11 +155,11 @@ def _from_text(kind: Any, text: str) -> Any:
 
 
 def _amount(name: str, text: str) -> str | float:
-    """A duration such as "5m" in the unit of the key (`_sec`, `_ms`); any other text stays."""
-    duration = DURATION.fullmatch(text.strip()) if name.endswith(("_sec", "_ms")) else None
+    """A duration such as "5m" in the unit of the key (`_ms`, else seconds); any other text stays."""
+    duration = DURATION.fullmatch(text.strip()) if name.endswith(SPANS) else None
     if not duration:
         return text
-    return float(duration[1]) * UNITS[duration[2]] / (1000 if name.endswith("_sec") else 1)
+    return float(duration[1]) * UNITS[duration[2]] / (1 if name.endswith("_ms") else 1000)
 
 
 def _plain(kind: Any) -> Any:

@@ -40,6 +40,7 @@ VARIABLES = {
     "OPENAI_API_KEY": "providers.openai.api_key",
     "OPENROUTER_API_KEY": "providers.openrouter.api_key",
 }
+OLD = {"GOCLAW_LANE_DELEGATE": "GOCLAW_LANE_TEAM"}  # names that still work, and what they are called now
 WORDS = {  # variables with words of their own
     "GOCLAW_STORAGE_BACKEND": {"auto": "auto", "embedded": "embedded", "postgres": "external"},
     "GOCLAW_MODE": {"standalone": "embedded", "managed": "external"},
@@ -90,7 +91,7 @@ def settings_in(
             origin = (".env.local:" if variable in from_env_file else "env:") + variable
             given[key] = Given(value, variable, origin, text=True)
     unknown = sorted(name for name in variables if name.startswith("GOCLAW_") and name not in known.keys() | ELSEWHERE)
-    warnings = []
+    warnings = [f"variable {old} is the old name of {new}" for old, new in OLD.items() if variables.get(old)]
     for name in unknown:
         suggestion = nearest(name, known.keys() | ELSEWHERE)
         hint = f' (did you mean "{suggestion}"?)' if suggestion else ""

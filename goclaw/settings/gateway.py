@@ -30,6 +30,7 @@ class Gateway(Section, frozen=True):
     max_message_chars: Annotated[int, Meta(ge=100, le=500_000, description="longer messages are cut")] = 32_000
     max_ws_connections: Annotated[int, Meta(ge=1, le=1_000_000, description="open sockets")] = 10_240
     admin_tree: Annotated[bool, Meta(description="operators may look at actors and steer them")] = True
+    metrics_public: Annotated[bool, Meta(description="GET /metrics needs no credential")] = False
     drain_sec: Annotated[float, Meta(ge=0, le=3600, description="whole budget of an orderly stop")] = 60.0
 
     @property

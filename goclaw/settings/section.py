@@ -9,8 +9,8 @@ class Section(Struct, frozen=True):
     """A group of settings: one field per key, every field with a default.
 
     The type is the schema, the check and the documentation: ranges and descriptions live in `Meta`.
-    Keys that end in `_sec` or `_ms` also take text such as "5m". A field typed `dict[str, SomeSection]`
-    holds rows: it takes every key of the section that is not a field (`providers.<name>`).
+    Keys that end in `_sec`, `_ms`, `_delay` or `_timeout` also take text such as "5m". A field typed
+    `dict[str, SomeSection]` holds rows: it takes every key of the section that is not a field (`providers.<name>`).
     """
 
 

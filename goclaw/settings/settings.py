@@ -9,12 +9,14 @@ from msgspec import Meta
 
 from goclaw.settings.agents import Agents
 from goclaw.settings.chaos import Chaos
+from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
+from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
 
 
@@ -26,7 +28,9 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     queue: Queue = Queue()
+    cron: Cron = Cron()
     record: Record = Record()
+    retention: Retention = Retention()
     chaos: Chaos = Chaos()
     database: Database = Database()
     logging: Logging = Logging()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import FieldInfo
 
-from goclaw.settings.convert import DURATION
+from goclaw.settings.convert import DURATION, SPANS
 from goclaw.settings.keys import ROW_NAME, entries, fields, rows_of, subsection
 from goclaw.settings.load import REFERENCE
 from goclaw.settings.section import Id, Secret, Section
@@ -57,7 +57,7 @@ def _leaf(name: str, field: FieldInfo) -> dict[str, Any]:
         "default": msgspec.to_builtins(field.default, enc_hook=_plain),
     }
     if schema.get("type") != "string":
-        pattern = REFERENCE.pattern + (f"|{DURATION.pattern}" if name.endswith(("_sec", "_ms")) else "")
+        pattern = REFERENCE.pattern + (f"|{DURATION.pattern}" if name.endswith(SPANS) else "")
         schema = {"anyOf": [schema, {"type": "string", "pattern": f"^({pattern})$"}]}
     return about | schema
 

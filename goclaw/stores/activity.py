@@ -9,11 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from goclaw.domain.activity import RecordActivity
-from goclaw.stores.trim import trimming
-from goclaw.stores.unit import Connection, Json, many, maybe, transaction
+from goclaw.stores.unit import Connection, Json, many, transaction
 from goclaw.stores.values import cut
 
-DAYS = 365  # data-model.md §18
 ENTITY = 255  # characters; `details` has the whole
 
 
@@ -49,8 +47,6 @@ FROM activity_logs WHERE tenant_id = %(tenant)s AND entity_type = %(type)s AND e
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 
-TRIM = trimming("activity_logs", "created_at", f"created_at < now() - make_interval(days => {DAYS})")
-
 
 @transaction(retry_safe=True, single=True)
 async def add(db: Connection, done: Sequence[RecordActivity]) -> None:
@@ -84,9 +80,3 @@ async def about(db: Connection, *, tenant: str, entity_type: str, entity_id: str
     """What was done to one thing, newest first."""
     params = {"tenant": tenant, "type": entity_type, "id": entity_id, "limit": limit}
     return await many(Activity, db.execute(ABOUT, params))
-
-
-@transaction(retry_safe=True, single=True)
-async def trim(db: Connection) -> int:
-    """Forget lines that are too old, 5,000 at most. Returns how many."""
-    return await maybe(int, db.execute(TRIM, {})) or 0

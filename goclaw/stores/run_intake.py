@@ -8,7 +8,7 @@ from goclaw.domain.session import Terms
 from goclaw.stores.runs import Stored
 from goclaw.stores.unit import Connection, Work, transaction
 
-Accept = Work[..., Stored]
+Accept = Work[..., Any]
 
 SET_TERMS = """
 UPDATE runs SET priority = %(priority)s::int, max_attempts = %(max_attempts)s::int, resource_keys = %(keys)s::text[],
@@ -31,12 +31,14 @@ WHERE h.tenant_id = %(tenant)s AND h.session_key = %(key)s
 @transaction
 async def accept(
     db: Connection, work: Accept, /, *, terms: Terms, tenant: str, key: str, run_id: str, **turn: Any
-) -> Stored:
-    """Store a turn with `work` and put its terms on it, in one commit.
+) -> Any:
+    """Store a turn with `work` and put its terms on it, in one commit. What `work` did not store stays as it is.
 
     A run for later waits unclaimed until its time, and its deadline counts from there.
     """
     stored = await work(db, tenant=tenant, key=key, run_id=run_id, **turn)
+    if not isinstance(stored, Stored):
+        return stored
     params = {
         "run": run_id,
         "tenant": tenant,

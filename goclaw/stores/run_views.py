@@ -12,9 +12,11 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from goclaw.domain.run import Lane, RunKind, RunState
+from goclaw.domain.run_states import STATES
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 
 PREVIEW = 200  # characters of what was asked, in lists
+COUNTED = 10_000  # runs of a state: its count is looked at every 2 s (dashboard.md §6.3)
 
 
 class RunRow(Struct, frozen=True, kw_only=True):
@@ -170,9 +172,14 @@ SELECT {COLUMNS}, r.request, r.result {FROM} WHERE r.tenant_id = %(tenant)s AND 
 """
 
 COUNTS = """
-SELECT state, lane, count(*) AS runs FROM runs r
-WHERE tenant_id = %(tenant)s AND NOT discarded AND (%(user)s::text IS NULL OR user_id = %(user)s)
-GROUP BY state, lane ORDER BY state, lane LIMIT 100
+SELECT s.state, c.lane, c.runs FROM unnest(%(states)s::text[]) AS s(state) CROSS JOIN LATERAL (
+  SELECT picked.lane, count(*) AS runs FROM (
+    SELECT r.lane FROM runs r
+    WHERE r.tenant_id = %(tenant)s AND r.state = s.state AND NOT r.discarded
+      AND (%(user)s::text IS NULL OR r.user_id = %(user)s)
+    LIMIT %(limit)s
+  ) AS picked GROUP BY picked.lane
+) AS c ORDER BY s.state, c.lane LIMIT 100
 """
 
 EVENT = """e.event_id, e.run_id, e.session_seq, e.type, e.state_from, e.state_to, e.reason_code, e.actor, e.node_id,
@@ -237,9 +244,10 @@ async def find(db: Connection, *, tenant: str, run_id: str) -> RunRow | None:
 
 
 @transaction(readonly=True)
-async def counts(db: Connection, *, tenant: str, user: str | None = None) -> list[Count]:
-    """How many runs are in each state of each lane."""
-    return await many(Count, db.execute(COUNTS, {"tenant": tenant, "user": user}))
+async def counts(db: Connection, *, tenant: str, user: str | None = None, limit: int = COUNTED) -> list[Count]:
+    """How many runs are in each state of each lane; of one state at most `limit` are counted."""
+    params = {"tenant": tenant, "user": user, "states": list(STATES), "limit": limit}
+    return await many(Count, db.execute(COUNTS, params))
 
 
 @transaction(readonly=True)

@@ -36,7 +36,7 @@ def writing() -> tuple[Any, ...]:
 
 
 def done_pages() -> Pages[RecordActivity]:
-    return Pages(activity.add, activity.trim)
+    return Pages(activity.add)
 
 
 class Shelf:

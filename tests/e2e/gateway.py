@@ -270,9 +270,10 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
 
 
 def with_vendor(place: VendorPlace, **more: Any) -> Json:
-    """The configuration of a gateway whose one vendor is at `place`."""
+    """The configuration of a gateway whose one vendor is at `place`; what crashed before goes on soon after a start."""
+    queue = {"suspect_hold_sec": 0.3, **more.pop("queue", {})}
     row = {"api_base": f"http://127.0.0.1:{place.port}/v1", "api_key": "x", "models": ["echo"]}
-    return {"providers": {"fake": row}, **more}
+    return {"providers": {"fake": row}, "queue": queue, **more}
 
 
 # --- the client -----------------------------------------------------------------------------------

@@ -68,6 +68,35 @@ def check(report: Json) -> dict[str, bool]:
     return {one["name"]: one["ok"] for one in report["checks"]}
 
 
+async def test_a_plan_is_made_once_per_key(gateway: Gateway) -> None:
+    """edge-http.md §0.1, for what creates something and is no turn."""
+    plan = {**QUICK, "items": [BELL], "confirm": gethostname()}
+    answers: list[httpx.Response] = []
+    async with gateway.http(x_goclaw_user_id="lan", idempotency_key="plan-1") as http:
+
+        async def create() -> None:
+            answers.append(await http.post(PLANS, json=plan))
+
+        refused = await http.post(PLANS, json={**plan, "confirm": "elsewhere"})
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(create)
+        await create()
+        made = next(answer for answer in answers if "Idempotent-Replay" not in answer.headers and answer.is_success)
+        other = await http.post(PLANS, json={**plan, "name": "other"})
+        await stop(http, made.json()["id"])
+        listed = (await http.get(PLANS)).json()["plans"]
+
+    assert refused.status_code == 400, "and the key is free"
+    last = answers[-1]
+    assert (made.status_code, last.status_code, last.headers["Idempotent-Replay"]) == (201, 201, "true")
+    assert last.content == made.content
+    reasons = {a.json()["details"]["reason"] for a in answers if not a.is_success}
+    assert reasons <= {"in_progress"}
+    assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    assert [row["id"] for row in listed] == [made.json()["id"]]
+
+
 async def test_crashes_under_load_lose_nothing_and_the_same_seed_hits_the_same(gateway: Gateway) -> None:
     """C-1 and C-2, and the second half of C-4."""
     load = {"turns_per_sec": 20, "sessions": 20}

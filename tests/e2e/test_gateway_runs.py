@@ -260,3 +260,46 @@ async def test_operators_look_after_runs_from_the_command_line(
     document = json.loads(kept.read_text())
     assert (document["run"]["id"], document["request"]["message"]) == (run_id, "hello")
     assert (await goclaw(gateway, "runs", "show", run_id))[0] == 1
+
+
+async def test_a_run_is_run_again_from_its_record(
+    gateway: Gateway, client: Client, http: httpx.AsyncClient, vendor: ObedientVendor, key: str
+) -> None:
+    await client.chat("first", key)
+    run_id = (await client.chat("second", key))["runId"]
+    asked = len(vendor.asked)
+
+    replay = (await http.post(f"/v1/runs/{run_id}/replay", json={})).json()
+    frames = await follow(http, f"/v1/runs/{replay['replay_id']}/stream")
+    same = (await http.get(f"/v1/runs/{replay['replay_id']}")).json()
+
+    assert frames[-1]["state"] == "SUCCEEDED"
+    assert same["kind"] == "replay"
+    assert (same["result"]["verdict"], same["result"]["of"]) == ("identical", run_id)
+    assert len(vendor.asked) == asked, "nobody was asked"
+    other = await client.ask("runs.replay", runId=run_id, mode="what_if", prompt={"user": "third"})
+    await follow(http, f"/v1/runs/{other['replayId']}/stream")
+    found = (await client.ask("runs.get", runId=other["replayId"]))["run"]["result"]
+    assert (found["final"]["recorded"], found["final"]["replayed"]) == ("echo second", "echo third")
+    assert [message["content"] for message in await client.history(key)] == [
+        "first",
+        "echo first",
+        "second",
+        "echo second",
+    ]
+    refused = await http.post(f"/v1/runs/{run_id}/replay", json={"model": "x"})
+    assert (refused.status_code, refused.json()["details"]["field"]) == (400, "mode")
+
+
+async def test_a_replay_from_the_command_line(
+    gateway: Gateway, client: Client, vendor: ObedientVendor, key: str
+) -> None:
+    run_id = (await client.chat("again and again", key))["runId"]
+
+    code, output = await goclaw(gateway, "runs", "replay", run_id)
+    assert (code, output.split()[0]) == (0, "identical"), output
+    code, output = await goclaw(gateway, "runs", "replay", run_id, "--model", "echo")
+    assert (code, output.split()[0]) == (0, "identical"), "the same model says the same"
+    assert "≠" not in output
+    assert (await goclaw(gateway, "runs", "replay", run_id, "--verify", "--model", "x"))[0] == 2
+    assert (await goclaw(gateway, "runs", "replay", "nobody"))[0] != 0

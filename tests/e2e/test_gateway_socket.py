@@ -30,7 +30,7 @@ async def test_whoever_shows_the_token_is_welcomed_as_admin(gateway: Gateway) ->
         assert client.welcome["is_owner"] is client.welcome["cross_tenant"] is False
         assert client.welcome["connection_id"].startswith("conn_")
         assert client.welcome["server"]["name"] == "goclaw"
-        limits = {"maxMessageBytes": 524_288, "pingIntervalMs": 30_000, "outboxFrames": 256, "resumeWindowMs": 0}
+        limits = {"maxMessageBytes": 524_288, "pingIntervalMs": 30_000, "outboxFrames": 256, "resumeWindowMs": 600_000}
         assert client.welcome["limits"] == limits
         assert set(client.welcome["stateVersion"]) == {"presence", "health"}
         assert {"chat.send", "tenants.mine", "sessions.list"} <= set(client.welcome["methods"])

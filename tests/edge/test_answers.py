@@ -106,6 +106,12 @@ async def test_when_to_come_back_is_said_in_whole_seconds(err: Err, seconds: str
     assert (await refused(err))[2].get("Retry-After") == seconds
 
 
+async def test_a_cursor_that_is_too_old_has_a_code_of_its_own() -> None:
+    status, body, _ = await refused(failed_precondition("replay_gap"))
+
+    assert (status, body["code"], body["details"]["reason"]) == (410, "REPLAY_GAP", "replay_gap")
+
+
 async def test_a_wrong_verb_comes_with_the_right_ones() -> None:
     assert (await refused(WRONG_VERB))[2]["Allow"] == "GET"
 

@@ -119,18 +119,3 @@ async def test_activity_is_kept_by_tenant_and_once(database: Database) -> None:
         NOW,
     )
     assert await database.run(activity.page, tenant=new_id()) == []
-
-
-async def test_activity_is_forgotten_after_a_year(database: Database) -> None:
-    now = datetime.now(UTC)
-    lines = [
-        RecordActivity(
-            id=new_id(), at=now - timedelta(days=day), tenant_id=MASTER, actor_type="user", actor_id="lan",
-            action="a", entity_type="actor", entity_id="/", details=FrozenMap({}),
-        )
-        for day in (0, 364, 366)
-    ]  # fmt: skip
-    await database.run(activity.add, lines)
-
-    assert [await database.run(activity.trim) for _ in range(2)] == [1, 0]
-    assert [line.id for line in await database.run(activity.page, tenant=MASTER)] == [line.id for line in lines[:2]]

@@ -74,6 +74,8 @@ async def test_counts_are_by_state_and_lane(database: Database) -> None:
         ("QUEUED", "main"): 1, ("RUNNING", "main"): 1, ("QUEUED", "cron"): 1,
     }  # fmt: skip
     assert [c.lane for c in await database.run(run_views.counts, tenant=MASTER_TENANT, user="mai")] == ["cron"]
+    some = await database.run(run_views.counts, tenant=MASTER_TENANT, limit=1)
+    assert {c.state: c.runs for c in some} == {"QUEUED": 1, "RUNNING": 1}
 
 
 async def test_events_are_read_from_a_cursor_on(database: Database) -> None:
@@ -190,3 +192,19 @@ async def test_a_turn_of_now_does_not_wait_behind_a_task_for_later(database: Dat
 
     assert [run.run_id for run in await claim(database)] == [now]
     assert await claim(database) == []
+
+
+async def test_terms_are_put_on_nothing_that_was_not_stored(database: Database) -> None:
+    run_id = await accept(database)
+
+    @transaction
+    async def known(db: Connection, **turn: Any) -> str:
+        return "there already"
+
+    terms = Terms(priority=9, max_attempts=9)
+    given = {"terms": terms, "tenant": MASTER_TENANT, "key": KEY, "run_id": run_id}
+    assert await database.run(run_intake.accept, known, **given) == "there already"
+
+    row = await database.run(run_views.find, tenant=MASTER_TENANT, run_id=run_id)
+    assert row is not None
+    assert (row.priority, row.max_attempts) == (5, 3)

@@ -19,6 +19,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.voice import said_in, voice_of
+from goclaw.actors.engine.waits import requeued
 from goclaw.actors.engine.written import rows_of
 from goclaw.agent.again import again
 from goclaw.agent.history import Remembered, chat_messages
@@ -40,7 +41,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.model import BorrowProvider
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunQueued, RunResult
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -80,7 +81,7 @@ class Run(Actor):
         self.engine = engine
         self.draft = Draft()
         self.profile: AgentProfile | None = None
-        self.comparison: msgspec.Raw | None = None  # of a replay
+        self.comparison: str | None = None  # of a replay, JSON
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.over = False
@@ -169,6 +170,7 @@ class Run(Actor):
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.request
         profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
+        profile = profile.answering_with(request.provider, request.model)
         try:
             model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
         except NoSuchActor:
@@ -204,7 +206,7 @@ class Run(Actor):
         workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
         reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
         comparison = await replay(ctx, self.engine, self.run, ask, reach)
-        self.comparison = msgspec.Raw(msgspec.json.encode(comparison))
+        self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
     def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
@@ -317,7 +319,8 @@ class Run(Actor):
                 kept=kept,
             )
 
-        if await self._commit(ctx, store, kept):
+        if await self._commit(ctx, store, kept, due_in=delay):
+            ctx.system.meter.count("run_retries_total", trouble.again)
             self.voice.say(
                 "run.retrying",
                 body(
@@ -361,6 +364,8 @@ class Run(Actor):
 
         if not await self._commit(ctx, store, kept):
             return
+        if dead is not None:
+            ctx.system.meter.count("run_dead_letter_total", dead)
         self.voice.say("run.failed", failure(err, draft.text), result=result)
         self._leave(ctx)
 
@@ -396,7 +401,9 @@ class Run(Actor):
             self.voice.say("run.released", result=result)
             self._leave(ctx)
 
-    async def _commit(self, ctx: Context, store: Callable[[], Awaitable[Depth]], kept: Kept | None = None) -> bool:
+    async def _commit(
+        self, ctx: Context, store: Callable[[], Awaitable[Depth]], kept: Kept | None = None, due_in: float = 0.0
+    ) -> bool:
         """The last write of a life: not to be cancelled, and worth some patience with the database.
 
         False if the run is not ours to end: somebody else owns it by now, or wants it to end in another way, which
@@ -421,8 +428,7 @@ class Run(Actor):
                 if kept is not None:
                     self.journal.stored(kept)
                 if depth.queued:
-                    news = RunQueued(tenant_id=self.run.tenant_id, session_key=self.run.session_key)
-                    ctx.tell(lane(self.run.lane), news)
+                    ctx.tell(lane(self.run.lane), requeued(self.run, due_in=due_in))
                 return True
         return False
 
@@ -438,6 +444,7 @@ class Run(Actor):
 
     def _lost(self, ctx: Context) -> None:
         ctx.log.warning("run.stale", run=self.run.run_id)
+        ctx.system.meter.count("stale_write_rejected_total")
         self.over = True
         ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
 

@@ -12,7 +12,7 @@ import msgspec
 
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
-from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
+from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
 from goclaw.stores.runs import Claimed
@@ -20,6 +20,7 @@ from goclaw.tools.ledger import ToolResult
 
 ARGUMENTS = 8192  # bytes shown of a call's arguments
 PREVIEW = 1000  # characters shown of a result
+STATUS = {"run.completed": "SUCCEEDED", "run.failed": "FAILED", "run.cancelled": "CANCELED"}  # as runs are counted
 LIFE = 100_000  # event numbers for each time a run is claimed; the next life goes on above all the last one said
 
 
@@ -67,7 +68,7 @@ class Voice:
         self._stream = stream
         self._held = ""  # text of the current segment while not streaming
         self.seq = seq
-        self._groups = () if quiet else (of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
+        self._groups = () if quiet else (RUNS, of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
         self._facts: dict[str, Any] = {
             "run_id": run_id,
             "tenant_id": tenant_id,
@@ -102,6 +103,9 @@ class Voice:
         )
         for group in self._groups:
             self._ctx.publish(group, event)
+        if result is not None and type in STATUS:
+            facts = self._facts
+            self._ctx.system.meter.count("runs_total", facts["agent_key"], facts["kind"], STATUS[type])
 
     def flush(self) -> None:
         """Without streaming: the whole text of the segment as one chunk."""

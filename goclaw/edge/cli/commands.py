@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, migrate, runs
+from goclaw.edge.cli import agent, chaos, config, cron, migrate, runs
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(agent.app)
 app.add_typer(chaos.app)
 app.add_typer(config.app)
+app.add_typer(cron.app)
 app.add_typer(migrate.app)
 app.add_typer(runs.app)
 app.add_typer(runs.tasks)

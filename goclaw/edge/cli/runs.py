@@ -11,6 +11,7 @@ import typer
 
 from goclaw.edge.cli.operations import WithOperations, table
 from goclaw.edge.cli.options import Exit, Failure, Json, Options, options, print_json
+from goclaw.edge.cli.replay import replay
 
 COLUMNS = ("id", "kind", "state", "agent", "user", "lane", "attempt", "created", "message")
 TRAIL = 200  # events shown of a run
@@ -69,6 +70,8 @@ def list_runs(
 
 app.command("list")(list_runs)
 tasks.command("list")(list_runs)
+app.command()(replay)
+tasks.command()(replay)
 
 
 @both

@@ -28,16 +28,24 @@ STATUS = {
     "AGENT_TIMEOUT": 504,
     "INTERNAL": 500,
 }
+CODES = {
+    "idempotency_conflict": "IDEMPOTENCY_CONFLICT",
+    "replay_gap": "REPLAY_GAP",
+}  # by reason, where HTTP has its own
 BUSY = frozenset({"mailbox_full", "capacity"})  # ours to solve, so 503 and not the caller's 429
 LATER = 30  # seconds, the longest Retry-After of a 503; edge-http.md §0.3
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/models")
 
-_encode = msgspec.json.Encoder().encode
+encoded = msgspec.json.Encoder().encode
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(_encode(value), status, {"Content-Type": "application/json", **(headers or {})})
+    return json_bytes(encoded(value), status, headers)
+
+
+def json_bytes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, {"Content-Type": "application/json", **(headers or {})})
 
 
 def status_of(err: Err) -> int:
@@ -80,9 +88,8 @@ def openai_error(err: Err, text: str) -> dict[str, Any]:
 
 
 def _native(err: Err, text: str, status: int, request_id: str) -> dict[str, Any]:
-    code = (
-        "UPSTREAM_ERROR" if status == 502 else "REPLAY_GAP" if err.details.get("reason") == "replay_gap" else err.code
-    )
+    reason = err.details.get("reason")
+    code = "UPSTREAM_ERROR" if status == 502 else CODES.get(reason, err.code) if isinstance(reason, str) else err.code
     body: dict[str, Any] = {"error": text, "code": code, "request_id": request_id}
     if err.details and status != 401:  # a credential's trouble is only logged (edge-auth.md §2.2)
         body["details"] = err.details

@@ -19,7 +19,7 @@ from goclaw.domain.errors import Err, Rejected, invalid
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import FinishReason, RunRequest, RunResult
-from goclaw.domain.session import Abort, Earlier, SessionKey
+from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import in_openai_shape
 from goclaw.edge.http.answers import json_response, openai_error
@@ -31,6 +31,7 @@ from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.stores import runs
 
 DONE = b"data: [DONE]\n\n"
 FINISH: dict[FinishReason, str] = {"stop": "stop", "length": "length", "max_iterations": "length", "cancelled": "stop"}
@@ -90,15 +91,22 @@ async def complete(call: Call, caller: Caller) -> Response:
     )
     earlier = () if stored else _earlier(ask.messages)
     run_id = new_id()
-    headers = {"X-GoClaw-Run-Id": run_id, "X-GoClaw-Session-Key": str(key), "X-GoClaw-Agent-Id": agent.key}
     answer = Answering(call, ctx, key, run_id, ask)
     try:
-        await send(
+        accepted = await send(
             ctx, run_id=run_id, agent=agent, key=key, kind="http", request=request, earlier=earlier, fresh=not stored
         )
+        if ctx.replayed:
+            call.replayed = True
+            await answer.attach(accepted)
     except BaseException:
         answer.close()
         raise
+    headers = {
+        "X-GoClaw-Run-Id": accepted.run_id,
+        "X-GoClaw-Session-Key": accepted.session_key,
+        "X-GoClaw-Agent-Id": agent.key,
+    }
     if ask.stream:
         return Stream(answer.frames(), answer.close).response(headers)
     try:
@@ -108,7 +116,8 @@ async def complete(call: Call, caller: Caller) -> Response:
 
 
 class Answering:
-    """One answer under way. Closing it before the run has ended means that the client left."""
+    """One answer under way. Closing it before the run has ended means that the client left, and its run with it
+    unless an idempotency key lets it come back for the result."""
 
     def __init__(self, call: Call, ctx: Context, key: SessionKey, run_id: str, ask: Completion) -> None:
         self.call = call
@@ -116,17 +125,42 @@ class Answering:
         self.key = key
         self.run_id = run_id
         self.ask = ask
-        self.id = f"chatcmpl-{run_id.replace('-', '')[-16:]}"
-        self.created = int(ctx.now().timestamp())
         self.model = ask.model or ANY_AGENT
         self.ended = False
+        self.late = False  # its beginning was not heard, so its text is sent when all of it is there
         self._stack = ExitStack()
-        only_result = not ask.stream
-        self.feed: RunFeed = self._stack.enter_context(listening(ctx.system, run_id, only_result=only_result))
+        self.feed: RunFeed
+        self._listen()
+
+    def _listen(self) -> None:
+        self._stack.close()
+        only_result = not self.ask.stream
+        self.feed = self._stack.enter_context(listening(self.ctx.system, self.run_id, only_result=only_result))
+
+    async def attach(self, first: Accepted) -> None:
+        """Answer with a run that was asked for before: from its first word on if that is still known."""
+        self.run_id = first.run_id
+        self._listen()
+        heard = self.ctx.house.replays.since(first.run_id, 0)
+        self.late = heard is None or heard.gap
+        if heard is not None and not self.late:
+            self.feed.catch_up(heard.events)
+        ended = await self.ctx.db(runs.result, tenant=self.ctx.caller.tenant_id, run_id=first.run_id)
+        if ended is not None:
+            self.feed.finish(ended)
+
+    @property
+    def id(self) -> str:
+        return f"chatcmpl-{self.run_id.replace('-', '')[-16:]}"
+
+    @property
+    def created(self) -> int:
+        """Epoch seconds, as the id of the run has them, so that a repeated answer is the same."""
+        return int(self.run_id.replace("-", "")[:12], 16) // 1000
 
     def close(self) -> None:
         self._stack.close()
-        if not self.ended:
+        if not self.ended and not self.ctx.idempotency_key:
             self.ended = True
             stop = Abort(user_id=self.ctx.user_id, as_admin=True, run_id=self.run_id, reason="client_gone")
             self.ctx.system.tell(session(self.ctx.caller.tenant_id, str(self.key)), stop)
@@ -167,6 +201,8 @@ class Answering:
                 yield KEEP_ALIVE_FRAME
                 continue
             for event in events:
+                if self.late:
+                    continue
                 if event.type == "chunk":
                     piece += self._chunk({"content": event.text})
                 elif event.type == "tool.call" and show_tools:
@@ -177,6 +213,8 @@ class Answering:
                 piece = b""
         result = await self.feed.result()
         self.ended = True
+        if self.late and result.content:
+            piece += self._chunk({"content": result.content})
         yield piece + self._end(result)
 
     def _end(self, result: RunResult) -> bytes:

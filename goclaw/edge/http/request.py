@@ -12,7 +12,7 @@ import msgspec
 from quart import Request, Response
 
 from goclaw.domain.access import SYSTEM_USER, Caller, Role
-from goclaw.domain.errors import Err, Rejected, malformed
+from goclaw.domain.errors import Err, Rejected, invalid, malformed
 from goclaw.domain.texts import locale_of
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.operations.context import Context, House
@@ -20,6 +20,7 @@ from goclaw.operations.params import S, decode
 
 REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 DIALECT = "Go-http-client/"  # the published remote CLI, which never sends a user id (wire-compat.md D1)
+KEY_CHARS = 200  # edge-http.md §0.1
 
 _decode = msgspec.json.Decoder().decode
 
@@ -36,6 +37,8 @@ class Call:
         asked = request.headers.get("X-Request-Id", "")
         self.id = asked if REQUEST_ID.match(asked) else secrets.token_hex(8)
         self.captured: dict[str, str] = {}
+        self.replayed = False  # the answer is that of an earlier request with the same key
+        self.route = "none"  # as it is declared, for the figures
 
     @property
     def peer(self) -> str:
@@ -56,7 +59,14 @@ class Call:
         return caller
 
     def context(self, caller: Caller) -> Context:
-        return Context(self.house, caller, peer=self.peer)
+        """Raises `Rejected` for an idempotency key that is none."""
+        if self.request.method != "POST":
+            return Context(self.house, caller, peer=self.peer)
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not 0 < len(key.strip()) <= KEY_CHARS:
+            raise Rejected(invalid("Idempotency-Key", f"1 to {KEY_CHARS} characters"))
+        route = f"POST {self.path}"
+        return Context(self.house, caller, peer=self.peer, route=route, idempotency_key=(key or "").strip())
 
     async def input(self, input: type[S]) -> S:
         """Made from the path and the query, or the body if there is one. Raises `Rejected` naming the field."""

@@ -30,22 +30,15 @@ from goclaw.operations.tasks import task_seen
 LAST_EVENT = "Last-Event-ID"
 RETRY = b"retry: 3000\n"  # a field of the first frame; edge-http.md §0.5
 DIGITS = 18  # of an event's number
-KEY_CHARS = 200
 TURNS = frozenset({"run.queued", "run.started", "run.recovered", "run.released", "run.retrying"})  # of the state
 
 
 async def start(call: Call, caller: Caller) -> Response:
     """Have an agent work on something; 202 as soon as it is stored."""
-    given = await call.body()
-    key = call.request.headers.get("Idempotency-Key")
-    if key is not None:
-        if not 0 < len(key) <= KEY_CHARS:
-            raise Rejected(invalid("Idempotency-Key", f"1 to {KEY_CHARS} characters"))
-        given = {**given, "idempotency_key": key} if isinstance(given, dict) else given
-    created = await create(call.context(caller), decode(CreateRun, given))
+    ctx = call.context(caller)
+    created = await create(ctx, decode(CreateRun, await call.body()))
+    call.replayed = ctx.replayed
     headers = {"Location": f"{call.path}/{created.run.id}"}
-    if created.replayed:
-        headers["Idempotent-Replay"] = "true"
     return json_response(created.run, 202, headers)
 
 

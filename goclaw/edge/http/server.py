@@ -10,26 +10,29 @@ from functools import partial
 from typing import Any
 
 import structlog
+import trio
 from quart import Request, Response, request
 from quart_trio import QuartTrio
 
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, openapi, runs
-from goclaw.edge.http.answers import json_response, refusal_response
+from goclaw.edge.http import actors, completions, docs, metrics, openapi, runs, wake
+from goclaw.edge.http.answers import encoded, json_bytes, json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
 from goclaw.edge.http.ui import UiFiles
 from goclaw.edge.outcomes import refusal_of
 from goclaw.operations.actor_orders import Ordered
 from goclaw.operations.context import House
+from goclaw.operations.once import once
 from goclaw.operations.operation import Http, Operation
 from goclaw.security.origin import listed
 
 # these refuse a caller that names no user (edge-auth.md §6)
 USER_ROUTES = ("/v1/agents", "/v1/sessions", "/v1/runs", "/v1/tasks")
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+VERBS = frozenset({*METHODS.split(", "), "HEAD"})
 SENT = (
     "Authorization, Content-Type, X-API-Key, X-GoClaw-User-Id, X-GoClaw-Agent-Id, X-GoClaw-Tenant-Id, "
     "X-GoClaw-Sender-Id, X-GoClaw-Session-Key, Accept-Language, If-Match, If-None-Match, Idempotency-Key, "
@@ -60,7 +63,9 @@ class HttpServer:
             Raw("GET /docs/{name}", Role.ANYONE, self.docs),
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
+            wake.ROUTE,
             *runs.ROUTES,
+            *metrics.routes(house.settings.gateway),
             *(actors.ROUTES if admin_tree else ()),
         ]
         self._openapi = openapi.document(operations, by_hand, house.version)
@@ -80,6 +85,7 @@ class HttpServer:
     async def _dispatch(self) -> Response:
         carried: Request = request._get_current_object()  # type: ignore[attr-defined]  # the proxy's one door
         call = Call(carried, self._house, self._gatekeeper)
+        began = trio.current_time()
         try:
             response = await self._answer(call)
         except Exception as error:  # the connection's boundary: every outcome is an answer
@@ -87,6 +93,9 @@ class HttpServer:
             response = refusal_response(refusal, path=call.path, locale=call.locale, request_id=call.id)
         if carried.method == "HEAD":
             response.set_data(b"")
+        meter, method = self._house.system.meter, carried.method if carried.method in VERBS else "other"
+        meter.count("http_requests_total", call.route, method, str(response.status_code))
+        meter.observe("http_request_seconds", trio.current_time() - began, call.route)
         return self._dressed(call, response)
 
     async def _answer(self, call: Call) -> Response:
@@ -100,6 +109,7 @@ class HttpServer:
             return Response(b"", 204)
         verb = "GET" if call.request.method == "HEAD" else call.request.method
         raw, call.captured = self._router.find(verb, call.path)
+        call.route = raw.route.partition(" ")[2]
         return await raw.handle(call, call.caller(raw.role))
 
     async def operation(self, operation: Operation, http: Http, call: Call, caller: Caller) -> Response:
@@ -107,8 +117,16 @@ class HttpServer:
         if call.path.startswith(USER_ROUTES) and not caller.user_id:
             raise Rejected(Err("INVALID_REQUEST", "user_id_required", {"reason": "user_id_required"}))
         ask = await call.input(operation.input)
-        result = http.reply(await operation.fn(call.context(caller), ask))
-        return json_response(result, _status(http, result))
+        ctx = call.context(caller)
+
+        async def answered() -> tuple[int, bytes]:
+            result = http.reply(await operation.fn(ctx, ask))
+            return _status(http, result), encoded(result)
+
+        creates = http.status == 201 and ctx.idempotency_key
+        status, body = await (once(ctx, ask, answered) if creates else answered())
+        call.replayed = ctx.replayed
+        return json_bytes(body, status)
 
     async def root(self, call: Call, caller: Caller) -> Response:
         """Lead a browser to the dashboard."""
@@ -138,6 +156,8 @@ class HttpServer:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Request-Id"] = call.id
         headers.setdefault("Cache-Control", "no-store")
+        if call.replayed:
+            headers["Idempotent-Replay"] = "true"
         origin = call.request.headers.get("Origin")
         allowed = self._house.settings.gateway.allowed_origins
         if origin is not None and allowed and listed(origin, allowed):

@@ -7,7 +7,7 @@ Contract            edge-websocket.md §1, §2, §4, §6
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -26,7 +26,7 @@ from goclaw.domain.errors import (
     too_large,
     unknown_method,
 )
-from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, of_admins, of_operators, of_user
+from goclaw.domain.events import EVERYBODY, SOCKETS, Farewell, Pulse, RunEvent, of_admins, of_operators, of_user
 from goclaw.edge.door import MESSAGE_BYTES, Link, LinkClosed
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.outcomes import refusal_of
@@ -34,12 +34,13 @@ from goclaw.edge.ws import frames
 from goclaw.edge.ws.connect import Client, greet
 from goclaw.edge.ws.frames import BadFrame, Request
 from goclaw.edge.ws.news import entry_of
-from goclaw.edge.ws.outbox import BYTES, FRAMES, Entry, Outbox
+from goclaw.edge.ws.outbox import BYTES, FRAMES, Burst, Entry, Outbox
 from goclaw.operations.actor_events import Follow
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import PROTOCOL, status_of
 from goclaw.operations.operation import Operation, Rpc
 from goclaw.operations.params import decode
+from goclaw.operations.replay_buffer import KEPT
 from goclaw.runtime.inbox import Inbox, inbox
 from goclaw.runtime.message import Message, Told
 from goclaw.runtime.news import EVENTS, ActorNews, MailboxFilling
@@ -172,6 +173,15 @@ class Connection:
         else:
             self._house.system.join(EVENTS, member)
 
+    # --- for who comes back -------------------------------------------------------------------
+
+    def replay(self, events: Sequence[RunEvent]) -> int:
+        """Tell what happened before, ahead of everything that is put later. How many of the events sockets hear."""
+        entries = [entry for event in events if (entry := entry_of(event, self.id)) is not None]
+        if entries:
+            self._put(Burst(entries))
+        return len(entries)
+
     # --- in -----------------------------------------------------------------------------------
 
     async def _read(self, nursery: trio.Nursery, box: Inbox) -> None:
@@ -259,7 +269,7 @@ class Connection:
                 "maxMessageBytes": MESSAGE_BYTES,
                 "pingIntervalMs": int(PING * 1000),
                 "outboxFrames": FRAMES,
-                "resumeWindowMs": 0,  # runs are re-read from the history; there is no event buffer yet
+                "resumeWindowMs": int(KEPT * 1000),
             },
             "stateVersion": self._versions(),
             "methods": sorted(name for name, (_, rpc) in self._methods.items() if caller.role >= rpc.role),

@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 
-from goclaw.domain.events import ChaosEvent, RunEvent, SessionUpdated, ShuttingDown
+from goclaw.domain.events import (
+    ChaosEvent,
+    CronEvent,
+    HeartbeatEvent,
+    RunEvent,
+    Saturation,
+    SessionUpdated,
+    ShuttingDown,
+)
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -32,6 +40,10 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("newest" if type == "activity" else "keep", "agent", payload)
         case SessionUpdated():
             return Entry("keep", "session.updated", {"sessionKey": message.session_key, "userId": message.user_id})
+        case CronEvent():
+            return Entry("keep", "cron", message.body)
+        case HeartbeatEvent():
+            return Entry("keep", "heartbeat", message.body)
         case ShuttingDown():
             return Entry(
                 "keep",
@@ -42,6 +54,16 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
                     "reconnectAfterMs": message.reconnect_after_ms,
                 },
             )
+        case Saturation():
+            members = {
+                "dropped": 0,
+                "classes": [],
+                "queued": message.queued,
+                "lane": message.lane,
+                "level": message.level,
+                "waitP95Ms": int(message.wait_p95 * 1000),
+            }
+            return Entry("keep", "system.backpressure", members)
         case ChaosEvent(type="chaos.fired"):
             return Entry("newest", "chaos.fired", message.body)
         case ChaosEvent(type="chaos.started"):

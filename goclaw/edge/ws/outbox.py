@@ -7,6 +7,7 @@ like the newest win. When even that finds no room the socket is closed.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from io import StringIO
 from typing import Any, Literal
 
@@ -62,6 +63,18 @@ class Entry:
         self.size += later.size - FRAME
 
 
+class Burst(Entry):
+    """What is told again, in order and ahead of all that comes later. It counts as one frame, and with all its bytes:
+    the buffer it comes from holds fewer than fit here."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        super().__init__("keep", "", "")
+        self.entries = deque(entries)
+        self.size = sum(entry.size for entry in self.entries)
+
+
 class Outbox:
     """Never longer than 256 frames and 4 MiB. `seq` counts events as they are written, without holes."""
 
@@ -97,7 +110,7 @@ class Outbox:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             return self._event("system.backpressure", {"dropped": dropped, "classes": ["C"], "queued": len(self)}, {})
-        entry = self._entries.popleft()
+        entry = self._next()
         self._bytes -= entry.size
         if entry.event == "":
             return str(entry.payload)
@@ -106,6 +119,15 @@ class Outbox:
             text = entry.text.getvalue()
             payload = {**payload, "text": text, "payload": {"content": text}}
         return self._event(entry.event, payload, entry.more)
+
+    def _next(self) -> Entry:
+        first = self._entries[0]
+        if not isinstance(first, Burst):
+            return self._entries.popleft()
+        entry = first.entries.popleft()
+        if not first.entries:
+            self._entries.popleft()
+        return entry
 
     def _event(self, name: str, payload: Any, more: dict[str, Any]) -> str:
         self._seq += 1

@@ -14,6 +14,7 @@ import { Empty, Skeleton } from './ui/parts.mjs'
 const PAGES = {
   chat: () => import('./pages/chat.mjs'),
   sessions: () => import('./pages/sessions.mjs'),
+  cron: () => import('./pages/cron.mjs'),
   runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }

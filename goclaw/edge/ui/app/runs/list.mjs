@@ -52,8 +52,7 @@ export function List() {
     return () => clearInterval(timer)
   }, [live, turn.value])
 
-  useRunNews((event) => {
-    again()
+  useRunNews(again, (event) => {
     if (event.type === 'run.failed' && Date.now() - spoken.value > QUIET) {
       spoken.value = Date.now()
       say(t('runs.said.failed', { agent: event.agentId }))

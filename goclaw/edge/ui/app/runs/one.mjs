@@ -15,6 +15,7 @@ import { Timeline } from './timeline.mjs'
 import { Effects, Steps } from './work.mjs'
 
 const EVENTS = 200 // of a trail, read at once
+const VOID = new Set(['run.started', 'run.recovered', 'run.retrying', 'tool.result']) // a new text begins behind them
 const TABS = ['timeline', 'steps', 'effects']
 
 export function One({ id }) {
@@ -23,7 +24,7 @@ export function One({ id }) {
   const work = useSignal(null)
   const verdict = useSignal(null)
   const error = useSignal(null)
-  const said = useSignal('') // text that streams while it works
+  const said = useSignal(null) // text that streams while it works; null: its beginning was not heard
   const tab = useSignal('timeline')
   const turn = useSignal(0)
   const live = gateway.state.value === 'live'
@@ -53,13 +54,10 @@ export function One({ id }) {
     return () => (wanted = false)
   }, [live, id, turn.value])
 
-  useRunNews(
-    (event) => {
-      if (event.type === 'run.recovered' || event.type === 'run.started') said.value = ''
-      again()
-    },
-    { id, onPiece: (event) => event.type === 'chunk' && (said.value += event.payload.content ?? event.text ?? '') },
-  )
+  useRunNews(again, ({ type, payload }) => {
+    if (type === 'chunk') said.value = (said.value ?? '… ') + payload.content
+    else if (VOID.has(type)) said.value = ''
+  }, id)
 
   const back = html`<a class="back" href=${href('runs')}>${t('page.runs')}</a>`
   if (error.value) return html`<div class="page runs"><header class="page-bar">${back}</header><${Trouble} error=${error.value} retry=${again} /></div>`

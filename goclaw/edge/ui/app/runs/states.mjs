@@ -11,20 +11,23 @@ export const AGAIN = ['FAILED', 'CANCELED', 'DEAD_LETTER'] // can be tried again
 export const State = ({ state, sub }) => html`
   <span class="run-state" data-state=${state}><i class="run-glyph" aria-hidden="true"></i>${t(`runs.state.${state}`)}${sub && html`<small>${t(`runs.sub.${sub}`)}</small>`}</span>`
 
-const SETTLE = 250 // ms to wait for more of the same before asking the gateway
+const SETTLE = 250 // ms between two questions to the gateway, however much happens
 const PIECES = new Set(['chunk', 'thinking', 'activity'])
 
-// Calls `hear` soon after something happened to a run (to this one), whatever else `onPiece` gets meanwhile.
-export function useRunNews(hear, { id, onPiece } = {}) {
+// Calls `onEvent` with every event of runs (of this one), and `read` soon after those that change more than text.
+export function useRunNews(read, onEvent, id) {
   const latest = useRef()
-  latest.current = { hear, onPiece }
+  latest.current = { read, onEvent }
   useEffect(() => {
     let timer = 0
     const off = gateway.on('agent', (event) => {
       if (id && event.runId !== id) return
-      if (PIECES.has(event.type)) return latest.current.onPiece?.(event)
-      clearTimeout(timer)
-      timer = setTimeout(() => latest.current.hear(event), SETTLE)
+      latest.current.onEvent(event)
+      if (PIECES.has(event.type)) return
+      timer ||= setTimeout(() => {
+        timer = 0
+        latest.current.read()
+      }, SETTLE)
     })
     return () => {
       off()

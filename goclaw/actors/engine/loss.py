@@ -1,0 +1,24 @@
+"""The last words of a run that has no actor any more to say them."""
+
+from __future__ import annotations
+
+from goclaw.actors.engine.run import failure
+from goclaw.actors.engine.voice import said_in, voice_of
+from goclaw.domain import address as at
+from goclaw.domain.errors import Err
+from goclaw.domain.run import RunResult
+from goclaw.domain.session import RunEnded
+from goclaw.runtime.actor import Context
+from goclaw.stores import runs
+from goclaw.stores.runs import Claimed
+
+
+def lost(run: Claimed, error: Err) -> RunResult:
+    return RunResult(run_id=run.run_id, session_key=run.session_key, error=error)
+
+
+def announce_loss(ctx: Context, run: Claimed, error: Err = runs.LOST) -> None:
+    """Tell its session and whoever listens that a run ended without its actor."""
+    ctx.tell(at.session(run.tenant_id, run.session_key), RunEnded(run_id=run.run_id))
+    voice = voice_of(ctx, run, seq=said_in(run.fence))
+    voice.say("run.failed", failure(error, ""), result=lost(run, error))
