@@ -11,7 +11,7 @@ import pytest
 
 from tests.durability.lives import Lives
 from tests.durability.weather import small_disk
-from tests.e2e.gateway import Gateway, VendorPlace, with_vendor
+from tests.e2e.gateway import Gateway, Json, VendorPlace, with_vendor
 from tests.fakes.scripted import ScriptedVendor
 
 
@@ -43,11 +43,12 @@ def lives(tmp_path: Path, place: VendorPlace, former: Path) -> Iterator[Callable
     """Make a gateway that is not started yet; whatever lives at the end of the test is killed."""
     made: list[Lives] = []
 
-    def make(*, fresh: bool = False, dsn: str = "", **more: object) -> Lives:
+    def make(*, fresh: bool = False, dsn: str = "", queue: Json | None = None, **more: object) -> Lives:
         home = tmp_path / f"home{len(made)}"
         if not (fresh or dsn):
             shutil.copytree(former / "data", home / "data")
-        config = with_vendor(place, gateway={"drain_sec": 3}, **more)
+        queue = {"suspect_hold_sec": 0, **(queue or {})}  # nobody here waits for what crashed before
+        config = with_vendor(place, gateway={"drain_sec": 3}, queue=queue, **more)
         environ = {"GOCLAW_POSTGRES_DSN": dsn} if dsn else {}
         made.append(Lives(home, config, f"http://127.0.0.1:{place.port}/effects", **environ))
         return made[-1]

@@ -49,8 +49,8 @@ POINTS = {
     "K13": Point("run.finishing", asked=(2,)),
     "K14": Point("run.finished", crashes=0),
 }
-"""K3 and K19 have tests of their own. K15 (outbox.sent), K16 (delegation), K17 (approval) and K18 (session.compacting)
-wait for what they are about.
+"""K3 has a test below, K15 (outbox.sent) one beside the outbox. K16 (delegation), K17 (approval) and K18
+(session.compacting) wait for what they are about.
 """
 
 
@@ -80,25 +80,27 @@ async def test_a_process_killed_here_loses_and_doubles_nothing(
     assert len(evidence.lines) + len(vendor.posted) == point.done
 
 
-async def test_a_process_killed_while_a_run_waits_for_its_slot(
+async def test_a_process_killed_while_runs_wait_for_their_slot(
     lives: Callable[..., Lives], vendor: ScriptedVendor
 ) -> None:
     """K3."""
     gateway = lives(queue={"lanes": {"main": 1}})
     gateway.live()
-    ada, bob = Talker(gateway, "ada"), Talker(gateway, "bob")
+    ada, *others = talkers = [Talker(gateway, name) for name in ("ada", "bob", "cat", "dan")]
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ada.say, "n1 hold")
         await vendor.holds(1)
-        nursery.start_soon(bob.say, "n2")
-        await until(lambda: bob.notes and bob.notes[0].run_id, within=5)
+        for number, other in enumerate(others, 2):
+            nursery.start_soon(other.say, f"n{number}")
+        await until(lambda: all(other.notes and other.notes[0].run_id for other in others), within=5)
         gateway.kill()
         vendor.release()
         gateway.live()
 
     await gateway.quiet()
-    evidence = gateway.evidence([*ada.notes, *bob.notes], vendor)
+    evidence = gateway.evidence([said for talker in talkers for said in talker.notes], vendor)
     assert violations(evidence) == []
-    assert [(run.state, run.crash_count) for run in evidence.runs] == [("SUCCEEDED", 1), ("SUCCEEDED", 0)]
-    assert len(vendor.times["n2", 0]) == 1
+    assert {(run.state, run.attempt) for run in evidence.runs} == {("SUCCEEDED", 1)}
+    assert sum(run.crash_count for run in evidence.runs) == 1
+    assert [len(vendor.times[f"n{number}", 0]) for number in (2, 3, 4)] == [1, 1, 1]
