@@ -15,7 +15,7 @@ import trio
 
 from goclaw.domain.address import REQUESTS
 from goclaw.domain.errors import unavailable
-from goclaw.domain.events import EVERYBODY, TERMINAL, Farewell, RunEvent, of_run
+from goclaw.domain.events import EVERYBODY, Farewell, RunEvent, of_run
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunResult
 from goclaw.runtime.inbox import inbox
@@ -57,9 +57,10 @@ class RunFeed:
             self._waiting.append(event)
 
     def catch_up(self, missed: Iterable[RunEvent]) -> None:
-        """Take in what was said before. Called when nothing has been heard yet."""
+        """Take in what was said before, when nothing has been heard yet. Whether it has ended since, or was taken up
+        again after an end, the database knows: see `finish`."""
         for event in missed:
-            if event.result is None or event.type in TERMINAL:  # what was put back has begun again
+            if event.result is None:
                 self.receive(event)
 
     def finish(self, result: RunResult) -> None:

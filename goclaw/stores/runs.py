@@ -342,7 +342,7 @@ RECORDS = """
 BLOBS = """
   INSERT INTO record_blobs (hash, body)
   SELECT b.hash, b.body FROM mine, jsonb_to_recordset(%(blobs)s::jsonb) AS b(hash text, body text)
-  ON CONFLICT DO NOTHING
+  ON CONFLICT (hash) DO UPDATE SET at = now()
 """
 
 LEAVE = f"""

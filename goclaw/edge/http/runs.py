@@ -15,6 +15,7 @@ from quart import Response
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Rejected, invalid, required
 from goclaw.domain.events import RunEvent
+from goclaw.domain.run import RunResult
 from goclaw.domain.run_states import OPEN
 from goclaw.edge.http.answers import json_response
 from goclaw.edge.http.request import Call, Raw
@@ -99,14 +100,23 @@ class Following:
         self._stack = ExitStack()
         self._feed: RunFeed = self._stack.enter_context(listening(ctx.system, run.id))
         self.close: Callable[[], None] = self._stack.close
+        heard = ctx.house.replays.since(run.id, last or 0)
+        self._gap = heard is None or heard.gap
+        self._text = heard.text if heard is not None else ""  # in place of what is lost
+        if heard is not None and not self._gap:
+            self._feed.catch_up(heard.events)
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         await self._look()
-        yield RETRY + (frame({"type": "gap"}) if self._last is not None else b"") + self._status()
-        if self._run.state not in OPEN:
+        yield RETRY + (frame({"type": "gap"}) if self._gap and self._last is not None else b"") + self._status()
+        if self._run.state not in OPEN and (self._gap or self._last is None):
             text = (self._run.result or {}).get("content", "")
             yield (frame({"type": "token", "token": text}) if text else b"") + self._done()
             return
+        if self._run.state not in OPEN:
+            self._feed.finish(RunResult(run_id=self._run.id, session_key=self._run.session_key))
+        elif self._text:
+            yield frame({"type": "token", "token": self._text})
         while events := await or_keep_alive(self._feed.next):
             if events is KEEP_ALIVE_FRAME:
                 yield KEEP_ALIVE_FRAME

@@ -2,6 +2,7 @@ DROP TRIGGER run_events_chain ON run_events;
 DROP FUNCTION chain_run_event();
 DROP FUNCTION run_event_hash(run_events);
 DROP FUNCTION shard_of(uuid, text);
+DROP INDEX session_messages_archived;
 DROP INDEX runs_waiting;
 CREATE INDEX runs_waiting ON runs (tenant_id, session_key, run_id) WHERE state = 'QUEUED';
 DROP TABLE node_inbox;

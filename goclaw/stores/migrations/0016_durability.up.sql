@@ -181,6 +181,8 @@ CREATE TABLE node_inbox (
 
 CREATE INDEX node_inbox_new ON node_inbox (to_node, id) WHERE state = 'NEW';
 
+CREATE INDEX session_messages_archived ON session_messages (archived_at) WHERE archived_at IS NOT NULL;
+
 -- A run that waits for another try is in the queue too.
 DROP INDEX runs_waiting;
 CREATE INDEX runs_waiting ON runs (tenant_id, session_key, run_id) WHERE state IN ('QUEUED', 'RETRY_WAIT');
@@ -206,7 +208,13 @@ $$;
 
 CREATE FUNCTION chain_run_event() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT hash INTO NEW.prev_hash FROM run_events WHERE run_id = NEW.run_id ORDER BY event_id DESC LIMIT 1;
+    IF NEW.type <> 'task.enqueued' THEN  -- always the first; for the others: almost always in a young partition
+        SELECT hash INTO NEW.prev_hash FROM run_events
+        WHERE run_id = NEW.run_id AND at > now() - interval '8 days' ORDER BY event_id DESC LIMIT 1;
+        IF NEW.prev_hash IS NULL THEN
+            SELECT hash INTO NEW.prev_hash FROM run_events WHERE run_id = NEW.run_id ORDER BY event_id DESC LIMIT 1;
+        END IF;
+    END IF;
     NEW.prev_hash := coalesce(NEW.prev_hash, repeat('0', 64));
     NEW.hash := run_event_hash(NEW);
     RETURN NEW;
