@@ -285,5 +285,5 @@ class Machine(RuleBasedStateMachine):
 
 def test_the_store_and_the_model_agree_whatever_happens(dsn: str) -> None:
     run_state_machine_as_test(
-        lambda: Machine(dsn), settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+        lambda: Machine(dsn), settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
     )
