@@ -12,23 +12,26 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from socket import gethostname
 
 import structlog
 import trio
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
+from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
-from goclaw.actors.sessions import sessions
+from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
+from goclaw.domain.cluster import Lease
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
@@ -55,6 +58,7 @@ from goclaw.stores.migrate import ensure_schema
 from goclaw.tools.tool import Tool
 from goclaw.tools.tool import collect as collect_tools
 
+WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
 GENERATIONS = (50_000, 50, 1000)  # garbage collector thresholds; supervision.md §10.1 V7
 CLOSE = 5.0  # seconds open HTTP connections have at the end; config-cli.md §11
@@ -88,9 +92,13 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with _stores(settings) as (database, server), open_system(database) as system:
             tools = collect_tools(*packages)
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production)
+            name = _node_name(settings, sockets[0].getsockname()[1])
+            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            house.ownership.alone = house.embedded
             doorway = Doorway(house, sockets)
-            await system.start(child("", tree, house, tools, database, server, doorway))
+            gave_up = trio.Event()
+            me = _membership(house, f"http://{doorway.address}", gave_up)
+            await system.start(child("", tree, house, tools, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -100,37 +108,66 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 _greet(loaded, url)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
+                nursery.start_soon(_end_without_lease, gave_up, house)
                 await system.ended.wait()
                 nursery.cancel_scope.cancel()
+            if gave_up.is_set():
+                return WITHOUT_LEASE
             return 0 if house.draining else ESCALATED
 
 
 def tree(
-    house: House, tools: dict[str, Tool], database: Database, server: EmbeddedServer | None, doorway: Doorway
+    house: House,
+    tools: dict[str, Tool],
+    database: Database,
+    server: EmbeddedServer | None,
+    doorway: Doorway,
+    me: Membership,
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
-    work = Engine(house.node_id, tools, settings.agents.defaults, settings.queue, settings.record)
+    own = house.ownership
+    defaults = settings.agents.defaults
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
-            child("infra", infra, database, server, house),
-            child("engine", partial(engine, alone=house.embedded), work, settings.providers),
-            child("agents", agents, settings.agents.defaults, settings.providers),
-            child("sessions", sessions, house.node_id, settings.queue, settings.agents.defaults.run_timeout_sec),
+            child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
+            child("engine", engine, work, settings.providers),
+            child("agents", agents, defaults, settings.providers),
+            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining, alone=house.embedded),
+                partial(cron, resting=lambda: house.draining),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,
             ),
             child("edge", edge, doorway),
         ],
+    )
+
+
+def _node_name(settings: Settings, port: int) -> str:
+    """What stays the same when this gateway is started again. Several of one machine may share a database."""
+    host = gethostname()
+    return settings.cluster.node_name or (host if settings.database.mode == "embedded" else f"{host}:{port}")
+
+
+def _membership(house: House, url: str, gave_up: trio.Event) -> Membership:
+    lanes = house.settings.queue.lanes
+    return Membership(
+        house=house,
+        ownership=house.ownership,
+        url=url,
+        capacity=lanes.main + lanes.subagent + lanes.team + lanes.cron,
+        lease=Lease(house.settings.cluster.lease_sec),
+        drain=partial(signal.raise_signal, signal.SIGTERM),
+        give_up=gave_up.set,
     )
 
 
@@ -185,6 +222,12 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+async def _end_without_lease(gave_up: trio.Event, house: House) -> None:
+    """Nothing we hold is ours for sure, and nothing can be handed back: end, so that a clean process starts."""
+    await gave_up.wait()
+    await house.system.stop()
 
 
 async def _drain(house: House, doorway: Doorway, reason: str) -> None:

@@ -50,8 +50,7 @@ class Ticker(Actor):
         self.timer = ctx.after(0.0, Look())
 
     async def on_stop(self, ctx: Context, reason: str) -> None:
-        if self.lead.held:
-            await ctx.db(ticks.let_go, node=self.lead.node_id)
+        await self.lead.let_go(ctx)
 
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
@@ -194,12 +193,12 @@ class Ticker(Actor):
         return {"leads": self.lead.held, "fired": self.fired, "enabled": self.settings.enabled}
 
 
-def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool], alone: bool) -> Supervisor:
+def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool]) -> Supervisor:
     """`workspace` is where agents keep their files. While `resting` nothing is begun."""
     return Supervisor(
         [
-            child("ticker", Ticker, Lead(node_id, alone=alone), settings, resting),
-            child("heartbeat", Heartbeat, Lead(node_id, alone=alone), workspace, resting),
+            child("ticker", Ticker, Lead(node_id), settings, resting),
+            child("heartbeat", Heartbeat, Lead(node_id), workspace, resting),
         ],
         limit=Limit(restarts=5, within=60.0),
         on_exhausted=Exhausted.QUARANTINE,  # one bad row must not take the gateway with it

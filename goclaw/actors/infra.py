@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import trio
 
+from goclaw.actors.cluster.node import Membership
+from goclaw.actors.cluster.tree import cluster
 from goclaw.actors.history import Activity, ActorLog, Pages
 from goclaw.actors.retention import RetentionKeeper
 from goclaw.domain.activity import RecordActivity
@@ -91,7 +93,7 @@ class PoolWatch(Actor):
         return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
 
 
-def infra(database: Database, server: EmbeddedServer | None, house: House) -> Supervisor:
+def infra(database: Database, server: EmbeddedServer | None, house: House, me: Membership, dsn: str) -> Supervisor:
     owner_of = house.bulletin.owner_of
     done: Pages[RecordActivity] = Pages(activity.add)
     happened: Pages[Entry] = Pages(actor_log.append, actor_log.trim)
@@ -99,6 +101,7 @@ def infra(database: Database, server: EmbeddedServer | None, house: House) -> Su
     return Supervisor(
         [
             child("stores", stores, database, server, house),
+            child("cluster", cluster, me, dsn),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
             child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),

@@ -19,7 +19,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Message
 from goclaw.runtime.values import FrozenMap
 from goclaw.settings.retention import Retention
-from goclaw.stores import retention
+from goclaw.stores import cluster, retention
 from goclaw.stores.retention import Rule, rules
 from goclaw.stores.trim import TRIMMED
 
@@ -103,7 +103,7 @@ class RetentionKeeper(Actor):
         ctx.after(PAUSE, Next())
 
     async def _lead(self, ctx: Context) -> bool:
-        return await ctx.db(retention.lead, node=self.node_id, ttl=LEASE)
+        return await ctx.db(cluster.take_name, name="retention", node=self.node_id, ttl=LEASE) is not None
 
     async def _weeks(self, ctx: Context) -> None:
         if made := await ctx.db(retention.make_weeks):

@@ -8,26 +8,32 @@ from goclaw.domain.events import body, of_run
 from goclaw.domain.run import LANE_OF, RunKind, RunQueued
 from goclaw.domain.session import RunLost
 from goclaw.runtime.actor import Context
-from goclaw.stores import cron_ticks as ticks
+from goclaw.stores import cluster
 
-RENEW = 3.0  # seconds between two claims of the lease
+NAME = "cron"  # of the lease; durability.md §12.1
+RENEW = 3.0  # seconds between two claims of it
+TTL = 10.0  # seconds a claim holds
 
 
 class Lead:
     """Whether this node minds the clock, asked of the database now and then."""
 
-    def __init__(self, node_id: str, *, alone: bool) -> None:
+    def __init__(self, node_id: str) -> None:
         self.node_id = node_id
-        self.alone = alone
         self.held = False
         self._asked = float("-inf")
 
     async def held_by_us(self, ctx: Context) -> bool:
         if ctx.clock.monotonic() - self._asked >= RENEW:
             self.held = False  # until we are told
-            self.held = await ctx.db(ticks.lead, node=self.node_id, alone=self.alone)
+            self.held = await ctx.db(cluster.take_name, name=NAME, node=self.node_id, ttl=TTL) is not None
             self._asked = ctx.clock.monotonic()
         return self.held
+
+    async def let_go(self, ctx: Context) -> None:
+        """Another node may mind the clock at once."""
+        if self.held:
+            await ctx.db(cluster.release_name, name=NAME, node=self.node_id)
 
 
 def begin(

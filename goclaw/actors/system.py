@@ -12,6 +12,7 @@ from goclaw.actors.chaos.desk import Desk
 from goclaw.domain.address import lane
 from goclaw.domain.events import EVERYBODY, Farewell, ShuttingDown
 from goclaw.domain.run import LANES, HandBack
+from goclaw.domain.session import OPEN_WINDOWS, FlushWindows
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.operations.context import House
 from goclaw.runtime.actor import Actor, Context, handles
@@ -61,6 +62,7 @@ class Drain(Actor):
     async def begin(self, ctx: Context, ask: BeginDrain) -> int:
         news = ShuttingDown(reason=ask.reason, in_ms=int(ask.within * 1000), reconnect_after_ms=RECONNECT_MS)
         ctx.publish(EVERYBODY, news)
+        ctx.publish(OPEN_WINDOWS, FlushWindows())
         handed_back: list[int] = []
         patience = ask.within * FINISH_SHARE
 

@@ -7,6 +7,7 @@ from goclaw.runtime.address import Address
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
+SHARD_OWNER = Address("infra", "cluster", "shard_owner")
 OUTBOX = Address("delivery", "outbox")
 RETENTION = Address("infra", "retention")
 CRON = Address("cron", "ticker")

@@ -113,8 +113,8 @@ def failed_precondition(reason: str, **more: Any) -> Err:
     return Err("FAILED_PRECONDITION", "failed_precondition", {"reason": reason, **more})
 
 
-def exhausted(reason: str, retry_after: float | None = None) -> Err:
-    return Err("RESOURCE_EXHAUSTED", "resource_exhausted", {"reason": reason}, True, retry_after)
+def exhausted(reason: str, retry_after: float | None = None, **more: Any) -> Err:
+    return Err("RESOURCE_EXHAUSTED", "resource_exhausted", {"reason": reason, **more}, True, retry_after)
 
 
 def too_large(limit_bytes: int) -> Err:

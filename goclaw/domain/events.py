@@ -44,9 +44,12 @@ class RunEvent(Message[None]):
 
 
 class SessionUpdated(Message[None]):
+    """`about` says what happened if it was no message: deleted, reset, compacted, a new label or model."""
+
     tenant_id: str
     user_id: str
     session_key: str
+    about: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class CronEvent(Message[None]):

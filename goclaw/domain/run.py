@@ -88,6 +88,14 @@ class Replay(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # instead of what the user said
 
 
+class ReplyTo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The chat that gets the answer, as a platform knows it."""
+
+    channel_instance: str
+    chat_id: str
+    local_key: str = ""  # what must stay in order; the chat unless told
+
+
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, as stored with the run (`runs.request`)."""
 
@@ -97,9 +105,11 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
     use_tools: bool = True
+    sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""
     replay: Replay | None = None  # kind replay
+    reply_to: ReplyTo | None = None  # None: whoever asked listens
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
@@ -174,7 +184,7 @@ class StopRun(Message[bool]):
 
 
 class InjectText(Message[bool]):
-    """To a run: somebody says something while it works, and it is stored already. True if it will hear it."""
+    """To a run that works: somebody says something meanwhile. True when the run took it."""
 
     message_id: str
     text: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Hashable
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -11,11 +12,38 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from goclaw.domain.run import RunKind, RunRequest
+from goclaw.domain.run import Lane, RunKind, RunRequest
 from goclaw.runtime.address import SAFE
 from goclaw.runtime.message import Message
 
 KEY_CHARS = 500  # S1.2, and what a segment of an address holds
+ENCODED = re.compile(r"[\x00-\x20\x7f-\x9f]")  # of a peer or chat; S1.2
+SHORT = re.compile(r"[^:\s]{1,200}\Z")  # a name somebody gives a session on the command line; S1.7
+
+KeyKind = Literal[
+    "direct", "group", "main", "ws", "http", "cli", "wake", "subagent", "delegate", "team", "cron", "heartbeat"
+]
+QueueMode = Literal["queue", "followup", "interrupt"]
+
+NAMED: dict[str, KeyKind] = {
+    "ws": "ws",
+    "http": "http",
+    "cli": "cli",
+    "wake": "wake",
+    "subagent": "subagent",
+    "delegate": "delegate",
+    "team": "team",
+    "cron": "cron",  # also in its older form `cron:<job>:run:<run>` (S1.8)
+    "heartbeat": "heartbeat",
+}
+LANE_OF_KEY: dict[KeyKind, Lane] = {
+    "subagent": "subagent",
+    "delegate": "team",
+    "team": "team",
+    "cron": "cron",
+    "heartbeat": "cron",
+}
+ALONE = frozenset({"cli", "subagent", "delegate", "team", "cron", "heartbeat"})  # their rest is a name, never a group
 
 
 class SessionKey(Struct, frozen=True):
@@ -32,8 +60,31 @@ class SessionKey(Struct, frozen=True):
         return self.rest.partition(":")[0]
 
     @property
-    def kind(self) -> Literal["direct", "group"]:
-        return "group" if self.rest.split(":", 2)[1:2] == ["group"] else "direct"
+    def kind(self) -> KeyKind:
+        first, *more = self.rest.split(":", 2)
+        if len(more) == 2 and more[0] == "group" and first not in ALONE:
+            return "group"
+        return NAMED.get(first) or ("direct" if more else "main")
+
+    @property
+    def group(self) -> bool:
+        return self.kind == "group"
+
+    @property
+    def lane(self) -> Lane:
+        """Where its runs work. One lane per session: its head belongs to one (durability.md §5.1)."""
+        return LANE_OF_KEY.get(self.kind, "main")
+
+
+def key_of(agent_key: str, *parts: str) -> SessionKey:
+    """The key made of these parts; in peers and chats control characters and spaces are percent-encoded (S1.2)."""
+    rest = ":".join(ENCODED.sub(lambda odd: quote(odd[0], safe=""), part) for part in parts)
+    return SessionKey(agent_key, rest)
+
+
+def cli_key(name: str, agent_key: str) -> str:
+    """What a name given on the command line stands for: a whole key, or a session of that agent (S1.7)."""
+    return str(key_of(agent_key, "cli", name)) if SHORT.match(name) else name
 
 
 def parse_key(text: str) -> SessionKey:
@@ -71,11 +122,16 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Accepted(Message[None]):
-    """The turn is stored. `position` 0 runs now."""
+    """The turn is stored. `position` 0 runs now.
+
+    `merged`: it is part of a turn that was there already. `injected`: the run that works has taken it.
+    """
 
     run_id: str
     session_key: str
     position: int
+    merged: bool = False
+    injected: bool = False
 
 
 class Send(Message[Accepted]):
@@ -94,12 +150,20 @@ class Send(Message[Accepted]):
     agent_key: str
     kind: RunKind
     request: RunRequest
+    before: str = ""  # what the same sender said just before it, to be answered with it
     earlier: tuple[Earlier, ...] = ()
     terms: Terms | None = None  # those of its kind
     idempotency_key: str = ""  # the same key again means the same turn; whose and where from is part of it
     fresh: bool = False  # the key was made for this turn, so nothing is stored under it
+    mode: QueueMode | Literal["inject"] | None = None  # None: the session's own (sessions-lanes-cron.md §3.2)
+    debounce_ms: int = 0  # wait so long for more of the same sender (§3.3)
+    received_at: int = 0  # epoch milliseconds at the door; 0: just now
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.before}\n{self.request.message}" if self.before else self.request.message
 
     @property
     def poison_key(self) -> Hashable:
@@ -128,6 +192,7 @@ class Abort(Message[Aborted]):
     oldest: bool = False
     drain: bool = False
     reason: str = "user"
+    received_at: int = 0  # as in `Send`; what a drain makes stale came before it
 
 
 class Injected(Message[None]):
@@ -144,6 +209,10 @@ class Inject(Message[Injected]):
     label: str = ""
 
 
+class FlushWindows(Message[None]):
+    """Nobody knows how long we live: what waits for more of its sender goes into the queue now."""
+
+
 class Activity(Message[None]):
     running: tuple[str, ...]
     waiting: tuple[str, ...]
@@ -151,6 +220,10 @@ class Activity(Message[None]):
 
 class GetActivity(Message[Activity]):
     """What runs and waits here, oldest first."""
+
+
+WINDOWS = 5  # a window closes after so many of its lengths, whatever else is said (§3.3)
+OPEN_WINDOWS = "sessions.windows"  # the group of the sessions that hold texts back
 
 
 class RunLost(Message[None]):

@@ -6,20 +6,23 @@ import uuid
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
+from goclaw.domain.agent import AgentProfile
 from goclaw.domain.errors import Rejected, invalid, required
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, SessionKey
+from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, QueueMode, SessionKey, key_of
 from goclaw.domain.usage import on_socket
+from goclaw.operations.commands import CommandReply, run_command
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.operation import Rpc, operation
 from goclaw.operations.sessions import Message, page_of_history, session_seen
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
 from goclaw.runtime.message import Message as RuntimeMessage
-from goclaw.stores import runs
+from goclaw.stores import runs, session_queue
 
 R = TypeVar("R")
 ASK = 10.0  # seconds a session has for an answer
@@ -34,8 +37,9 @@ class SendChat(Struct, kw_only=True):
     agent_id: str | None = None
     session_key: str | None = None
     stream: bool = False
-    queue_mode: Literal["queue"] = "queue"
+    queue_mode: QueueMode | Literal["inject"] | None = None
     run_async: bool = field(default=False, name="async")
+    debounce_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     idempotency_key: Annotated[str, Meta(max_length=200)] = ""
 
 
@@ -50,6 +54,9 @@ class SentChat(Struct, rename="camel", omit_defaults=True, kw_only=True):
     offline: bool = False
     status: str | None = None
     queued: int | None = None
+    merged: bool = False
+    into_run_id: str | None = None
+    injected: bool = False
 
 
 class AbortedChat(Struct, rename="camel", kw_only=True):
@@ -62,42 +69,65 @@ class AbortedChat(Struct, rename="camel", kw_only=True):
 
 
 @operation(Rpc("chat.send", Role.OPERATOR))
-async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat:
+async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat | CommandReply:
     """Say something to an agent. Answers when the run has ended, or at once with `async`."""
-    word = ask.message.strip().lower()
-    if word in (STOP, STOP_ALL) and ask.session_key:
-        return await _abort(ctx, ask.session_key, oldest=word == STOP, drain=word == STOP_ALL)
+    if ask.message.lstrip().startswith("/") and (done := await _command(ctx, ask)) is not None:
+        return done
     run_id = ctx.new_id()
     with listening(ctx.system, run_id, only_result=True) as feed:
         async with ctx.in_order(ask.session_key):
-            accepted = await _accept(ctx, ask, run_id)
+            key, agent = await _whom(ctx, ask)
+            accepted = None if ask.debounce_ms else await _accept(ctx, ask, run_id, key, agent)
+        if accepted is None:  # others of this session may not wait behind a window, they may belong into it
+            accepted = await _accept(ctx, ask, run_id, key, agent)
+        if accepted.injected:
+            return SentChat(run_id=accepted.run_id, session_key=accepted.session_key, injected=True)
+        into = {"merged": True, "into_run_id": accepted.run_id} if accepted.merged else {}
         if ask.run_async:
-            return SentChat(
+            sent = SentChat(
                 run_id=accepted.run_id,
                 session_key=accepted.session_key,
                 status="accepted",
                 queued=accepted.position,
             )
-        if accepted.run_id != run_id:
-            return answer(await _first_time(ctx, accepted.run_id))
-        return answer(await feed.result())
+        elif accepted.run_id != run_id:
+            sent = answer(await _first_time(ctx, accepted.run_id))
+        else:
+            sent = answer(await feed.result())
+        return replace(sent, **into)
 
 
-async def _accept(ctx: Context, ask: SendChat, run_id: str) -> Accepted:
+async def _command(ctx: Context, ask: SendChat) -> AbortedChat | CommandReply | None:
+    """Control words overtake everything and are never shown to a model."""
+    word = ask.message.strip().lower()
+    if word in (STOP, STOP_ALL):
+        if not ask.session_key:
+            return _aborted((), 0)  # a conversation that has not begun
+        return await _abort(ctx, ask.session_key, oldest=word == STOP, drain=word == STOP_ALL)
+    return await run_command(ctx, ask.message, str(checked_key(ask.session_key))) if ask.session_key else None
+
+
+async def _whom(ctx: Context, ask: SendChat) -> tuple[SessionKey | None, AgentProfile]:
     key = checked_key(ask.session_key) if ask.session_key else None
     agent = await resolve_agent(ctx, ask.agent_id or (key.agent_key if key else None))
     if key is not None and key.agent_key != agent.key:
         raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
+    return key, agent
+
+
+async def _accept(ctx: Context, ask: SendChat, run_id: str, key: SessionKey | None, agent: AgentProfile) -> Accepted:
     text, truncated = cut(ctx, ask.message)
     return await send(
         ctx,
         run_id=run_id,
         agent=agent,
-        key=key or SessionKey(agent.key, f"ws:direct:{uuid.uuid4()}"),
+        key=key or fresh_key(ctx, lambda: key_of(agent.key, "ws", "direct", str(uuid.uuid4()))),
         kind="chat",
         request=RunRequest(message=text, stream=ask.stream, truncated=truncated),
         fresh=key is None,
         idempotency_key=ask.idempotency_key,
+        mode=ask.queue_mode,
+        debounce_ms=ask.debounce_ms,
     )
 
 
@@ -129,6 +159,7 @@ class AbortChat(Struct, kw_only=True):
 
     session_key: str | None = None
     run_id: str | None = None
+    agent_id: str | None = None
     oldest: bool = False
     drain: bool = False
 
@@ -142,14 +173,33 @@ async def abort(ctx: Context, ask: AbortChat) -> AbortedChat:
         if found is None or key not in (None, found):
             return _aborted((), 0)
         key = found
+    if key is None and ask.agent_id is not None:
+        return await _abort_all(ctx, ask)
     if key is None:
         raise Rejected(required("session_key"))
     return await _abort(ctx, key, run_id=ask.run_id or "", oldest=ask.oldest, drain=ask.drain)
 
 
+async def _abort_all(ctx: Context, ask: AbortChat) -> AbortedChat:
+    """The caller's runs of one agent, in whichever sessions they are."""
+    agent = await resolve_agent(ctx, ask.agent_id)
+    sessions = await ctx.db(
+        session_queue.busy_sessions, tenant=ctx.caller.tenant_id, user=ctx.user_id, agent_key=agent.key
+    )
+    stopped: list[str] = []
+    drained = 0
+    for key in sessions:
+        done = await _abort(ctx, key, oldest=ask.oldest, drain=ask.drain)
+        stopped += done.run_ids
+        drained += done.drained
+    return _aborted(tuple(stopped), drained)
+
+
 async def _abort(ctx: Context, key: str, *, run_id: str = "", oldest: bool = False, drain: bool = False) -> AbortedChat:
     user, admin = ctx.user_id, ctx.caller.is_admin
-    message = Abort(user_id=user, as_admin=admin, run_id=run_id, oldest=oldest, drain=drain)
+    message = Abort(
+        user_id=user, as_admin=admin, run_id=run_id, oldest=oldest, drain=drain, received_at=ctx.received_at
+    )
     stopped = await _ask_session(ctx, key, message)
     return _aborted(stopped.run_ids, stopped.drained)
 
@@ -200,11 +250,13 @@ class History(Struct, rename="camel", kw_only=True):
 @operation(Rpc("chat.history", Role.VIEWER))
 async def history(ctx: Context, ask: GetHistory) -> History:
     """What was said in a session, oldest first. A session nobody has spoken in is empty, not an error."""
-    await session_seen(ctx, ask.session_key)
+    row = await session_seen(ctx, ask.session_key)
     messages, has_more = await page_of_history(
         ctx, ask.session_key, limit=min(ask.limit, 200), before=ask.before_id, tools=ask.include_tools
     )
-    return History(session_key=ask.session_key, messages=messages, summary="", has_more=has_more)
+    return History(
+        session_key=ask.session_key, messages=messages, summary=row.summary or "" if row else "", has_more=has_more
+    )
 
 
 class GetStatus(Struct, kw_only=True):

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from goclaw.domain.access import Caller
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
@@ -51,8 +52,10 @@ class House:
     tools: int  # how many tools agents have
     production: bool = False  # GOCLAW_ENV
     draining: bool = False
+    ownership: Ownership = field(default_factory=Ownership)
     database_lost: bool = False  # as of the last look at it
     connections: dict[str, Guest] = field(default_factory=dict)
+    node_name: str = ""  # empty: the name of the machine
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
 
@@ -62,7 +65,7 @@ class House:
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()
-        self.node_name = gethostname()
+        self.node_name = self.node_name or gethostname()
 
     @property
     def uptime_ms(self) -> int:
@@ -105,6 +108,7 @@ class Context:
         self.replayed = False  # it was asked before: the answer is that of the first time
         self.request_id = request_id  # of the socket frame, if it was one
         self.connection_id = connection_id
+        self.received_at = house.system.clock.epoch_ms()
 
     @property
     def system(self) -> System:

@@ -18,6 +18,7 @@ from goclaw.domain.address import run as run_address
 from goclaw.domain.address import session
 from goclaw.operations import activity
 from goclaw.operations.context import Context
+from goclaw.operations.metrics import exposition, look
 from goclaw.operations.run_checks import TRAIL, WORK
 from goclaw.operations.run_rows import event_of
 from goclaw.operations.runs import GetRun, run_seen
@@ -36,7 +37,6 @@ DEPTH = 4  # levels of the tree below a path
 ABSENT = {
     "trace.json": "traces are not recorded",
     "logs.jsonl": "logs go to the process's stderr and are not kept here",
-    "metrics.txt": "no metrics are served",
 }
 
 
@@ -54,12 +54,13 @@ async def bundle(ctx: Context, ask: GetRun) -> Bundle:
     steps = await ctx.db(run_views.steps, tenant=tenant, run_id=run_id, limit=WORK)
     effects = await ctx.db(run_views.effects, tenant=tenant, run_id=run_id, limit=WORK)
     done = await ctx.db(activities.about, tenant=tenant, entity_type="run", entity_id=run_id, limit=LINES)
-    members: dict[str, list[Any]] = {
+    members: dict[str, list[Any] | str] = {
         "run.json": [row],
         "events.jsonl": [{**to_builtins(event_of(event)), "session_seq": event.session_seq} for event in events],
         "steps.jsonl": list(steps),
         "effects.jsonl": list(effects),
         "actors.json": [await _actors(ctx, row)],
+        "metrics.txt": exposition(await look(ctx.house)),
         "audit.jsonl": list(done),
     }
     facts = {
@@ -87,17 +88,18 @@ async def _actors(ctx: Context, row: RunRow) -> dict[str, Any]:
     return {"crashes": crashes, "now": {path: node for path, node in living.items() if node is not None}}
 
 
-def pack(members: dict[str, list[Any]], facts: dict[str, Any], limit: int = LIMIT) -> bytes:
-    """A tar.gz of the members, scrubbed, and a manifest with their hashes. Lines without room are left out."""
+def pack(members: dict[str, list[Any] | str], facts: dict[str, Any], limit: int = LIMIT) -> bytes:
+    """A tar.gz of the members, values scrubbed, and a manifest with their hashes. Lines without room are left out."""
     notes = dict(ABSENT)
     room = limit
     files: dict[str, bytes] = {}
     for name, values in members.items():
-        lines, left_out = _lines(values, room)
+        encoded = values.encode().splitlines(keepends=True) if isinstance(values, str) else map(_line, values)
+        lines, left_out = _fitting(encoded, room)
         files[name] = b"".join(lines)
         room -= len(files[name])
         if left_out:
-            notes[name] = f"{left_out} of {len(values)} entries had no room"
+            notes[name] = f"{left_out} of {left_out + len(lines)} lines had no room"
     manifest = {
         **facts,
         "schema": max(step.version for step in migrations()),
@@ -110,16 +112,21 @@ def pack(members: dict[str, list[Any]], facts: dict[str, Any], limit: int = LIMI
     return _archive([("manifest.json", about), *files.items()])
 
 
-def _lines(values: list[Any], room: int) -> tuple[list[bytes], int]:
-    """Each value as a line of JSON while there is room, and how many were left out."""
-    lines: list[bytes] = []
-    for number, value in enumerate(values):
-        line = msgspec.json.encode(scrubbed(to_builtins(value, str_keys=True))) + b"\n"
-        if len(line) > room:
-            return lines, len(values) - number
-        lines.append(line)
-        room -= len(line)
-    return lines, 0
+def _line(value: Any) -> bytes:
+    return msgspec.json.encode(scrubbed(to_builtins(value, str_keys=True))) + b"\n"
+
+
+def _fitting(lines: Iterable[bytes], room: int) -> tuple[list[bytes], int]:
+    """The first lines, as many as there is room for, and how many were left out."""
+    kept: list[bytes] = []
+    left_out = 0
+    for line in lines:
+        if left_out or len(line) > room:
+            left_out += 1
+        else:
+            kept.append(line)
+            room -= len(line)
+    return kept, left_out
 
 
 def _archive(files: Iterable[tuple[str, bytes]]) -> bytes:

@@ -27,15 +27,17 @@ def decode(input: type[S], given: object, *, strict: bool = True) -> S:
     """Make `input` from a JSON object. Raises `Rejected` naming the field.
 
     Both spellings of a name are taken (`sessionKey`, `session_key`); unknown names are ignored; null counts
-    as absent, and so does "" where the field is optional. With `strict=False` numbers and booleans may come
-    as text, as in a query string.
+    as absent, unless it clears the field, and so does "" where the field is optional. With `strict=False`
+    numbers and booleans may come as text, as in a query string.
     """
     if not isinstance(given, Mapping):
         raise Rejected(malformed("parameters"))
     values: dict[str, Any] = {}
     for key, value in given.items():
         name = _field(input, key)
-        if name is None or value is None or (value == "" and (name in values or not _fields(input)[name])):
+        if name is None or (value is None and name not in _clearable(input)):
+            continue
+        if value == "" and (name in values or not _fields(input)[name]):
             continue
         if values.get(name, "") not in ("", value):
             raise Rejected(ambiguous(name))
@@ -80,6 +82,23 @@ def _field(input: type[msgspec.Struct], key: str) -> str | None:
 def _fields(input: type[msgspec.Struct]) -> dict[str, bool]:
     """Field name → whether it is required."""
     return {field.encode_name: field.required for field in msgspec.structs.fields(input)}
+
+
+@lru_cache(maxsize=512)
+def _clearable(input: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields that may be absent, null or a value, which are three things: `T | None | UnsetType = UNSET`."""
+    optional = {field.encode_name for field in msgspec.structs.fields(input) if field.default is msgspec.UNSET}
+    if not optional:
+        return frozenset()
+    info = msgspec.inspect.type_info(input)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return frozenset(
+        field.encode_name
+        for field in info.fields
+        if field.encode_name in optional
+        and isinstance(field.type, msgspec.inspect.UnionType)
+        and field.type.includes_none
+    )
 
 
 def _holds_nul(value: object) -> bool:

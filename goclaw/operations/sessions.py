@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import Rejected, not_found
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import checked_key
-from goclaw.stores import runs, sessions
+from goclaw.stores import runs, session_changes, sessions
 from goclaw.stores.runs import OpenRun
 from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow, Wanted
 
@@ -58,6 +59,8 @@ class Session(Struct, kw_only=True):
     compaction_count: int
     is_running: bool
     queued: int
+    spawned_by: str | None
+    spawn_depth: int
     metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
@@ -79,30 +82,31 @@ class ListSessions(Struct, kw_only=True):
     offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
 
 
-def rows_for_socket(page: SessionPage) -> dict[str, Any]:
+def row_for_socket(row: Session) -> dict[str, Any]:
     """SessionRow of the socket is camelCase, with `userID` as deployed clients read it."""
-    rows = [
-        {
-            "key": row.key,
-            "messageCount": row.message_count,
-            "created": row.created_at,
-            "updated": row.updated_at,
-            "label": row.label,
-            "model": row.model,
-            "provider": row.provider,
-            "channel": row.channel,
-            "userID": row.user_id,
-            "userId": row.user_id,
-            "metadata": row.metadata,
-            "inputTokens": row.input_tokens,
-            "outputTokens": row.output_tokens,
-            "compactionCount": row.compaction_count,
-            "agentName": row.agent_key,
-            "isRunning": row.is_running,
-            "queued": row.queued,
-        }
-        for row in page.sessions
-    ]
+    return {
+        "key": row.key,
+        "messageCount": row.message_count,
+        "created": row.created_at,
+        "updated": row.updated_at,
+        "label": row.label,
+        "model": row.model,
+        "provider": row.provider,
+        "channel": row.channel,
+        "userID": row.user_id,
+        "userId": row.user_id,
+        "metadata": row.metadata,
+        "inputTokens": row.input_tokens,
+        "outputTokens": row.output_tokens,
+        "compactionCount": row.compaction_count,
+        "agentName": row.agent_key,
+        "isRunning": row.is_running,
+        "queued": row.queued,
+    }
+
+
+def rows_for_socket(page: SessionPage) -> dict[str, Any]:
+    rows = [row_for_socket(row) for row in page.sessions]
     return {"sessions": rows, "total": page.total, "limit": page.limit, "offset": page.offset}
 
 
@@ -127,7 +131,7 @@ async def list_sessions(ctx: Context, ask: ListSessions) -> SessionPage:
     total = rows[0].total if rows else 0
     if offset and not rows:
         total = await ctx.db(sessions.total, wanted)  # no row past the end carries it
-    return SessionPage(sessions=[_session(row) for row in rows], total=total, limit=limit, offset=offset)
+    return SessionPage(sessions=[session_of(row) for row in rows], total=total, limit=limit, offset=offset)
 
 
 class GetSession(Struct, kw_only=True):
@@ -138,19 +142,34 @@ class GetSession(Struct, kw_only=True):
 
 
 class Preview(Struct, kw_only=True):
-    key: str
+    session: Session
     messages: list[Message]
     summary: str
 
 
-@operation(Rpc("sessions.preview", Role.VIEWER), Http("GET /v1/sessions/{key}", Role.VIEWER))
+def preview_for_socket(preview: Preview) -> dict[str, Any]:
+    return {"key": preview.session.key, "messages": preview.messages, "summary": preview.summary}
+
+
+def preview_for_http(preview: Preview) -> dict[str, Any]:
+    """E-Session with its messages."""
+    return {**asdict(preview.session), "messages": preview.messages, "summary": preview.summary}
+
+
+@operation(
+    Rpc("sessions.preview", Role.VIEWER, reply=preview_for_socket),
+    Http("GET /v1/sessions/{key}", Role.VIEWER, reply=preview_for_http),
+    Http("POST /v1/sessions/{key}/preview", Role.VIEWER, reply=preview_for_http),
+    Cli("sessions preview"),
+)
 async def preview(ctx: Context, ask: GetSession) -> Preview:
     """Look into a conversation: its newest messages."""
-    row = await session_seen(ctx, ask.key)
+    await session_seen(ctx, ask.key)
+    row = await ctx.db(session_changes.row, tenant=ctx.caller.tenant_id, key=ask.key)
     if row is None:
         raise Rejected(not_found("session", ask.key))
     messages, _ = await page_of_history(ctx, ask.key, limit=min(ask.limit, MOST), before=None, tools=True)
-    return Preview(key=ask.key, messages=messages, summary=row.summary or "")
+    return Preview(session=session_of(row), messages=messages, summary=row.summary or "")
 
 
 async def session_seen(ctx: Context, key: str) -> SessionRow | None:
@@ -219,7 +238,7 @@ def _message(row: MessageRow) -> Message:
     )
 
 
-def _session(row: ListedSession) -> Session:
+def session_of(row: ListedSession) -> Session:
     return Session(
         key=row.session_key,
         session_key=row.session_key,
@@ -236,6 +255,8 @@ def _session(row: ListedSession) -> Session:
         compaction_count=row.compaction_count,
         is_running=row.running > 0,
         queued=row.queued,
+        spawned_by=row.spawned_by,
+        spawn_depth=row.spawn_depth,
         metadata=row.metadata,
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.run import RunKind, RunRequest
-from goclaw.domain.session import Accepted, Earlier, Send, SessionKey, Terms, parse_key
+from goclaw.domain.session import WINDOWS, Accepted, Earlier, QueueMode, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
+TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
 
 
@@ -39,6 +41,15 @@ def checked_key(text: str) -> SessionKey:
         raise Rejected(invalid("session_key", str(error))) from None
 
 
+def fresh_key(ctx: Context, make: Callable[[], SessionKey]) -> SessionKey:
+    """The key of a new conversation, on this node if the choice allows: its text can be streamed to the caller."""
+    for _ in range(TRIES):
+        key = make()
+        if ctx.house.ownership.has(ctx.caller.tenant_id, str(key)):
+            break
+    return key
+
+
 async def send(
     ctx: Context,
     *,
@@ -50,16 +61,20 @@ async def send(
     earlier: Sequence[Earlier] = (),
     idempotency_key: str = "",
     fresh: bool = False,
+    mode: QueueMode | Literal["inject"] | None = None,
+    debounce_ms: int = 0,
     terms: Terms | None = None,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
 
     With an idempotency key, or one in the request's header, that was used before the answer names the run of the
-    first time.
+    first time. It names another run, too, when the turn became part of one.
     """
     with ctx.house.counting_a_turn():
         if ctx.house.draining:
             raise Rejected(unavailable("shutting_down"))
+        if not ctx.house.ownership.held:
+            raise Rejected(unavailable("quarantined", 2.0))
         if agent.status != "active":
             raise Rejected(unavailable("agent_inactive"))
         ask = Send(
@@ -73,12 +88,16 @@ async def send(
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
+            mode=mode,
+            debounce_ms=debounce_ms,
+            received_at=ctx.received_at,
             terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=ACCEPT_WITHIN)
-        ctx.replayed = accepted.run_id != run_id
+        within = ACCEPT_WITHIN + WINDOWS * debounce_ms / 1000
+        accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=within)
+        ctx.replayed = accepted.run_id != run_id and not (accepted.merged or accepted.injected)
         return accepted
 
 

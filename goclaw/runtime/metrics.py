@@ -55,6 +55,7 @@ METRICS: dict[str, Metric] = {
     "run_retries_total": Metric("counter", "runs put back after an error", ("reason",)),
     "run_dead_letter_total": Metric("counter", "runs given up", ("reason",)),
     "run_lease_expired_total": Metric("counter", "runs taken from a dead owner"),
+    "head_repair_total": Metric("counter", "sessions that counted their runs wrong"),
     "stale_write_rejected_total": Metric("counter", "writes of runs that belonged to others by then"),
     "queue_dropped_total": Metric("counter", "turns that were dropped or refused", ("policy",)),
     "lane_dropped_total": Metric("counter", "turns that were dropped or refused, by lane", ("lane",)),

@@ -24,6 +24,7 @@ VARIABLES = {
     "GOCLAW_STORAGE_BACKEND": "database.mode",
     "GOCLAW_MODE": "database.mode",
     "GOCLAW_DB_POOL": "database.pool_max",
+    "GOCLAW_NODE_NAME": "cluster.node_name",
     "GOCLAW_WORKSPACE": "agents.defaults.workspace",
     "GOCLAW_PROVIDER": "agents.defaults.provider",
     "GOCLAW_MODEL": "agents.defaults.model",

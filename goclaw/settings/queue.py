@@ -26,10 +26,16 @@ class Lanes(Section, frozen=True):
 class Queue(Section, frozen=True):
     """How turns wait and what happens when a run does not end well."""
 
+    mode: Annotated[
+        Literal["queue", "followup", "interrupt"], Meta(description="what a turn does when its session is busy")
+    ] = "queue"
     cap: Annotated[int, Meta(ge=1, le=1000, description="waiting turns per session")] = 10
     drop: Annotated[Literal["old", "new"], Meta(description="who gives way at the cap")] = "old"
     max_concurrent_dm: Annotated[int, Meta(ge=1, le=100, description="runs at once in a direct chat")] = 1
     max_concurrent_group: Annotated[int, Meta(ge=1, le=100, description="runs at once in a group")] = 3
+    adaptive_threshold: Annotated[
+        float, Meta(gt=0, le=1, description="a group whose history fills more of the context window works one by one")
+    ] = 0.6
     heartbeat_sec: Annotated[BelowLease, Meta(description="leases of 30 s are prolonged this often")] = 10.0
     poll_ms: Annotated[Milliseconds, Meta(description="look for work even without a bell")] = 100.0
     chat_resume_max_age_sec: Annotated[Seconds, Meta(description="older chat runs are not resumed")] = 900.0

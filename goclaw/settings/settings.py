@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from goclaw.settings.agents import Agents
 from goclaw.settings.chaos import Chaos
+from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
@@ -33,4 +34,5 @@ class Settings(Section, frozen=True):
     retention: Retention = Retention()
     chaos: Chaos = Chaos()
     database: Database = Database()
+    cluster: Cluster = Cluster()
     logging: Logging = Logging()

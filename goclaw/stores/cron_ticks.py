@@ -12,18 +12,17 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay
+from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay, silent
 from goclaw.domain.errors import Err
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.settings.cron import Cron
-from goclaw.stores import runs
+from goclaw.stores import outbox, runs
 from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
 
-TTL = 10.0  # seconds a node may be silent before another one minds the clock
 AT_ONCE = 100  # jobs looked at in one go
 PERMANENT = frozenset({"FAILED_AUTH", "FAILED_BILLING"})  # reasons of a run that another try does not change; C5.7
 HOPELESS = frozenset({"NOT_FOUND", "INVALID_REQUEST", "FORBIDDEN"})  # error codes of the same kind
@@ -71,15 +70,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
 
-
-LEAD = """
-INSERT INTO named_leases AS l (name, node_id, fence, expires_at)
-VALUES ('cron', %(node)s, 1, clock_timestamp() + make_interval(secs => %(ttl)s::float8))
-ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, expires_at = excluded.expires_at,
-  fence = l.fence + (l.node_id <> excluded.node_id)::int
-WHERE l.node_id = excluded.node_id OR l.expires_at < clock_timestamp() OR %(alone)s
-RETURNING 1
-"""
 
 AGENDA = """
 (SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
@@ -131,19 +121,6 @@ FORGET = """
 UPDATE session_messages m SET archived_at = now() FROM sessions s
 WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND m.archived_at IS NULL
 """  # what was said stays readable for the curious; the next run of a stateless job hears none of it
-
-
-@transaction(retry_safe=True)
-async def lead(db: Connection, *, node: str, alone: bool) -> bool:
-    """Whether this node is the one that minds the clock (durability.md §12). `alone`: nobody else can be alive."""
-    return await maybe(int, db.execute(LEAD, {"node": node, "alone": alone, "ttl": TTL})) is not None
-
-
-@transaction(retry_safe=True)
-async def let_go(db: Connection, *, node: str) -> None:
-    """Another node may mind the clock at once."""
-    query = "UPDATE named_leases SET expires_at = clock_timestamp() WHERE name = 'cron' AND node_id = %(node)s"
-    await db.execute(query, {"node": node})
 
 
 @transaction(readonly=True)
@@ -415,9 +392,29 @@ async def _end(
             "input": result.usage.prompt_tokens if result is not None else 0,
             "output": result.usage.completion_tokens if result is not None else 0,
             "duration": int((finished - began).total_seconds() * 1000) if began is not None else None,
-            "delivery": "none",
+            "delivery": await _deliver(db, job, run_id, status, result),
         },
     )
+
+
+async def _deliver(db: Connection, job: Job, run_id: str, status: Status, result: RunResult | None) -> str:
+    """Put the answer into the outbox for the job's chat, unless it is for nobody (C5.11). What became of it."""
+    if not job.deliver or status != "ok" or not job.deliver_channel or not job.deliver_to:
+        return "none"
+    if result is None or silent(result.content):
+        return "silent"
+    put = await outbox.put(
+        db,
+        tenant=job.tenant_id,
+        run_id=run_id,
+        seq=0,
+        channel_instance=job.deliver_channel,
+        chat_id=job.deliver_to,
+        local_key=job.deliver_to,
+        kind="final",
+        payload={"text": result.content},
+    )
+    return "queued" if put else "none"
 
 
 def _permanent(run: Outcome) -> bool:

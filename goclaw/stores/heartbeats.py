@@ -15,7 +15,7 @@ from goclaw.domain.heartbeat import PROMPT, REPEATED, SETTLED, SUMMARY, Status, 
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import KINDS, RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Unscheduled, inside, zone_of
-from goclaw.stores import runs
+from goclaw.stores import outbox, runs
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 from goclaw.stores.values import cut
 
@@ -261,6 +261,8 @@ async def rest(db: Connection, *, tenant: str, agent: str, run_id: str, now: dat
     if run is not None and run.state not in ENDED:
         return None
     rested = await _verdict(db, found, run, now)
+    if rested.status == "ok":
+        await _deliver(db, found, run_id, rested.text)
     result = run.result if run is not None else None
     began = (run.started_at if run is not None else None) or now
     ended = (run.finished_at if run is not None else None) or now
@@ -382,6 +384,26 @@ async def _verdict(db: Connection, found: Heartbeat, run: Outcome | None, now: d
     if await one(bool, db.execute(SAID, said)):
         return Rested(heartbeat=found, status="suppressed", reason="duplicate", text=text)
     return Rested(heartbeat=found, status="ok", text=text)
+
+
+async def _deliver(db: Connection, found: Heartbeat, run_id: str, text: str) -> None:
+    """Put it into the outbox for the heartbeat's chat: the one it names, or the `last` its agent was talked to in."""
+    channel, chat = found.channel, found.chat_id
+    if channel == "last":
+        latest = await targets(db, tenant=found.tenant_id, agent=found.agent_id)
+        channel, chat = (latest[0].channel, latest[0].chat_id) if latest else (None, None)
+    if channel and channel != "none" and chat:
+        await outbox.put(
+            db,
+            tenant=found.tenant_id,
+            run_id=run_id,
+            seq=0,
+            channel_instance=channel,
+            chat_id=chat,
+            local_key=chat,
+            kind="final",
+            payload={"text": text},
+        )
 
 
 async def _skip(db: Connection, found: Heartbeat, now: datetime, reason: Reason, after: datetime | None) -> None:

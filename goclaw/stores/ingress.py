@@ -107,10 +107,8 @@ async def accept(
     **turn: Any,
 ) -> Stored | First:
     """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
-    name = _name(ingress_key)
-    params = {"tenant": tenant, "key": ingress_key, "run": run_id, "hash": request_hash, "hours": KEY_HOURS, **name}
-    if not await one(bool, db.execute(TAKE, params)):
-        return await one(First, db.execute(FIND, {"tenant": tenant, **name}))
+    if not await take(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash):
+        return await one(First, db.execute(FIND, {"tenant": tenant, **_name(ingress_key)}))
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
         stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)
@@ -118,6 +116,12 @@ async def accept(
     if earlier:
         return await runs.accept_with_history(db, earlier=earlier, **turn)
     return await runs.accept(db, **turn)
+
+
+async def take(db: Connection, *, tenant: str, key: str, run_id: str, request_hash: str) -> bool:
+    """Use a key for a run, in the transaction that stores the run. False if it is used already."""
+    params = {"tenant": tenant, "key": key, "run": run_id, "hash": request_hash, "hours": KEY_HOURS, **_name(key)}
+    return await one(bool, db.execute(TAKE, params))
 
 
 @transaction

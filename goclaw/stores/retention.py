@@ -184,17 +184,3 @@ async def drop_weeks(db: Connection, *, days: int) -> int:
 
 
 # --- whose work it is -----------------------------------------------------------------------------
-
-
-@transaction(retry_safe=True, single=True)
-async def lead(db: Connection, *, node: str, ttl: float) -> bool:
-    """Take or keep the lease `retention` for so many seconds. False while another node has it."""
-    query = """
-    INSERT INTO named_leases AS l (name, node_id, fence, expires_at)
-    VALUES ('retention', %(node)s, 1, clock_timestamp() + make_interval(secs => %(ttl)s))
-    ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, expires_at = excluded.expires_at,
-      fence = l.fence + (l.node_id <> excluded.node_id)::int
-    WHERE l.node_id = excluded.node_id OR l.expires_at < clock_timestamp()
-    RETURNING true
-    """
-    return await maybe(bool, db.execute(query, {"node": node, "ttl": ttl})) is not None

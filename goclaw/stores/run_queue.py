@@ -5,6 +5,8 @@ What waits is read without a lock; a claim looks again under the lock of the ses
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from goclaw.domain.run import Lane, RunState
@@ -49,6 +51,7 @@ FIRST = """
     ORDER BY r.run_id LIMIT 1
   ) AS r
   WHERE h.queued > 0 AND h.running < h.max_concurrent AND h.head_at <= now()
+    AND (%(shards)s::int[] IS NULL OR h.shard = ANY(%(shards)s::int[]))
 """
 
 WAITING = f"""
@@ -108,15 +111,20 @@ RETURNING session_seq
 
 
 @transaction(readonly=True)
-async def waiting(db: Connection, *, limit: int = SCAN) -> list[Waiting]:
-    """Sessions that could be claimed now, `limit` for each lane. No crowd hides a lane, a tenant or a user."""
-    return await many(Waiting, db.execute(WAITING, {"limit": limit}))
+async def waiting(db: Connection, *, limit: int = SCAN, shards: Sequence[int] | None = None) -> list[Waiting]:
+    """Sessions that could be claimed now, `limit` for each lane. No crowd hides a lane, a tenant or a user.
+
+    `shards` are those to look in; None means all.
+    """
+    return await many(Waiting, db.execute(WAITING, {"limit": limit, "shards": shards}))
 
 
 @transaction(readonly=True)
-async def suspects(db: Connection, *, lane: str, limit: int = SCAN) -> list[Waiting]:
+async def suspects(
+    db: Connection, *, lane: str, limit: int = SCAN, shards: Sequence[int] | None = None
+) -> list[Waiting]:
     """Sessions of a lane whose next run has crashed before, longest waiting first."""
-    return await many(Waiting, db.execute(SUSPECTS, {"lane": lane, "limit": limit}))
+    return await many(Waiting, db.execute(SUSPECTS, {"lane": lane, "limit": limit, "shards": shards}))
 
 
 @transaction(readonly=True)

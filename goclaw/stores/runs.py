@@ -9,7 +9,6 @@ wait. Who leaves RUNNING holds its row when it comes to the head, and nobody hol
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,14 +18,14 @@ import msgspec
 from msgspec import Struct, convert, field
 
 from goclaw.domain.chat import Usage
+from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import KINDS, LANES, Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunResult, RunState
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-SCAN = 200  # sessions of a lane looked at for work; durability.md §5.1
 BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
@@ -213,11 +212,6 @@ class Waiting(Struct, frozen=True, kw_only=True):
     tenant_id: str
     session_key: str
     lane: Lane
-
-
-def shard_of(tenant: str, key: str) -> int:
-    """Which of the 256 owners a session has; the same on every node (durability.md §2)."""
-    return hashlib.sha256(f"{tenant}\0{key}".encode()).digest()[0]
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
@@ -471,15 +465,6 @@ OPEN = """
 SELECT run_id, state, kind, user_id, request, created_at FROM runs
 WHERE tenant_id = %(tenant)s AND session_key = %(key)s AND state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')
 ORDER BY run_id LIMIT 1000
-"""
-
-WAITING = """
-SELECT w.tenant_id, w.session_key, w.lane FROM unnest(%(lanes)s::text[]) AS l(name) CROSS JOIN LATERAL (
-  SELECT tenant_id, session_key, lane, head_at FROM session_heads
-  WHERE lane = l.name AND queued > 0 AND running < max_concurrent AND head_at <= now()
-  ORDER BY head_at LIMIT %(limit)s
-) AS w
-ORDER BY w.head_at
 """
 
 RENEW = """
@@ -861,12 +846,6 @@ async def session_of(db: Connection, *, tenant: str, run_id: str) -> str | None:
         return None
     query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
     return await maybe(str, db.execute(query, {"tenant": tenant, "run": run_id}))
-
-
-@transaction(readonly=True)
-async def waiting(db: Connection) -> list[Waiting]:
-    """Sessions with work that could be claimed now, longest waiting first. A full lane hides no other."""
-    return await many(Waiting, db.execute(WAITING, {"lanes": list(LANES), "limit": SCAN}))
 
 
 @transaction(readonly=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -36,6 +37,8 @@ class SessionRow(Struct, frozen=True, kw_only=True):
     compaction_count: int
     context_window: int | None
     metadata: dict[str, Any]
+    spawned_by: str | None
+    spawn_depth: int
     created_at: datetime
     updated_at: datetime
 
@@ -84,7 +87,7 @@ class NewMessage(Struct, frozen=True, kw_only=True):
 
 COLUMNS = """s.id, s.session_key, s.agent_id, s.agent_key, s.user_id, s.channel, s.label, s.summary, s.model,
 s.provider, s.message_count, s.input_tokens, s.output_tokens, s.compaction_count, s.context_window, s.metadata,
-s.created_at, s.updated_at"""
+s.spawned_by, s.spawn_depth, s.created_at, s.updated_at"""
 
 FIND = f"SELECT {COLUMNS} FROM sessions s WHERE tenant_id = %(tenant)s AND session_key = %(key)s"
 
@@ -113,6 +116,15 @@ WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS 
     SELECT b.seq FROM session_messages b WHERE b.session_id = s.id AND b.id::text = %(before)s))
 ORDER BY m.seq DESC LIMIT %(limit)s
 """
+
+RECALL = f"""
+({HISTORY}) UNION ALL
+SELECT s.id, 0, 'user', '[Previous conversation summary]' || E'\\n' || s.summary, '{{}}', NULL, s.created_at
+FROM sessions s WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND s.summary <> ''
+ORDER BY seq DESC
+"""
+
+UNDERSTOOD = "I remember what was said before."  # to the summary
 
 GROW = """
   UPDATE sessions s SET last_seq = s.last_seq + %(count)s::int, message_count = s.message_count + %(count)s::int,
@@ -162,6 +174,16 @@ async def history(db: Connection, *, tenant: str, key: str, limit: int, before: 
     params = {"tenant": tenant, "key": key, "limit": limit, "before": before}
     rows = await many(MessageRow, db.execute(HISTORY, params))
     return rows[::-1]
+
+
+@transaction(readonly=True)
+async def recall(db: Connection, *, tenant: str, key: str, limit: int) -> list[MessageRow]:
+    """As `history`, begun with the summary of what was compacted, as a pair of messages (agent-loop.md §8.3)."""
+    rows = await many(MessageRow, db.execute(RECALL, {"tenant": tenant, "key": key, "limit": limit, "before": None}))
+    rows.reverse()
+    if rows and rows[0].seq == 0:
+        rows.insert(1, msgspec.structs.replace(rows[0], role="assistant", content=UNDERSTOOD))
+    return rows
 
 
 @transaction(readonly=True)

@@ -29,7 +29,7 @@ from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.cron import Cron
-from goclaw.stores import agents, runs
+from goclaw.stores import agents, run_queue, runs
 from goclaw.stores import cron as jobs
 from goclaw.stores.cron import Job, LogRow
 from goclaw.stores.database import Database
@@ -113,7 +113,7 @@ class Clockwork:
 
     async def claimed(self) -> list[Claimed]:
         """Everything that waits in the lane, now running."""
-        waiting = await self.database.run(runs.waiting)
+        waiting = await self.database.run(run_queue.waiting)
         wanted = [(w.tenant_id, w.session_key) for w in waiting if w.lane == "cron"]
         return await self.database.run(runs.claim, node=NODE, lane="cron", sessions=wanted, limit=100)
 
@@ -155,14 +155,13 @@ async def clockwork(
     settings: Cron = Cron(),  # noqa: B008 - frozen
     workspace: Path = Path("/nonexistent"),
     node: str | None = None,
-    alone: bool = True,
 ) -> AsyncIterator[Clockwork]:
     await database.run(agents.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner=USER)
     agent = await database.run(agents.default, tenant=MASTER_TENANT)
     assert agent is not None
 
     def tree() -> Supervisor:
-        branch = partial(cron, resting=lambda: False, alone=alone)
+        branch = partial(cron, resting=lambda: False)
         return Supervisor(children=[child("cron", branch, node or new_id(), settings, workspace)])
 
     async with open_system(database) as system:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.tree import engine
-from goclaw.actors.sessions import sessions
+from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import Send
-from goclaw.runtime.child import child
+from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
@@ -38,19 +38,26 @@ async def house(
     providers: Providers = Providers(),  # noqa: B008 - frozen
     tools: Mapping[str, Tool] | None = None,
     record: Record = Record(),  # noqa: B008 - frozen
+    *,
+    ownership: Ownership | None = None,
+    node: str = "",
+    more: Sequence[Child] = (),
 ) -> AsyncIterator[System]:
+    """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     defaults = AgentDefaults(workspace=workspace)
-    node = new_id()
+    node = node or new_id()
+    own = ownership or Ownership()
+
+    work = Engine(node, tools or {}, defaults, queue, record, ownership=own)
 
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child(
-                    "engine", partial(engine, alone=True), Engine(node, tools or {}, defaults, queue, record), providers
-                ),
+                child("engine", engine, work, providers),
                 child("agents", agents, defaults, providers),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec),
+                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
+                *more,
             ]
         )
 

@@ -17,10 +17,11 @@ from goclaw.domain.ids import new_id
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
+from goclaw.stores import cluster, runs, sessions
+from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
-from goclaw.stores import runs, sessions
 from goclaw.stores.database import Database
-from goclaw.stores.unit import Connection, transaction
+from goclaw.stores.unit import Connection, many, transaction
 from tests.actors.clockwork import USER, clockwork, run_keys
 from tests.actors.house import Weather
 
@@ -279,6 +280,32 @@ async def test_the_log_holds_what_came_of_a_run_and_no_more_than_two_hundred(
         assert row.id not in [kept.id for kept in log]
 
 
+@pytest.mark.parametrize(("answer", "delivery", "sent"), [("**NO_REPLY**", "silent", []), ("news", "queued", ["news"])])
+async def test_an_answer_goes_to_the_chat_of_its_job_unless_it_is_for_nobody(
+    database: Database, mock_clock: MockClock, answer: str, delivery: str, sent: list[str]
+) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(1, deliver=True, deliver_channel="tg", deliver_to="7")
+        await works.pass_time(1)
+        await works.answer(answer)
+
+        (row,) = await works.log(id)
+        assert (row.status, row.delivery) == ("ok", delivery)
+        assert await database.run(posted) == sent
+
+
+async def test_a_job_may_vanish_while_it_runs(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.add()
+        await works.pass_time(1.25)
+        await database.run(jobs.remove, tenant=MASTER_TENANT, id=id)
+
+        assert await works.answer()
+        await works.pass_time(1)
+
+        assert await works.job(id) is None
+
+
 # --- crashes --------------------------------------------------------------------------------------
 
 
@@ -362,13 +389,12 @@ async def test_a_crash_between_two_looks_changes_nothing(database: Database, moc
 
 
 async def test_one_of_two_nodes_minds_the_clock(database: Database, mock_clock: MockClock) -> None:
-    async with clockwork(database, mock_clock, alone=False) as first:
+    async with clockwork(database, mock_clock) as first:
         await first.looked()
 
-        assert await database.run(ticks.lead, node=new_id(), alone=False) is False
+        assert await database.run(cluster.take_name, name="cron", node=new_id(), ttl=10.0) is None
 
-    assert await database.run(ticks.lead, node=new_id(), alone=False) is True, "who leaves lets go"
-    assert await database.run(ticks.lead, node=new_id(), alone=True) is True, "nobody else can be alive"
+    assert await database.run(cluster.take_name, name="cron", node=new_id(), ttl=10.0), "who leaves lets go"
 
 
 # --- clocks that are moved ------------------------------------------------------------------------
@@ -406,6 +432,12 @@ async def shift(db: Connection, *, id: str, due: Any) -> None:
     await db.execute(
         "UPDATE cron_jobs SET next_run_at = %(due)s, run_at = %(due)s WHERE id = %(id)s", {"due": due, "id": id}
     )
+
+
+@transaction(readonly=True)
+async def posted(db: Connection) -> list[str]:
+    query = "SELECT payload->>'text' FROM outbox WHERE channel_instance = 'tg' AND chat_id = '7'"
+    return await many(str, db.execute(query))
 
 
 @transaction

@@ -92,6 +92,20 @@ async def test_sl35_an_alarm_does_not_vanish_behind_the_token(works: Clockwork, 
     assert works.news[-1]["action"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("channel", "answer", "sent"),
+    [("tg", "the backup is missing", 1), ("tg", "HEARTBEAT_OK", 0), ("none", "the backup is missing", 0)],
+)
+async def test_an_alarm_goes_to_the_chat_of_the_heartbeat(
+    works: Clockwork, mock_clock: MockClock, channel: str, answer: str, sent: int
+) -> None:
+    await enable(works, channel=channel, chat_id="7")
+
+    await beat(works, answer)
+
+    assert await works.database.run(posted) == [answer] * sent
+
+
 async def test_the_same_alarm_is_told_once_a_day(works: Clockwork, mock_clock: MockClock) -> None:
     await enable(works)
     await beat(works, "the backup is missing")
@@ -222,3 +236,8 @@ async def test_a_job_may_wake_the_heartbeat_of_its_agent(works: Clockwork, mock_
 @transaction(readonly=True)
 async def heads(db: Connection) -> list[str]:
     return await many(str, db.execute("SELECT session_key FROM session_heads"))
+
+
+@transaction(readonly=True)
+async def posted(db: Connection) -> list[str]:
+    return await many(str, db.execute("SELECT payload->>'text' FROM outbox WHERE chat_id = '7'"))

@@ -68,3 +68,35 @@ def test_the_tree_shows_the_session_that_was_spoken_in(page: Page, tmp_path: Pat
         expect(page.get_by_role("treegrid")).to_contain_text("Session")
         page.get_by_role("link", name="Sessions").click()
         expect(page.get_by_role("table")).to_contain_text("what time is it")
+
+
+def test_a_slash_word_is_answered_and_stays_out_of_the_history(page: Page, tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        sign_in(page, gateway)
+        ask(page, "what time is it")
+        expect(page.locator(".usage")).to_have_count(1)
+        ask(page, "/queue")
+        expect(page.get_by_text("Queue mode: queue.")).to_be_visible()
+        expect(page.locator(".entry.user")).to_have_count(1)
+        ask(page, "/reset")
+        expect(page.get_by_text("The conversation begins anew.")).to_be_visible()
+        expect(page.locator(".entry.user")).to_have_count(0)
+
+
+def test_a_session_is_renamed_and_deleted(page: Page, tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        sign_in(page, gateway)
+        ask(page, "what time is it")
+        expect(page.locator(".usage")).to_have_count(1)
+        page.get_by_role("link", name="Sessions").click()
+        page.get_by_role("button", name="Actions for what time is it").click()
+        page.get_by_label("Name").fill("The hour")
+        page.get_by_role("button", name="Rename").click()
+
+        page.get_by_role("button", name="Actions for The hour").click()
+        page.get_by_role("button", name="Compact").click()
+        expect(page.get_by_text("There is too little to compact.")).to_be_visible()
+        page.get_by_role("button", name="Delete").click()
+        page.locator("dialog").last.get_by_role("button", name="Delete").click()
+
+        expect(page.get_by_text("No session yet")).to_be_visible()

@@ -188,6 +188,23 @@ def test_a_dead_letter_is_announced_explained_and_put_away_with_a_copy(page: Pag
     expect(page.get_by_text("No run matches.")).to_be_visible()
 
 
+def test_a_dead_letter_is_tried_again_as_a_run_of_its_own(page: Page, works: Works) -> None:
+    run_id = works.dead("hello again")
+    visit(page, works, f"runs/{run_id}")
+    expect(page.get_by_role("button", name="Retry", exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Retry", exact=True).click()
+
+    expect(page).not_to_have_url(re.compile(run_id))
+    expect(page.get_by_role("heading", level=1)).to_have_text("hello again")
+    expect(page.locator(".page-bar .run-state")).to_have_text("Succeeded")
+    facts = page.get_by_role("complementary", name="Facts")
+    expect(facts).to_contain_text("Retry of")
+    facts.get_by_role("link", name=run_id[-12:]).click()
+    expect(page.locator(".page-bar .run-state")).to_have_text("Dead letter")
+    works.bend("UPDATE runs SET discarded = true WHERE run_id = %s", run_id)
+
+
 def test_a_bundle_is_saved(page: Page, works: Works) -> None:
     run_id = works.ended("hello bundle")
     visit(page, works, f"runs/{run_id}")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from goclaw.edge.cli.commands import app
 from goclaw.edge.cli.options import Failure, Options
-from tests.e2e.gateway import PATIENCE, Client, Gateway, Json, ObedientVendor, Refusal
+from tests.e2e.gateway import PATIENCE, Client, Gateway, Json, ObedientVendor, Refusal, VendorPlace, with_vendor
 
 
 @pytest.fixture
@@ -25,15 +25,21 @@ async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def follow(http: httpx.AsyncClient, path: str, **headers: str) -> list[Json]:
-    """All frames of a stream until it ends."""
+async def follow(http: httpx.AsyncClient, path: str, begun: trio.Event | None = None, **headers: str) -> list[Json]:
+    """All frames of a stream until it ends; `begun` is set with the first."""
     frames: list[Json] = []
     with trio.fail_after(PATIENCE):
         async with http.stream("GET", path, headers=headers) as answer:
             assert answer.status_code == 200, await answer.aread()
+            number: Json = {}
             async for line in answer.aiter_lines():
+                if line.startswith("id: "):
+                    number = {"id": int(line[4:])}
                 if line.startswith("data: "):
-                    frames.append(json.loads(line[6:]))
+                    frames.append({**json.loads(line[6:]), **number})
+                    number = {}
+                    if begun is not None:
+                        begun.set()
     return frames
 
 
@@ -78,9 +84,14 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
         assert frames[0] == {"type": "status", "state": "RUNNING", "attempt": 1}
         assert frames[-1]["type"] == "done"
         assert (frames[-1]["state"], frames[-1]["result"]["content"]) == ("SUCCEEDED", "word0 word1 word2 end")
+        assert text_of(frames) == "word0 word1 word2 end", "who comes in the middle hears the beginning too"
     after = await follow(http, f"/v1/runs/{run['id']}/stream")
     assert [frame["type"] for frame in after] == ["status", "token", "done"]
     assert text_of(after) == "word0 word1 word2 end"
+    second = [frame["id"] for frame in heard[0] if frame["type"] == "token"][1]
+    rest = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": str(second)})
+    assert [frame["type"] for frame in rest] == ["status", "token", "token", "done"]
+    assert text_of(rest) == "word2 end", "who comes back hears what it missed"
     missed = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": "2"})
     assert [frame["type"] for frame in missed] == ["status", *["token"] * 4, "done"]
     assert text_of(missed) == "word0 word1 word2 end"
@@ -190,6 +201,29 @@ async def test_what_is_wrong_with_a_request_is_named(http: httpx.AsyncClient) ->
     assert (bad.status_code, bad.json()["details"]["field"]) == (400, "Last-Event-ID")
 
 
+async def test_a_reader_hears_that_the_gateway_goes_and_the_run_stays(
+    tmp_path: Path, vendor: ObedientVendor, vendor_place: VendorPlace
+) -> None:
+    gateway = Gateway(tmp_path / "home", with_vendor(vendor_place, gateway={"drain_sec": 1}))
+    gateway.start()
+    try:
+        async with gateway.http(x_goclaw_user_id="lan") as http, trio.open_nursery() as nursery:
+            run = await start(http, "!hold-3")
+            await vendor.holds(1)
+            heard: list[Json] = []
+            begun = trio.Event()
+
+            async def reader() -> None:
+                heard.extend(await follow(http, f"/v1/runs/{run['id']}/stream", begun))
+
+            nursery.start_soon(reader)
+            await begun.wait()
+            await gateway.terminate()
+        assert (heard[-1]["type"], heard[-1]["error"]["code"]) == ("done", "UNAVAILABLE")
+    finally:
+        gateway.stop()
+
+
 async def test_a_task_that_was_accepted_survives_the_death_of_the_process(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "home")
     gateway.start()
@@ -201,8 +235,9 @@ async def test_a_task_that_was_accepted_survives_the_death_of_the_process(tmp_pa
             gateway.kill()
         gateway.start()
         async with gateway.http(x_goclaw_user_id="lan") as http:
-            frames = await follow(http, f"/v1/runs/{now['id']}/stream", **{"Last-Event-ID": "1"})
-            assert (frames[0], frames[-1]["state"]) == ({"type": "gap"}, "SUCCEEDED")
+            frames = await follow(http, f"/v1/runs/{now['id']}/stream", **{"Last-Event-ID": "0"})
+            assert (frames[0]["type"], frames[-1]["state"]) == ("gap", "SUCCEEDED")
+            assert text_of(frames) == frames[-1]["result"]["content"]
             verdict = (await http.get(f"/v1/runs/{now['id']}/verify")).json()
             assert verdict["problems"] == []
             assert (await http.get(f"/v1/runs/{later['id']}")).json()["state"] == "QUEUED"

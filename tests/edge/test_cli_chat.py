@@ -103,7 +103,8 @@ async def test_an_answer_is_printed_as_it_comes_and_not_twice(tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (0, b"")
     connect, send = gateway.asked
     assert (connect["method"], connect["params"]["client"]["mode"]) == ("connect", "cli")
-    assert send["params"] == {"message": "Weather in Hue?", "stream": True, "agentId": "scout", "sessionKey": "s"}
+    key = "agent:scout:cli:s"  # what the short name stands for (sessions-lanes-cron.md S1.7)
+    assert send["params"] == {"message": "Weather in Hue?", "stream": True, "agentId": "scout", "sessionKey": key}
 
 
 async def test_json_is_one_document(tmp_path: Path) -> None:

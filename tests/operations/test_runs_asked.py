@@ -348,13 +348,14 @@ async def test_a_bundle_holds_all_that_is_known_and_no_secret(ctx: Context, data
 
     assert bundle.name == f"incident-{run_id[:8]}.tar.gz"
     files = unpacked(bundle.body)
-    names = ["run.json", "events.jsonl", "steps.jsonl", "effects.jsonl", "actors.json", "audit.jsonl"]
+    names = ["run.json", "events.jsonl", "steps.jsonl", "effects.jsonl", "actors.json", "metrics.txt", "audit.jsonl"]
     assert list(files) == ["manifest.json", *names]
     manifest = json.loads(files["manifest.json"])
     assert manifest["members"] == {
         name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])} for name in names
     }
-    assert set(manifest["notes"]) == {"trace.json", "logs.jsonl", "metrics.txt"}
+    assert set(manifest["notes"]) == {"trace.json", "logs.jsonl"}
+    assert files["metrics.txt"].startswith(b"# ")
     assert (manifest["run_id"], manifest["version"], len(manifest["config_hash"])) == (run_id, "1.2.3", 64)
     assert manifest["schema"] >= 16
     assert [json.loads(line)["type"] for line in files["events.jsonl"].splitlines()][-1] == "task.succeeded"
@@ -367,7 +368,7 @@ def test_a_bundle_that_would_be_too_large_says_what_it_left_out() -> None:
 
     files = unpacked(packed)
     assert len(files["events.jsonl"].splitlines()) == 2
-    assert json.loads(files["manifest.json"])["notes"]["events.jsonl"] == "3 of 5 entries had no room"
+    assert json.loads(files["manifest.json"])["notes"]["events.jsonl"] == "3 of 5 lines had no room"
 
 
 def unpacked(body: bytes) -> dict[str, bytes]:

@@ -276,13 +276,3 @@ async def test_strays_that_fit_into_no_week_stay_and_hold_nothing_up(database: D
         shelf.add("run_events", days * 24, "at", run_id=new_id(), **event)
     assert await database.run(retention.make_weeks) == []
     assert shelf.left("run_events_default", "count(*)") == [2]
-
-
-async def test_one_node_leads_until_its_lease_is_over(database: Database, shelf: Shelf) -> None:
-    one, other = new_id(), new_id()
-    assert await database.run(retention.lead, node=one, ttl=60.0)
-    assert await database.run(retention.lead, node=one, ttl=60.0)
-    assert not await database.run(retention.lead, node=other, ttl=60.0)
-    shelf.db.execute("UPDATE named_leases SET expires_at = now() - interval '1 second'")
-    assert await database.run(retention.lead, node=other, ttl=60.0)
-    assert shelf.left("named_leases", "fence") == [2]

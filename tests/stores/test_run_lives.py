@@ -10,7 +10,8 @@ import pytest
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
 from goclaw.domain.ids import new_id
-from goclaw.stores import run_steps, runs
+from goclaw.domain.run import ReplyTo
+from goclaw.stores import run_replies, run_steps, runs
 from goclaw.stores.database import Database
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Depth, Fault, Kept, Record, StaleOwner, Step
@@ -317,6 +318,25 @@ async def test_an_answer_comes_with_its_step_and_its_records(database: Database)
         "llm",
         "end",
     ]
+
+
+async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Database) -> None:
+    to = ReplyTo(channel_instance="telegram-1", chat_id="42")
+    await accept(database)
+    (lost,) = await claim(database)
+    await database.run(runs.recover, lost, "lease")
+    (run,) = await claim(database)
+    said = {"text": "hello", "kind": "final"}
+    with pytest.raises(StaleOwner):
+        await database.run(
+            run_replies.ended, runs.succeed, lost, to, ending={"result": result(lost), "messages": []}, **said
+        )
+    assert await database.run(rows, "SELECT dedupe_key FROM outbox") == []
+    await database.run(run_replies.ended, runs.succeed, run, to, ending={"result": result(run), "messages": []}, **said)
+
+    query = "SELECT concat_ws(' ', dedupe_key, local_key, state, payload->>'text') FROM outbox"
+    assert await database.run(rows, query) == [f"{run.run_id}:out:0 42 PENDING hello"]
+    assert await state(database, run.run_id) == "SUCCEEDED  1 1"
 
 
 async def test_nobody_can_change_the_trail(database: Database) -> None:

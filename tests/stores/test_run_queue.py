@@ -157,6 +157,6 @@ async def test_a_look_finds_the_runs_of_a_session_by_index(database: Database) -
     await accept(database, key=KEY)
     await claim(database)
 
-    shown = await database.run(plan, run_queue.WAITING, {"limit": 200})
+    shown = await database.run(plan, run_queue.WAITING, {"limit": 200, "shards": None})
 
     assert "Seq Scan on runs" not in shown

@@ -9,7 +9,7 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.session import Terms
-from goclaw.stores import run_heads, run_intake, run_views, runs
+from goclaw.stores import run_heads, run_intake, run_queue, run_views, runs
 from goclaw.stores.database import Database
 from goclaw.stores.run_views import Wanted
 from goclaw.stores.runs import Stored
@@ -178,7 +178,7 @@ async def test_a_task_for_later_waits_until_then(database: Database) -> None:
     assert (row.available_at, row.priority, row.max_attempts, row.resource_keys) == (later, 8, 7, ["repo:x"])
     assert row.deadline is not None
     assert row.deadline >= later + timedelta(seconds=590)
-    assert await claim(database) == await database.run(runs.waiting) == []
+    assert await claim(database) == await database.run(run_queue.waiting) == []
     await database.run(do, "UPDATE session_heads SET head_at = now()")
     await database.run(do, "UPDATE runs SET available_at = now()")
     assert [run.run_id for run in await claim(database)] == [run_id]

@@ -11,7 +11,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.stores import agents, runs, sessions
+from goclaw.stores import agents, run_queue, runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
 from goclaw.stores.sessions import ListedSession, NewMessage, Wanted
@@ -263,30 +263,10 @@ async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) 
     depth = await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
 
     assert depth == Depth(queued=1, running=0)
-    (waiting,) = await database.run(runs.waiting)
+    (waiting,) = await database.run(run_queue.waiting)
     assert (waiting.session_key, waiting.lane) == (KEY, "main")
     (again,) = await claim(database)
     assert (again.run_id, again.attempt, again.crash_count) == (run_id, 1, 0)
-
-
-@transaction
-async def crowd(db: Connection, size: int) -> None:
-    """Sessions beside the accepted one, waiting a minute longer."""
-    query = """
-    INSERT INTO session_heads (tenant_id, session_key, shard, lane, max_concurrent, queued, running, head_at, next_seq)
-    SELECT tenant_id, session_key || n, shard, 'main', 1, 1, 0, now() - interval '1 minute', 2
-    FROM session_heads, generate_series(1, %s) AS n
-    """
-    await db.execute(query, [size])
-
-
-async def test_a_crowded_lane_hides_no_work_of_another(database: Database) -> None:
-    await accept(database, lane="cron")
-    await database.run(crowd, runs.SCAN + 1)
-
-    found = await database.run(runs.waiting)
-
-    assert [row.lane for row in found] == ["main"] * runs.SCAN + ["cron"]
 
 
 async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Database) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -28,6 +29,7 @@ class Engine:
     queue: Queue
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
+    ownership: Ownership = field(default_factory=Ownership)
 
     @property
     def rules(self) -> Rules:

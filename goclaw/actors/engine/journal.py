@@ -9,20 +9,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import trio
 
 from goclaw.agent.loop import Draft, result_of
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
-from goclaw.stores import run_steps
+from goclaw.stores import run_steps, session_queue
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
+HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
 TRIES = 3  # of a write while the database is away; durability.md §6.1
 
 
@@ -45,13 +48,20 @@ class RunJournal:
     """`effect_of` names the effect class of a tool."""
 
     def __init__(
-        self, ctx: Context, run: Claimed, recorder: Recorder, blobs: KnownBlobs, effect_of: Callable[[str], str]
+        self,
+        ctx: Context,
+        run: Claimed,
+        recorder: Recorder,
+        blobs: KnownBlobs,
+        effect_of: Callable[[str], str],
+        own: Ownership,
     ) -> None:
         self._ctx = ctx
         self._run = run
         self.recorder = recorder
         self._blobs = blobs
         self._effect_of = effect_of
+        self._own = own
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
@@ -133,7 +143,7 @@ class RunJournal:
     # --- for the run --------------------------------------------------------------------------
 
     def tell(self, text: InjectText) -> None:
-        """Somebody said something to the run. It is in the store already."""
+        """Somebody said something to the run. It is in the store before he is told so."""
         self._told.append(text)
 
     async def resume(self) -> Draft:
@@ -159,6 +169,9 @@ class RunJournal:
                 open_calls.pop(step.step_no - draft.asked_in - 1, None)
             elif step.kind == "note":
                 heard.add(str(msgspec.json.decode(step.message).get("id", "")))
+        for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
+            if text.message_id not in heard:
+                self._told.append(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
         draft.unanswered = tuple(sorted(open_calls.items()))
         self._count(draft)
         return draft
@@ -183,6 +196,8 @@ class RunJournal:
         self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
 
     async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
+        while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)
+            await trio.sleep(HELD_LOOK)
         kept = self.kept(*steps)
         for attempt in range(1, TRIES + 1):
             try:

@@ -20,6 +20,7 @@ from goclaw.actors.engine.slots import Slots
 from goclaw.actors.engine.waits import news_of, requeued
 from goclaw.domain import address as at
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.cluster import MARKS, Marked, shard_of
 from goclaw.domain.errors import StoreError, agent_timeout
 from goclaw.domain.events import Saturation, of_operators
 from goclaw.domain.pick import Candidate
@@ -48,13 +49,14 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import run_queue, runs
+from goclaw.stores import run_queue, runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
 AUDIT = 10.0  # seconds between two looks for runs nobody runs, and how long a granted slot is kept
 AGAIN = 0.5  # seconds before another try when the database is away
 MEASURE = 5.0  # seconds between two looks at how long runs wait
+SOON = 60.0  # seconds; what is due later is found by the keeper's look
 GRACE = 30.0  # seconds after its deadline that a run has for its last words
 
 
@@ -118,6 +120,7 @@ class LaneActor(Actor):
         self.slots = Slots(limit)
         self.ready = Ready(name)
         self.running: dict[Address, Work] = {}
+        self.next_lives: dict[Address, tuple[Claimed, bool]] = {}  # claimed again before their actor was gone
         self.pressure = Pressure()
         self.held_until = 0.0  # suspects wait till then
         self.filling = False
@@ -132,7 +135,7 @@ class LaneActor(Actor):
         self.held_until = now + hold
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
-        for known in await ctx.db(run_queue.suspects, lane=self.name):
+        for known in await ctx.db(run_queue.suspects, lane=self.name, shards=self.engine.ownership.where):
             self.ready.learn(news_of(known), now)
         self._figures(ctx)
         self._tell_lanes(ctx, Pressed(lane=self.name, level=0))
@@ -191,8 +194,13 @@ class LaneActor(Actor):
 
     @handles
     async def queued(self, ctx: Context, news: RunQueued) -> None:
+        if not self.engine.ownership.has(news.tenant_id, news.session_key):
+            shard = shard_of(news.tenant_id, news.session_key)
+            ctx.publish(MARKS, Marked(kind="runs", shard=shard))  # its owner claims it
+            return
         if news.waited is not None and news.waited < 0:
-            ctx.after(-news.waited, msgspec.structs.replace(news, waited=0.0))
+            if news.waited >= -SOON:
+                ctx.after(-news.waited, msgspec.structs.replace(news, waited=0.0))
             return
         self.ready.learn(news, ctx.clock.monotonic())
         self._fill_soon(ctx)
@@ -216,11 +224,13 @@ class LaneActor(Actor):
     @handles
     async def fill(self, ctx: Context, _tick: Fill) -> None:
         self.filling = False
-        if self.closing:
-            return
+        if self.closing or not self.engine.ownership.held:
+            return  # after a quarantine the queue's own look begins again
         try:
             await self._claim_suspect(ctx)
             await self._claim_next(ctx)
+        except StaleOwner:
+            return  # another node owns one of them by now; the queue's own look finds those that are ours
         except StoreError as trouble:
             ctx.log.warning("lane.claim_failed", error=str(trouble))
             ctx.after(AGAIN, Fill())
@@ -249,8 +259,11 @@ class LaneActor(Actor):
 
     async def _claim(self, ctx: Context, batch: list[Candidate]) -> list[Claimed]:
         sessions = [chosen.session for chosen in batch]
+        own, node = self.engine.ownership, self.engine.node_id
+        if own.alone:
+            return await ctx.db(runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions))
         return await ctx.db(
-            runs.claim, node=self.engine.node_id, lane=self.name, sessions=sessions, limit=len(sessions)
+            shards.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), fences=own.shards
         )
 
     def _claimed(self, ctx: Context, run: Claimed, waited: float) -> None:
@@ -280,8 +293,9 @@ class LaneActor(Actor):
         chosen = self.ready.next_suspect(now)
         try:
             claimed = await self._claim(ctx, [chosen])
-        except StoreError:
-            self.ready.suspects.add(chosen)
+        except (StoreError, StaleOwner) as trouble:
+            if isinstance(trouble, StoreError):
+                self.ready.suspects.add(chosen)
             ctx.leave(SUSPECT)
             raise
         for run in claimed:
@@ -323,8 +337,12 @@ class LaneActor(Actor):
     # --- runs ---------------------------------------------------------------------------------
 
     def _begin(self, ctx: Context, run: Claimed, *, suspect: bool = False) -> None:
+        address = at.run(self.name, run.run_id)
+        if address in ctx.system.members:  # its last life has written its end and is about to go
+            self.next_lives[address] = (run, suspect)
+            return
         now = ctx.clock.monotonic()
-        address = ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
+        ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
         self.running[address] = Work(run, now, now + run.left, suspect)
         if not suspect:
             self.slots.take(run.run_id)
@@ -347,6 +365,8 @@ class LaneActor(Actor):
             seconds = ctx.clock.monotonic() - work.began
             self.pressure.ended(seconds)
             ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
+        if (again := self.next_lives.pop(news.address, None)) is not None:
+            self._begin(ctx, again[0], suspect=again[1])
         self._served(ctx)
         self._ended_all()
 

@@ -6,19 +6,24 @@ Contract  durability.md §5.2, §9; sessions-lanes-cron.md §9.3, §9.5
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.living import runs_of
 from goclaw.actors.engine.loss import announce_loss
 from goclaw.actors.engine.waits import news_of
 from goclaw.domain.address import lane
+from goclaw.domain.cluster import HEARD, Woken
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import LANES, RunsWait
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.runtime.message import Message
-from goclaw.stores import run_queue, runs
-from goclaw.stores.runs import StaleOwner
+from goclaw.runtime.address import Address
+from goclaw.runtime.message import LeaseLost, Message
+from goclaw.stores import cluster, run_heads, run_queue, runs
+from goclaw.stores.runs import Claimed, StaleOwner
 
+REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
 EMPTY = 10  # looks that found nothing until there are fewer of them; durability.md §10 W4
 STRETCHED = 1.0  # seconds between these, ± 20 %
@@ -43,16 +48,22 @@ class Reap(Message[None]):
 
 
 class QueueKeeper(Actor):
-    def __init__(self, engine: Engine, *, alone: bool) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.alone = alone  # no other process can be alive on this database, so every other owner is dead
+        self.own = engine.ownership
         self.recovered = 0
         self.empty = 0  # looks in a row that found nothing
+        self.doubtful: set[Address] = set()  # runs whose lease was not ours at the last renewal
 
     async def on_start(self, ctx: Context) -> None:
-        await self._reap(ctx)
-        if self.alone:
+        """What older incarnations of this node left is recovered at once: nobody else may do it as soon."""
+        await self._recover(ctx, own=True)
+        for head in await ctx.db(run_heads.mend):
+            ctx.system.meter.count("head_repair_total")
+            ctx.log.error("head.mended", session=head.session_key, queued=head.counted_queued, was=head.queued)
+        if self.own.alone:
             await self._hang_up(ctx)
+        ctx.join(HEARD)
         ctx.after(self.engine.queue.poll_ms / 1000, Look())
         ctx.after(0.0, Count())
         ctx.every(self.engine.queue.heartbeat_sec, Renew())
@@ -73,18 +84,30 @@ class QueueKeeper(Actor):
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
         began = ctx.clock.monotonic()
-        try:
-            found = await ctx.db(run_queue.waiting)
-        except StoreError:
-            found = []  # weather: the next look comes soon
-        for name, waiting in groupby(found, lambda row: row.lane):
-            ctx.tell(lane(name), RunsWait(found=tuple(map(news_of, waiting))))
+        found = await self._look(ctx)
         self.empty = 0 if found else self.empty + 1
         ctx.after(max(self._pause(ctx), SHARE * (ctx.clock.monotonic() - began)), Look())
 
+    @handles
+    async def woken(self, ctx: Context, news: Woken) -> None:
+        if news.kind == "runs" and not self.own.shards.keys().isdisjoint(news.shards):
+            await self._look(ctx)
+
+    async def _look(self, ctx: Context) -> bool:
+        """Tell the lanes who waits. True if anybody does."""
+        if not self.own.held:
+            return False
+        try:
+            found = await ctx.db(run_queue.waiting, shards=self.own.where)
+        except StoreError:
+            return False  # weather: the next look comes soon
+        for name, waiting in groupby(found, lambda row: row.lane):
+            ctx.tell(lane(name), RunsWait(found=tuple(map(news_of, waiting))))
+        return bool(found)
+
     def _pause(self, ctx: Context) -> float:
         """Alone, every run that waits is told to its lane by whoever makes it wait: a look finds what that missed."""
-        if self.alone and self.empty >= EMPTY:
+        if self.own.sole and self.empty >= EMPTY:
             return STRETCHED * ctx.rng.uniform(0.8, 1.2)
         return self.engine.queue.poll_ms / 1000
 
@@ -107,23 +130,46 @@ class QueueKeeper(Actor):
 
     @handles
     async def renew(self, ctx: Context, _tick: Renew) -> None:
+        """Whoever is missing twice has lost its lease; once, it may just be ending."""
+        here = set(runs_of(ctx.system))
         try:
-            await ctx.db(runs.renew, node=self.engine.node_id)
+            ours = {one.run_id for one in await ctx.db(runs.renew, node=self.engine.node_id)}
         except StoreError as trouble:
             ctx.log.warning("queue.renew_failed", error=str(trouble))
+            return
+        missing = {run for run in here if run.name not in ours}
+        for run in missing & self.doubtful:
+            ctx.log.warning("run.lease_lost", run=run.name)
+            ctx.tell(run, LeaseLost())
+        self.doubtful = missing
 
     @handles
     async def reap(self, ctx: Context, _tick: Reap) -> None:
         try:
-            await self._reap(ctx)
+            if self.own.alone or await self._is_reaper(ctx):
+                await self._recover(ctx)
         except StoreError as trouble:
             ctx.log.warning("queue.reap_failed", error=str(trouble))
 
-    async def _reap(self, ctx: Context) -> None:
-        while orphans := await ctx.db(runs.orphans, node=self.engine.node_id, alone=self.alone):
+    async def _is_reaper(self, ctx: Context) -> bool:
+        """One node at a time takes over what dead nodes left."""
+        if not self.own.held:
+            return False
+        return await ctx.db(cluster.take_name, name="reaper", node=self.engine.node_id, ttl=REAPER) is not None
+
+    async def _orphans(self, ctx: Context, own: bool) -> list[Claimed]:
+        node = self.engine.node_id
+        if self.own.alone:
+            return await ctx.db(runs.orphans, node=node, alone=True)
+        return await ctx.db(cluster.orphans, node=node, own=own)
+
+    async def _recover(self, ctx: Context, *, own: bool = False) -> None:
+        """Runs of dead owners; with `own`, of former lives of this node."""
+        enough = ctx.clock.monotonic() + (math.inf if own else REAP)  # our own leases want to be renewed too
+        while ctx.clock.monotonic() < enough and (orphans := await self._orphans(ctx, own)):
             for run in orphans:
                 try:
-                    outcome = await ctx.db(runs.recover, run)
+                    outcome = await ctx.db(runs.recover, run, "restart" if own or self.own.alone else "lease")
                 except StaleOwner:
                     continue
                 self.recovered += 1

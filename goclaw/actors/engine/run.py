@@ -26,9 +26,10 @@ from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
 from goclaw.agent.recorder import Recorder
-from goclaw.domain.address import agent, lane, provider, session
+from goclaw.domain.address import OUTBOX, agent, lane, provider, session
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions
+from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
     Err,
     ProviderError,
@@ -50,15 +51,17 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import NoSuchActor, RuntimeFault
 from goclaw.runtime.message import Cancel
-from goclaw.stores import runs, sessions
+from goclaw.stores import run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
+from goclaw.stores.unit import Work
 from goclaw.tools.ledger import LedgerConflict
 from goclaw.tools.pipeline import Toolbox, effect_of
 from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
+SILENT = "NO_REPLY"  # a whole answer of it is no answer; agent-loop.md §12.3
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
 AFTER = {"NODE_RESTARTED": "restart", "LEASE_EXPIRED": "lease", "RETRY_ACTOR_CRASH": "crash"}
 
@@ -97,7 +100,8 @@ class Run(Actor):
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools if self.request.use_tools else {}
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, partial(effect_of, self.tools))
+        own, effects = self.engine.ownership, partial(effect_of, self.tools)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own)
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:
@@ -177,7 +181,7 @@ class Run(Actor):
             raise Rejected(unavailable("unknown_provider", provider=profile.provider)) from None
         rows: list[MessageRow] = []
         if not run.first:
-            rows = await ctx.db(sessions.history, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+            rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
         self.draft = await self.journal.resume()
         self.profile = profile
         crash_point("run.context")
@@ -198,7 +202,7 @@ class Run(Actor):
         hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, rows)
+        self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
         await answer(task, model, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
@@ -250,14 +254,15 @@ class Run(Actor):
     # --- its end ------------------------------------------------------------------------------
 
     async def _succeed(self, ctx: Context) -> None:
-        draft, run = self.draft, self.run
+        draft = self.draft
         result = self._result(content=draft.text, finish_reason=draft.finish_reason, comparison=self.comparison)
         rows = self._rows(draft.messages)
         self.recorder.end(draft.text, draft.finish_reason)
         kept = self.journal.kept(*self._last_step())
 
         async def store() -> Depth:
-            return await ctx.db(runs.succeed, run, result=result, messages=rows, kept=kept)
+            said = {"result": result, "messages": rows, "kept": kept}
+            return await self._end(ctx, runs.succeed, "final", draft.text, said)
 
         crash_point("run.finishing")
         if not await self._commit(ctx, store, kept):
@@ -275,6 +280,17 @@ class Run(Actor):
             members["offline"] = True
         self.voice.say("run.completed", body(**members), result=result)
         self._leave(ctx)
+
+    async def _end(
+        self, ctx: Context, end: Work[..., Depth], kind: DeliveryKind, text: str, ending: dict[str, Any]
+    ) -> Depth:
+        """Its end in the store, and in the same commit what a chat is sent of it."""
+        to = self.request.reply_to
+        if to is None or text.strip() in ("", SILENT):
+            return await ctx.db(end, self.run, **ending)
+        depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, ending=ending)
+        ctx.tell(OUTBOX, Post())
+        return depth
 
     def _last_step(self) -> list[Step]:
         """The answer as a step. It is stored with the run's end, in one commit."""
@@ -342,7 +358,7 @@ class Run(Actor):
         fault: Fault | None = None,
         dead: str | None = None,
     ) -> None:
-        draft, run = self.draft, self.run
+        draft = self.draft
         interrupt(self.voice, draft)
         result = self._result(content=draft.text, error=err)
         rows = self._rows([])
@@ -350,17 +366,16 @@ class Run(Actor):
         error = f"{err.code}: {message or err.details}"
 
         async def store() -> Depth:
-            return await ctx.db(
-                runs.fail,
-                run,
-                result=result,
-                reason=reason,
-                error=error,
-                messages=rows,
-                kept=kept,
-                dead=dead,
-                fault=fault,
-            )
+            said = {
+                "result": result,
+                "reason": reason,
+                "error": error,
+                "messages": rows,
+                "kept": kept,
+                "dead": dead,
+                "fault": fault,
+            }
+            return await self._end(ctx, runs.fail, "notice", text_of(err, "en"), said)
 
         if not await self._commit(ctx, store, kept):
             return

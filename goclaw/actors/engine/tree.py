@@ -17,13 +17,13 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.providers import OFFLINE, Providers
 
 
-def engine(engine: Engine, settings: Providers, *, alone: bool) -> Supervisor:
+def engine(engine: Engine, settings: Providers) -> Supervisor:
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
             child("providers", providers, settings),
-            child("queue", queue, engine, alone),
+            child("queue", queue, engine),
             child("lanes", lanes, engine),
         ],
     )
@@ -60,8 +60,8 @@ def offline(settings: Providers) -> Provider:
     )
 
 
-def queue(engine: Engine, alone: bool) -> Supervisor:
-    return Supervisor([child("keeper", partial(QueueKeeper, alone=alone), engine)])
+def queue(engine: Engine) -> Supervisor:
+    return Supervisor([child("keeper", QueueKeeper, engine)])
 
 
 def lanes(engine: Engine) -> Supervisor:

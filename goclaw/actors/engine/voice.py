@@ -12,6 +12,7 @@ import msgspec
 
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
+from goclaw.domain.cluster import MARKS, Marked, run_topic
 from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_user
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
@@ -106,6 +107,8 @@ class Voice:
         if result is not None and type in STATUS:
             facts = self._facts
             self._ctx.system.meter.count("runs_total", facts["agent_key"], facts["kind"], STATUS[type])
+        if result is not None:
+            self._ctx.publish(MARKS, Marked(kind="cache", topic=run_topic(event.run_id)))
 
     def flush(self) -> None:
         """Without streaming: the whole text of the segment as one chunk."""

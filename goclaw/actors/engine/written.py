@@ -28,7 +28,7 @@ def rows_of(
         id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),  # the same in every attempt
         role="user",
         content=text,
-        payload={"sender": {"id": run.user_id}},
+        payload={"sender": {"id": run.request.sender or run.user_id}},
         token_estimate=estimate(text),
     )
     return [user, *_answers(said, profile, offline=offline, cancelled=cancelled)]

@@ -40,10 +40,11 @@ def chat(
 
 
 async def _chat(options: Options, said: str, agent: str, session: str, as_json: bool) -> None:
+    from goclaw.domain.session import cli_key
     from goclaw.edge.cli.address import target
     from goclaw.edge.cli.client import connect
 
-    named = {"agentId": agent, "sessionKey": session}
+    named = {"agentId": agent, "sessionKey": cli_key(session, agent or "default") if session else ""}
     params: dict[str, Any] = {"message": said, "stream": True} | {key: value for key, value in named.items() if value}
     answer = Answer(silent=as_json)
     async with connect(target(options)) as socket:

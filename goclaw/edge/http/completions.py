@@ -19,7 +19,7 @@ from goclaw.domain.errors import Err, Rejected, invalid
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import FinishReason, RunRequest, RunResult
-from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey
+from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey, key_of
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import in_openai_shape
 from goclaw.edge.http.answers import json_response, openai_error
@@ -30,7 +30,7 @@ from goclaw.operations.feed import RunFeed, listening
 from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
 from goclaw.stores import runs
 
 DONE = b"data: [DONE]\n\n"
@@ -331,9 +331,8 @@ async def _session(ctx: Context, call: Call, ask: Completion, agent: AgentProfil
     """A fresh session for this request, or the stored one it names; and whether it is stored."""
     named = call.request.headers.get("X-GoClaw-Session-Key") or (ask.metadata or {}).get("session_key")
     if named is None:
-        run8 = new_id().replace("-", "")[-8:]
         user = quote(ctx.user_id, safe="@~")[:200]
-        return SessionKey(agent.key, f"http:direct:{user}-{run8}"), False
+        return fresh_key(ctx, lambda: key_of(agent.key, "http", "direct", f"{user}-{new_id()[-8:]}")), False
     if not isinstance(named, str):
         raise Rejected(Err("INVALID_REQUEST", "wrong_type", {"field": "metadata.session_key", "expected": "str"}))
     key = checked_key(named)

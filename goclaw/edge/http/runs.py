@@ -5,18 +5,18 @@ Contract: edge-http.md §23.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
 from quart import Response
 
 from goclaw.domain.access import Caller, Role
-from goclaw.domain.errors import Rejected, invalid, required
+from goclaw.domain.errors import Rejected, StoreError, invalid, required
 from goclaw.domain.events import RunEvent
-from goclaw.domain.run import RunResult
 from goclaw.domain.run_states import OPEN
+from goclaw.domain.texts import text_of
 from goclaw.edge.http.answers import json_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.sse import KEEP_ALIVE_FRAME, Stream, frame, or_keep_alive
@@ -24,6 +24,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.feed import RunFeed, listening
 from goclaw.operations.incident import Bundle, bundle
 from goclaw.operations.params import decode
+from goclaw.operations.replay_buffer import Replay
 from goclaw.operations.run_rows import Run
 from goclaw.operations.runs import CreateRun, GetRun, RetryRun, create, get, retry
 from goclaw.operations.tasks import task_seen
@@ -90,7 +91,10 @@ async def _follow(call: Call, caller: Caller, run_id: str) -> Response:
 
 
 class Following:
-    """One reader of a run. It hears the run before it looks at the row, so nothing falls in between."""
+    """One reader of a run. It hears the run before it looks at the row, so nothing falls in between.
+
+    Who comes in the middle gets what was said before, as long as that is kept; `last` is the event a reader has.
+    """
 
     def __init__(self, ctx: Context, run: Run, last: int | None) -> None:
         self._ctx = ctx
@@ -101,22 +105,19 @@ class Following:
         self._feed: RunFeed = self._stack.enter_context(listening(ctx.system, run.id))
         self.close: Callable[[], None] = self._stack.close
         heard = ctx.house.replays.since(run.id, last or 0)
-        self._gap = heard is None or heard.gap
-        self._text = heard.text if heard is not None else ""  # in place of what is lost
-        if heard is not None and not self._gap:
-            self._feed.catch_up(heard.events)
+        self._heard = heard if heard is not None else Replay((), 0, True, "")
+        if not self._heard.gap:
+            self._feed.catch_up(_of_this_life(self._heard.events))
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         await self._look()
-        yield RETRY + (frame({"type": "gap"}) if self._gap and self._last is not None else b"") + self._status()
-        if self._run.state not in OPEN and (self._gap or self._last is None):
-            text = (self._run.result or {}).get("content", "")
-            yield (frame({"type": "token", "token": text}) if text else b"") + self._done()
-            return
+        gap = self._last is not None and self._heard.gap
+        yield RETRY + (frame({"type": "gap"}) if gap else b"") + self._status()
         if self._run.state not in OPEN:
-            self._feed.finish(RunResult(run_id=self._run.id, session_key=self._run.session_key))
-        elif self._text:
-            yield frame({"type": "token", "token": self._text})
+            yield await self._rest() + self._done()
+            return
+        if self._heard.gap and self._heard.text:
+            yield frame({"type": "token", "token": self._heard.text}, id=self._heard.last)
         while events := await or_keep_alive(self._feed.next):
             if events is KEEP_ALIVE_FRAME:
                 yield KEEP_ALIVE_FRAME
@@ -124,8 +125,20 @@ class Following:
             piece = b"".join([await self._frame(event) for event in events])
             if piece:
                 yield piece
+        ended = await self._feed.result()
         await self._look()
-        yield self._done()
+        if self._run.state not in OPEN:
+            yield self._done()
+        elif ended.error is not None:  # the gateway goes, the run does not: who comes back hears the rest
+            error = {"code": ended.error.code, "message": text_of(ended.error, self._ctx.caller.locale)}
+            yield frame({"type": "done", "state": self._run.state, "error": error})
+
+    async def _rest(self) -> bytes:
+        """Of a run that is over: what the reader does not have, or all of its text."""
+        if self._last is not None and not self._heard.gap:
+            return b"".join([await self._frame(event) for event in self._heard.events])
+        text = (self._run.result or {}).get("content", "")
+        return frame({"type": "token", "token": text}) if text else b""
 
     async def _frame(self, event: RunEvent) -> bytes:
         if event.type in TURNS:
@@ -145,7 +158,8 @@ class Following:
         return None
 
     async def _look(self) -> None:
-        self._run = await get(self._ctx, GetRun(run_id=self._run.id))
+        with suppress(StoreError):  # weather: what is known stays
+            self._run = await get(self._ctx, GetRun(run_id=self._run.id))
 
     def _status(self, seq: int | None = None) -> bytes:
         """The state, if it is news."""
@@ -158,6 +172,12 @@ class Following:
     def _done(self) -> bytes:
         done = {"type": "done", "state": self._run.state, "result": self._run.result, "error": self._run.error}
         return frame({name: value for name, value in done.items() if value is not None})
+
+
+def _of_this_life(events: Sequence[RunEvent]) -> Sequence[RunEvent]:
+    """Without what a run said before it ended and was tried again."""
+    ends = [place for place, event in enumerate(events, 1) if event.terminal]
+    return events[ends[-1] :] if ends else events
 
 
 def _token(event: RunEvent) -> dict[str, Any] | None:

@@ -39,7 +39,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             payload = {**run_event(message), "payload": message.body}
             return Entry("newest" if type == "activity" else "keep", "agent", payload)
         case SessionUpdated():
-            return Entry("keep", "session.updated", {"sessionKey": message.session_key, "userId": message.user_id})
+            whose = {"sessionKey": message.session_key, "userId": message.user_id}
+            return Entry("keep", "session.updated", {**whose, **msgspec.json.decode(message.about)})
         case CronEvent():
             return Entry("keep", "cron", message.body)
         case HeartbeatEvent():

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Pressed
+from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Pressed, Start
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.ready import READY, Ready
 from goclaw.actors.engine.waits import news_of
@@ -31,13 +31,14 @@ from goclaw.domain.run import (
     ReclaimSlot,
     RunQueued,
     SetLimit,
+    TakeSlot,
 )
 from goclaw.domain.session import Abort
 from goclaw.operations.feed import listening
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import child
 from goclaw.runtime.inbox import inbox
-from goclaw.runtime.message import Message, Told
+from goclaw.runtime.message import Cancel, Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
@@ -172,6 +173,21 @@ async def test_another_user_is_served_before_the_crowd_of_one(database: Database
         await stop(system, "first")
 
         await until(system, lambda: works(system, other))
+
+
+async def test_what_is_due_soon_waits_for_its_moment_and_what_is_due_later_is_found(autojump_clock: MockClock) -> None:
+    engine = Engine("n", {}, AgentDefaults(workspace=Path("/nowhere")), Queue())
+    async with open_system(Full()) as system:
+        lanes = Supervisor([child("main", LaneActor, "main", 1, engine)])
+        tree = Supervisor([child("engine", lambda: Supervisor([child("lanes", lambda: lanes)]))])
+        await system.start(child("", lambda: tree))
+        for name, due_in in (("soon", 10.0), ("later", 3600.0)):
+            system.tell(lane("main"), RunQueued(tenant_id="t", session_key=name, waited=-due_in))
+
+        await trio.sleep(9)
+        assert (await settled(system)).queued == 0
+        await trio.sleep(2)
+        assert (await settled(system)).queued == 1
 
 
 # --- suspects -------------------------------------------------------------------------------------
@@ -459,9 +475,10 @@ class Nothing:
 @asynccontextmanager
 async def keeper(nothing: Nothing, *, alone: bool) -> AsyncIterator[System]:
     engine = Engine("n", {}, AgentDefaults(workspace=Path("/nowhere")), Queue())
+    engine.ownership.alone, engine.ownership.peers = alone, 0 if alone else 1
 
     def tree() -> Supervisor:
-        return Supervisor([child("keeper", lambda: QueueKeeper(engine, alone=alone))])
+        return Supervisor([child("keeper", lambda: QueueKeeper(engine))])
 
     async with open_system(nothing) as system:
         await system.start(child("", tree))
@@ -477,3 +494,22 @@ async def test_looks_get_rarer_while_they_find_nothing_and_everybody_is_told(
         await trio.sleep(60)
 
     assert least <= nothing.looks <= most
+
+
+async def test_a_run_claimed_again_begins_when_its_last_life_is_gone(database: Database, tmp_path: Path) -> None:
+    async with slow_house(database, tmp_path, one_slot(poll_ms=DEAF)) as system:
+        run_id = await send(system, database, "twice")
+        await until(system, lambda: works(system, run_id))
+        place, first = system.cell(lane("main")), system.cell(run("main", run_id))
+        assert place is not None
+        assert isinstance(place.actor, LaneActor)
+        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        system.tell(lane("main"), SetLimit(limit=2))
+        assert await system.ask(lane("main"), TakeSlot(run_id=run_id), within=5)
+
+        system.tell(lane("main"), Start(run=msgspec.structs.replace(mine, fence=2)))
+        await settled(system)
+
+        assert place.incarnation == 1, "the lane did not stumble over it"
+        system.tell(run("main", run_id), Cancel(reason="user", by="lan"))
+        await until(system, lambda: works(system, run_id) and system.cell(run("main", run_id)) is not first)

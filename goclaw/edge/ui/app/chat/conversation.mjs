@@ -64,7 +64,11 @@ export class Conversation {
     const said = transcript.say(text)
     const params = { message: text, sessionKey: this.key, agentId: agentOf(this.key), stream: true, async: true, idempotencyKey }
     try {
-      await this.#gateway.call('chat.send', params, { within: SEND_WITHIN, onId: (id) => (said.requestId = id) })
+      const answer = await this.#gateway.call('chat.send', params, { within: SEND_WITHIN, onId: (id) => (said.requestId = id) })
+      if (answer?.kind === 'command_reply') {
+        await this.open() // it may have changed the history, and is no part of it
+        this.transcript.value.reply(answer.content)
+      }
     } catch (error) {
       if (error.details?.reason === 'connection_lost') this.#unsure.push({ text, idempotencyKey })
       else transcript.refuse(error, text)

@@ -63,6 +63,11 @@ export class Transcript {
     this.#add(entry('failure', null, { error, prompt: text }))
   }
 
+  // What a slash word answered: shown, and stored nowhere.
+  reply(text) {
+    this.#add(entry('assistant', null, { text: signal(text), thinking: signal(''), state: signal('done'), usage: signal(null) }))
+  }
+
   seq(runId) {
     return this.#runs.get(runId)?.seq ?? 0
   }

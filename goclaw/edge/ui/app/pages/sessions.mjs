@@ -1,9 +1,10 @@
-// Every session the caller may see: search, page through, open in chat.
+// Every session the caller may see: search, page through, open in chat, change.
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { SessionDialog } from '../chat/session_actions.mjs'
 import { nameOf } from '../chat/session_list.mjs'
 import { compact } from '../core/format.mjs'
-import { gateway } from '../core/gateway.mjs'
+import { gateway, may } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
 import { href, refine, route } from '../core/router.mjs'
@@ -18,6 +19,7 @@ export default function Sessions() {
   const answer = useSignal(null)
   const error = useSignal(null)
   const turn = useSignal(0)
+  const chosen = useSignal(null) // the row whose dialog is open
   const live = gateway.state.value === 'live'
   useEffect(() => {
     if (!live) return undefined
@@ -50,12 +52,13 @@ export default function Sessions() {
       ${error.value
         ? html`<${Trouble} error=${error.value} retry=${() => turn.value++} />`
         : answer.value
-          ? html`<${Found} answer=${answer.value} filtered=${q !== ''} />`
+          ? html`<${Found} answer=${answer.value} filtered=${q !== ''} choose=${(row) => (chosen.value = row)} />`
           : html`<${Skeleton} />`}
+      ${chosen.value && html`<${SessionDialog} row=${chosen.value} onClose=${() => (chosen.value = null)} />`}
     </div>`
 }
 
-function Found({ answer: { sessions, total, offset }, filtered }) {
+function Found({ answer: { sessions, total, offset }, filtered, choose }) {
   if (total === 0) {
     return filtered
       ? html`<${Empty} title=${t('sessions.nomatch')}><button type="button" onClick=${() => refine({ q: '', from: '' })}>${t('filter.clear')}</button><//>`
@@ -68,8 +71,9 @@ function Found({ answer: { sessions, total, offset }, filtered }) {
         <th scope="col">${t('sessions.name')}</th><th scope="col">${t('sessions.agent')}</th><th scope="col">${t('sessions.channel')}</th>
         <th scope="col">${t('sessions.user')}</th><th scope="col" class="number">${t('sessions.messages')}</th>
         <th scope="col" class="number">${t('sessions.tokens')}</th><th scope="col">${t('sessions.updated')}</th>
+        ${may('operator') && html`<th scope="col"><span class="unseen">${t('sessions.actions')}</span></th>`}
       </tr></thead>
-      <tbody>${sessions.map((row) => html`<${Row} key=${row.key} row=${row} />`)}</tbody>
+      <tbody>${sessions.map((row) => html`<${Row} key=${row.key} row=${row} choose=${choose} />`)}</tbody>
     </table>
     <footer class="pager">
       <span>${t('pager.range', { from: offset + 1, to, total })}</span>
@@ -78,7 +82,7 @@ function Found({ answer: { sessions, total, offset }, filtered }) {
     </footer>`
 }
 
-const Row = ({ row }) => html`
+const Row = ({ row, choose }) => html`
   <tr>
     <td><a href=${href('chat', { session: row.key })} title=${row.key}>${nameOf(row)}</a>
       ${row.isRunning && html`<i class="dot live" role="img" aria-label=${t('session.running')}></i>`}</td>
@@ -88,4 +92,5 @@ const Row = ({ row }) => html`
     <td class="number">${number(row.messageCount)}</td>
     <td class="number" title=${number((row.inputTokens ?? 0) + (row.outputTokens ?? 0))}>${compact((row.inputTokens ?? 0) + (row.outputTokens ?? 0))}</td>
     <td><${Ago} at=${row.updated} /></td>
+    ${may('operator') && html`<td><${IconButton} icon="menu" label=${t('sessions.actions.of', { name: nameOf(row) })} onClick=${() => choose(row)} /></td>`}
   </tr>`

@@ -1,0 +1,1 @@
+"""Several gateways on one database: membership, shards, wake-ups. Contract: durability.md §10, §12."""

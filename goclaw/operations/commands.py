@@ -1,0 +1,148 @@
+"""Slash words: what a message that starts with `/` does instead of going to the agent.
+
+Contract: sessions-lanes-cron.md §10, §12; channels.md §10. An unknown word is text for the agent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import get_args
+
+import trio
+from msgspec import Struct
+
+from goclaw.domain.access import Role
+from goclaw.domain.address import session
+from goclaw.domain.errors import Rejected, invalid, not_found, role_too_low
+from goclaw.domain.session import FlushWindows, GetActivity, QueueMode
+from goclaw.operations.context import Context
+from goclaw.operations.feed import listening
+from goclaw.operations.session_changes import (
+    ChangeSession,
+    SessionName,
+    Shorten,
+    ask_session,
+    compact,
+    patch,
+    reset,
+)
+from goclaw.operations.sessions import session_seen
+from goclaw.stores import session_changes, session_queue
+from goclaw.stores.session_queue import RunFacts
+
+WORD = re.compile(r"/(?P<name>[a-z]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL | re.IGNORECASE)
+WAIT = 60.0  # seconds of `/status wait`
+LONGEST_WAIT = 600.0
+REST = 200  # characters of a command's arguments; longer texts are for the agent
+MODES: tuple[QueueMode, ...] = get_args(QueueMode)
+
+
+class CommandReply(Struct, rename="camel", kw_only=True):
+    """What a command says. It is shown to its sender and stored nowhere."""
+
+    command: str
+    session_key: str
+    content: str
+    kind: str = "command_reply"
+
+
+async def run_command(ctx: Context, text: str, key: str) -> CommandReply | None:
+    """Do what a slash word asks for. None if `text` is no command of ours."""
+    found = WORD.match(text.strip())
+    command = COMMANDS.get(found["name"].lower()) if found else None
+    if found is None or command is None or len(found["rest"] or "") > REST:
+        return None
+    await session_seen(ctx, key)
+    ctx.system.tell(session(ctx.caller.tenant_id, key), FlushWindows())  # what was said before it comes before it
+    content = await command(ctx, key, (found["rest"] or "").split())
+    return CommandReply(command=found["name"].lower(), session_key=key, content=content)
+
+
+async def _reset(ctx: Context, key: str, _words: list[str]) -> str:
+    if await session_seen(ctx, key) is not None:
+        await reset(ctx, SessionName(key=key))
+    return "The conversation begins anew."
+
+
+async def _compact(ctx: Context, key: str, _words: list[str]) -> str:
+    if await session_seen(ctx, key) is None:
+        return "There is nothing to compact yet."
+    done = await compact(ctx, Shorten(key=key))
+    if done.skipped:
+        return f"Nothing to compact: {done.before} messages."
+    return f"Compacted {done.before - done.after} messages into a summary, {done.after} are kept."
+
+
+async def _queue(ctx: Context, key: str, words: list[str]) -> str:
+    if not words:
+        known = await ctx.db(session_changes.known, tenant=ctx.caller.tenant_id, key=key)
+        own = (known.queue_config or {}).get("mode") if known else None
+        return f"Queue mode: {own or ctx.house.settings.queue.mode}."
+    if not ctx.caller.is_admin:
+        raise Rejected(role_too_low("/queue", Role.ADMIN.label))
+    mode = next((mode for mode in MODES if mode == words[0].lower()), None)
+    if mode is None:
+        raise Rejected(invalid("mode", f"one of {', '.join(MODES)}"))
+    await patch(ctx, ChangeSession(key=key, queue_mode=mode))
+    return f"Queue mode: {mode}."
+
+
+async def _status(ctx: Context, key: str, words: list[str]) -> str:
+    match [word.lower() for word in words]:
+        case []:
+            return await _session_status(ctx, key)
+        case ["run", *rest] if len(rest) <= 1:
+            return _told(await _run(ctx, key, rest[0] if rest else "latest"))
+        case ["wait", which, *rest] if len(rest) <= 1:
+            return await _wait(ctx, key, which, rest[0] if rest else "")
+    raise Rejected(invalid("message", "/status, /status run [id|latest] or /status wait <id|latest> [seconds]"))
+
+
+async def _session_status(ctx: Context, key: str) -> str:
+    row = await session_seen(ctx, key)
+    activity = await ask_session(ctx, key, GetActivity())
+    messages, tokens = (row.message_count, row.input_tokens + row.output_tokens) if row else (0, 0)
+    running, waiting = len(activity.running), len(activity.waiting)
+    return (
+        f"{messages} messages, {tokens} tokens; {running} running, {waiting} waiting; "
+        f"up {ctx.house.uptime_ms // 1000} s."
+    )
+
+
+async def _wait(ctx: Context, key: str, which: str, given: str) -> str:
+    if given and not (given.isdecimal() and 1 <= int(given) <= LONGEST_WAIT):
+        raise Rejected(invalid("seconds", f"1 to {LONGEST_WAIT:g}"))
+    run = await _run(ctx, key, which)
+    if run is None:
+        return _told(run)
+    with listening(ctx.system, run.run_id, only_result=True) as feed:
+        run = await _run(ctx, key, run.run_id)  # it may have ended before we listened
+        if run is not None and not run.ended:
+            with trio.move_on_after(float(given or WAIT)):
+                await feed.result()
+            run = await _run(ctx, key, run.run_id)
+    return _told(run)
+
+
+async def _run(ctx: Context, key: str, which: str) -> RunFacts | None:
+    found = await ctx.db(
+        session_queue.run_facts, tenant=ctx.caller.tenant_id, key=key, run_id=None if which == "latest" else which
+    )
+    if found is None and which != "latest":
+        raise Rejected(not_found("run", which[:100]))
+    return found
+
+
+def _told(run: RunFacts | None) -> str:
+    if run is None:
+        return "No run yet."
+    return f"Run {run.run_id}: {run.state}, attempt {run.attempt}, {run.seconds:.0f} s, last event {run.event}."
+
+
+COMMANDS: dict[str, Callable[[Context, str, list[str]], Awaitable[str]]] = {
+    "reset": _reset,
+    "compact": _compact,
+    "queue": _queue,
+    "status": _status,
+}
