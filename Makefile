@@ -9,7 +9,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: run setup test nightly mutants lint docs bench clean
+.PHONY: run setup test chaos nightly mutants lint docs bench clean
 
 run: $(CORE)
 	@exec $(BIN)/goclaw $(ARGS)
@@ -19,6 +19,10 @@ setup: $(DEV)
 test: $(DEV)
 	@sh .ci/install-browser.sh
 	$(BIN)/pytest
+
+# Gateways, their database and its disk die for a quarter of an hour, and a checker counts what is lost or doubled.
+chaos: $(DEV)
+	$(BIN)/pytest -s tests/durability/long_*.py
 
 # The rules of the runtime with 10,000 examples each instead of 500.
 nightly: $(DEV)

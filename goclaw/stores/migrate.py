@@ -20,6 +20,7 @@ import trio
 
 import goclaw
 from goclaw.domain.errors import StartupFatal
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.stores.connection import CANCEL_WITHIN, Connection
 from goclaw.stores.unit import many
 
@@ -155,6 +156,7 @@ async def _apply(db: Connection, step: Step) -> Applied:
             async with db.transaction():
                 await db.execute("SET LOCAL lock_timeout = '3s'")
                 await db.execute(step.up, prepare=False)
+                crash_point("migration.applying")
                 took = int((time.monotonic() - started) * 1000)
                 row = Applied(version=step.version, name=step.name, checksum=step.checksum, duration_ms=took)
                 await db.execute(RECORD, {**msgspec.structs.asdict(row), "build": goclaw.__version__})

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -70,11 +70,11 @@ class ObedientVendor(FakeVendor):
             ask.model = text[1:].split()[0]
             self.calls[ask.model] += 1
         if held := re.fullmatch(r"hold-(\d+)", ask.model):
-            return await self._hold(to, ask.model, int(held[1]))
+            return await self._hold(to, ask.model, [f"word{n} " for n in range(int(held[1]))], "end")
         await super()._complete(to, ask)
 
-    async def _hold(self, to: trio.SocketStream, model: str, words: int) -> None:
-        said = b"".join(chunked(event(model, {"content": f"word{n} "})) for n in range(words))
+    async def _hold(self, to: trio.SocketStream, model: str, words: Sequence[str], last: str) -> None:
+        said = b"".join(chunked(event(model, {"content": word})) for word in words)
         await to.send_all(HEAD + said)
         self.held += 1
         self._closed.set()
@@ -96,14 +96,15 @@ class ObedientVendor(FakeVendor):
         self._closed.set()
         if gone:
             raise Hangup
-        ends = chunked(event(model, {"content": "end"})) + chunked(event(model, {}, "stop")) + chunked(DONE)
+        ends = chunked(event(model, {"content": last})) + chunked(event(model, {}, "stop")) + chunked(DONE)
         await to.send_all(ends + END)
 
 
 class VendorPlace:
     """A port for the vendors of many tests, one after the other: the gateway knows only its address."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[ObedientVendor] = ObedientVendor) -> None:
+        self.kind = kind
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
 
@@ -112,7 +113,7 @@ class VendorPlace:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ObedientVendor]:
-        vendor = ObedientVendor(self.port)
+        vendor = self.kind(self.port)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket.dup()))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, vendor.serve, [listener])
@@ -126,6 +127,8 @@ class VendorPlace:
 class Gateway:
     """`goclaw` in a home of its own. It may be started, ended and started again."""
 
+    program = "goclaw"  # the module that is run
+
     def __init__(self, home: Path, config: Mapping[str, Any] | None = None, **environ: str) -> None:
         self.home = home
         home.mkdir(exist_ok=True)
@@ -133,6 +136,7 @@ class Gateway:
             (home / "config.json").write_text(json.dumps(config))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GOCLAW_")}
         self.environ = {**kept, "GOCLAW_HOME": str(home), "GOCLAW_ACTOR_DEBUG": "1", **environ}
+        self.cluster = home / "data/pg"
         self.process: subprocess.Popen[str] | None = None
         self.address = ""
         self.forgiven = ""  # crashes with this text are what the test is about
@@ -151,12 +155,17 @@ class Gateway:
         return self.process.pid
 
     @property
+    def dsn(self) -> str:
+        own = f"host={self.cluster} user=goclaw dbname=postgres"
+        return self.environ.get("GOCLAW_POSTGRES_DSN", own)
+
+    @property
     def postmaster(self) -> int:
-        return int((self.home / "data/pg/postmaster.pid").read_text().splitlines()[0])
+        return int((self.cluster / "postmaster.pid").read_text().splitlines()[0])
 
     def start(self, *arguments: str) -> None:
         """Return when it has printed its address."""
-        command = [sys.executable, "-m", "goclaw", "--port", "0", *arguments]
+        command = [sys.executable, "-m", self.program, "--port", "0", *arguments]
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
                 command, env=self.environ, cwd=self.home, stdout=subprocess.PIPE, stderr=log, text=True
@@ -218,7 +227,7 @@ class Gateway:
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """A look behind the doors. Only for what no door shows."""
-        with psycopg.connect(host=str(self.home / "data/pg"), user="goclaw", dbname="postgres") as db:
+        with psycopg.connect(self.dsn) as db:
             return db.execute(query, values).fetchall()
 
     def http(self, **headers: str) -> httpx.AsyncClient:

@@ -22,6 +22,7 @@ from goclaw.domain.run import INTERACTIVE, KINDS, GiveSlotBack, InjectText, RunQ
 from goclaw.domain.session import Accepted, Earlier, Send
 from goclaw.domain.tokens import estimate
 from goclaw.runtime.actor import Context
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.stores import ingress, run_intake, runs, session_queue
 from goclaw.stores.ingress import First
@@ -71,6 +72,7 @@ class Taking(Changing):
         earlier = [_history(message) for message in ask.earlier]
         node = self.node_id if at_once else None
         started = False
+        crash_point("ingress.accepting")
         try:
             with self._forgetting():
                 stored: runs.Stored | First
@@ -88,6 +90,7 @@ class Taking(Changing):
         finally:
             if at_once and not started:
                 ctx.tell(lane(self.key.lane), GiveSlotBack(run_id=ask.run_id))
+        crash_point("ingress.accepted")
         if isinstance(stored, First):
             return await self._again(ctx, ask, stored)
         return await self._accepted(ctx, ask, stored)

@@ -1,0 +1,106 @@
+"""A real process dies at each named point, starts again, and the checker reads what is left.
+
+Contract: durability.md §9.1 (K1–K19), §14 E1, E8; supervision.md §18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from tests.durability.checker import UNKNOWN, violations
+from tests.durability.lives import Lives
+from tests.durability.patience import until
+from tests.durability.talker import Talker
+from tests.fakes.scripted import ScriptedVendor
+
+
+@dataclass(frozen=True)
+class Point:
+    """What dies where, and what is special about the life after it."""
+
+    crash_at: str
+    steps: str = ""  # of the script of the one input
+    asked: tuple[int, ...] = (1,)  # how often the vendor is asked for each step of it, in all
+    crashes: int = 1  # counted against the run
+    done: int = 0  # effects there are in the end
+    unknown: bool = False  # the model is told that the outcome of its call is not known
+
+
+POINTS = {
+    "K1": Point("ingress.accepting", crashes=0),
+    "K2": Point("ingress.accepted"),
+    "K4": Point("run.claimed"),
+    "K5": Point("run.context"),
+    "K6": Point("llm.streaming", asked=(2,)),
+    "K7": Point("llm.answered", asked=(2,)),
+    "K8": Point("step.committed", "append", asked=(1, 1), done=1),
+    "K9 unsafe": Point("effect.started", "append", asked=(1, 1), unknown=True),
+    "K9 checkable": Point("effect.started", "pay", asked=(1, 1), done=1),
+    "K10 unsafe": Point("effect.done", "append", asked=(1, 1), done=1, unknown=True),
+    "K10 keyed": Point("effect.done", "post", asked=(1, 1), done=1),
+    "K10 checkable": Point("effect.done", "pay", asked=(1, 1), done=1),
+    "K10 local": Point("effect.done", "note", asked=(1, 1), done=1),
+    "K11": Point("effect.finished", "append", asked=(1, 1), done=1),
+    "K12": Point("effect.finished:1", "append+append", asked=(1, 1), done=2),
+    "K13": Point("run.finishing", asked=(2,)),
+    "K14": Point("run.finished", crashes=0),
+}
+"""K3 has a test below, K15 (outbox.sent) one beside the outbox. K16 (delegation), K17 (approval) and K18
+(session.compacting) wait for what they are about.
+"""
+
+
+@pytest.mark.parametrize("name", POINTS)
+async def test_a_process_killed_here_loses_and_doubles_nothing(
+    name: str, lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    point = POINTS[name]
+    gateway = lives()
+    gateway.live(crash_at=point.crash_at)
+    talker = Talker(gateway, "ada")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talker.say, f"n1 {point.steps}".strip())
+        await gateway.died()
+        gateway.live()
+
+    await gateway.quiet()
+    evidence = gateway.evidence(talker.notes, vendor)
+    assert violations(evidence) == []
+    (said,), (run,) = talker.notes, evidence.runs
+    assert (run.state, run.crash_count, run.attempt) == ("SUCCEEDED", point.crashes, 1)
+    assert said.content is not None
+    assert said.content.startswith("answer n1")
+    assert [len(vendor.times["n1", step]) for step in range(len(point.asked))] == list(point.asked)
+    assert (UNKNOWN in said.content) == point.unknown
+    assert len(evidence.lines) + len(vendor.posted) == point.done
+
+
+async def test_a_process_killed_while_runs_wait_for_their_slot(
+    lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    """K3."""
+    gateway = lives(queue={"lanes": {"main": 1}})
+    gateway.live()
+    ada, *others = talkers = [Talker(gateway, name) for name in ("ada", "bob", "cat", "dan")]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ada.say, "n1 hold")
+        await vendor.holds(1)
+        for number, other in enumerate(others, 2):
+            nursery.start_soon(other.say, f"n{number}")
+        await until(lambda: all(other.notes and other.notes[0].run_id for other in others), within=5)
+        gateway.kill()
+        vendor.release()
+        gateway.live()
+
+    await gateway.quiet()
+    evidence = gateway.evidence([said for talker in talkers for said in talker.notes], vendor)
+    assert violations(evidence) == []
+    assert {(run.state, run.attempt) for run in evidence.runs} == {("SUCCEEDED", 1)}
+    assert sum(run.crash_count for run in evidence.runs) == 1
+    assert [len(vendor.times[f"n{number}", 0]) for number in (2, 3, 4)] == [1, 1, 1]
