@@ -23,7 +23,7 @@ from goclaw.stores import activity, actor_log
 from goclaw.stores.actor_log import Entry
 from goclaw.stores.database import Database
 from goclaw.stores.embedded import EmbeddedServer
-from goclaw.stores.health import probe
+from goclaw.stores.health import probe, room
 
 PROBE = 2.0  # seconds between two questions to the database
 LOG_LOOK = 60.0  # seconds between two looks at the size of the embedded server's log
@@ -79,6 +79,9 @@ class PoolWatch(Actor):
         before = self.ok
         try:
             await ctx.db(probe)
+            if self.database.full:  # somebody's write was refused for want of space
+                await ctx.db(room)
+                self.database.full = False
             self.ok = True
         except StoreError as trouble:
             self.ok = False

@@ -31,6 +31,7 @@ T = TypeVar("T")
 class Database:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.full = False  # a write was refused because its disk is; whoever finds room again says so
 
     @property
     def size(self) -> int:
@@ -65,6 +66,7 @@ class Database:
                     result = await work(db, *args, **kwargs)
                 return result
             except psycopg.OperationalError as error:
+                self.full = self.full or isinstance(error, psycopg.errors.DiskFull)
                 lost = db.closed
                 trouble = _trouble(error)
                 if work.single and lost:  # the statement may have been its own commit

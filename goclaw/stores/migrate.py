@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -116,8 +116,8 @@ async def ensure_schema(db: Connection, *, upgrade: bool, directory: Path = MIGR
 async def migrate_up(db: Connection, directory: Path = MIGRATIONS) -> list[Applied]:
     """Apply what is pending, oldest first, and say what was done. Two runners at once: the second finds nothing.
 
-    A step that fails leaves no trace; those before it stay. `db` is used for nothing else: its statement timeout
-    is gone afterwards.
+    A step that fails leaves no trace; those before it stay, except in a fresh database, which is made whole or not.
+    `db` is used for nothing else: its statement timeout is gone afterwards.
     """
     known = steps(directory)
     done = []
@@ -128,9 +128,10 @@ async def migrate_up(db: Connection, directory: Path = MIGRATIONS) -> list[Appli
         if dirty := [_title(row) for row in applied if row.dirty]:
             hint = "Restore a backup, or repair it and clear its `dirty` flag in schema_migrations."
             raise _mismatch(f"Migration {dirty[0]} was interrupted.", hint)
-        for step in known:
-            if step.version not in {row.version for row in applied}:
-                done.append(await _apply(db, step))
+        async with nullcontext() if applied else db.transaction():
+            for step in known:
+                if step.version not in {row.version for row in applied}:
+                    done.append(await _apply(db, step))
     return done
 
 

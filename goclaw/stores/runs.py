@@ -310,9 +310,15 @@ SELECT * FROM claimed ORDER BY run_id
 """  # CLAIMED and RUNNING in one commit: a slot is held before the claim, so nothing happens in between
 
 REHEAD = """
-UPDATE session_heads h SET head_at = (
-  SELECT min(greatest(r.available_at, now())) FROM runs r
-  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT'))
+UPDATE session_heads h SET head_at = coalesce((
+  SELECT r.available_at FROM runs r
+  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
+    AND (r.available_at <= now() OR r.state = 'RETRY_WAIT')
+  ORDER BY r.run_id LIMIT 1
+), (
+  SELECT min(r.available_at) FROM runs r
+  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
+))
 FROM unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key)
 WHERE h.tenant_id = locked.tenant_id AND h.session_key = locked.session_key
 """  # of heads whose oldest run is not due yet
@@ -346,16 +352,22 @@ WITH mine AS (
     crash_count = r.crash_count + %(crashes)s,
     fingerprint = coalesce(%(fingerprint)s::text, r.fingerprint),
     fingerprint_count = CASE WHEN %(fingerprint)s::text IS NULL THEN r.fingerprint_count ELSE %(alike)s::int END,
-    lease_owner = NULL, lease_expires_at = NULL, available_at = now() + make_interval(secs => %(delay)s::float8),
-    updated_at = now(), finished_at = CASE WHEN %(requeued)s = 0 THEN now() END
+    lease_owner = NULL, lease_expires_at = NULL, updated_at = now(),
+    available_at = CASE WHEN %(delay)s::float8 > 0 THEN now() + make_interval(secs => %(delay)s::float8)
+      ELSE r.available_at END, finished_at = CASE WHEN %(requeued)s = 0 THEN now() END
   WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s::uuid AND r.fence = %(fence)s
     AND r.state IN ('CLAIMED', 'RUNNING') AND (%(to)s::text <> 'SUCCEEDED' OR (r.cancel_requested IS NULL AND EXISTS (
       SELECT 1 FROM sessions s
       WHERE s.tenant_id = r.tenant_id AND s.session_key = r.session_key AND s.generation = r.generation)))
-  RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation
+  RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation, r.available_at
 ), head AS (
   UPDATE session_heads h SET running = h.running - 1, queued = h.queued + %(requeued)s, next_seq = h.next_seq + 1,
-    head_at = CASE WHEN h.queued + %(requeued)s > 0 THEN now() + make_interval(secs => %(delay)s::float8) END,
+    head_at = CASE
+      WHEN %(requeued)s = 0 THEN CASE WHEN h.queued > 0 THEN now() END
+      WHEN %(delay)s::float8 > 0 AND EXISTS (
+        SELECT 1 FROM runs o WHERE o.tenant_id = mine.tenant_id AND o.session_key = mine.session_key
+          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id AND o.available_at <= now()) THEN h.head_at
+      ELSE mine.available_at END,
     updated_at = now()
   FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
   RETURNING h.queued, h.running, h.next_seq - 1 AS seq

@@ -89,8 +89,19 @@ async def test_two_runners_at_once_do_the_work_once(fresh: str) -> None:
     assert sorted(done) == [0, len(steps())]
 
 
+async def test_a_fresh_database_is_made_whole_or_not(db: Connection, tmp_path: Path) -> None:
+    write(tmp_path, "0001_good", "CREATE TABLE good (n int)")
+    write(tmp_path, "0002_bad", "SELECT no_such_column")
+    with pytest.raises(StartupFatal, match="0002_bad failed"):
+        await ensure_schema(db, upgrade=False, directory=tmp_path)
+    assert (await version(db, tmp_path)).current == 0, "the next start makes it again"
+    write(tmp_path, "0002_bad", "SELECT 1")
+    assert len(await ensure_schema(db, upgrade=False, directory=tmp_path)) == 2
+
+
 async def test_a_failing_step_leaves_no_trace_and_those_before_it_stay(db: Connection, tmp_path: Path) -> None:
     write(tmp_path, "0001_good", "CREATE TABLE good (n int)")
+    await migrate_up(db, tmp_path)
     write(tmp_path, "0002_bad", "CREATE TABLE half (n int); SELECT no_such_column")
     with pytest.raises(StartupFatal, match="0002_bad failed") as fatal:
         await migrate_up(db, tmp_path)

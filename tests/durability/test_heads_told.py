@@ -1,7 +1,4 @@
-"""Kept aside while it fails: a retry that is not due yet hides older runs of its session that are.
-
-The head's time becomes the retry's, whoever else waits there. Contract: durability.md §5.1, §2 (`head_at`).
-"""
+"""A retry that is not due yet hides no older run of its session. Contract: durability.md §5.1, §2 (`head_at`)."""
 
 from __future__ import annotations
 

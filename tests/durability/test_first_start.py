@@ -1,7 +1,4 @@
-"""Kept aside, because it fails: a first start that dies between two migrations is never taken up again.
-
-The next one takes the half-made schema for an older one of somebody and refuses, exit 71. Contract: durability.md K19.
-"""
+"""A first start that dies while it makes its schema is taken up by the next. Contract: durability.md §9.1 (K19)."""
 
 from __future__ import annotations
 
