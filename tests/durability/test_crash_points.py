@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import httpx
 import pytest
 import trio
 
@@ -49,8 +50,8 @@ POINTS = {
     "K13": Point("run.finishing", asked=(2,)),
     "K14": Point("run.finished", crashes=0),
 }
-"""K3 has a test below, K15 (outbox.sent) one beside the outbox. K16 (delegation), K17 (approval) and K18
-(session.compacting) wait for what they are about.
+"""K3 and K18 have tests below, K19 one of its own, K15 (outbox.sent) one beside the outbox. K16 (delegation) and
+K17 (approval) wait for what they are about.
 """
 
 
@@ -104,3 +105,26 @@ async def test_a_process_killed_while_runs_wait_for_their_slot(
     assert {(run.state, run.attempt) for run in evidence.runs} == {("SUCCEEDED", 1)}
     assert sum(run.crash_count for run in evidence.runs) == 1
     assert [len(vendor.times[f"n{number}", 0]) for number in (2, 3, 4)] == [1, 1, 1]
+
+
+async def test_a_process_killed_while_it_compacts_keeps_the_history_and_compacts_later(
+    lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    """K18."""
+    gateway = lives()
+    gateway.live(crash_at="session.compacting")
+    talker = Talker(gateway, "ada")
+    await talker.say("n1", "n2", "n3", "n4", pipeline=1)
+    compact = f"/v1/sessions/{talker.session}/compact"
+
+    async with gateway.http(x_goclaw_user_id="ada") as http:
+        with pytest.raises(httpx.HTTPError):
+            await http.post(compact)
+    await gateway.died()
+    gateway.live()
+
+    assert violations(gateway.evidence(talker.notes, vendor)) == []
+    async with gateway.http(x_goclaw_user_id="ada") as http:
+        before = (await http.get(f"/v1/sessions/{talker.session}")).json()["messages"]
+        assert (await http.post(compact)).json()["skipped"] is False
+    assert len(before) == 8

@@ -14,6 +14,7 @@ from goclaw.domain.model import BorrowProvider
 from goclaw.domain.session_change import Compacted
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
 from goclaw.stores import session_changes
@@ -61,6 +62,7 @@ class Compaction(Actor):
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
         model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
         summary = await summarise(self.covered, model, profile.model, session=self.key)
+        crash_point("session.compacting")
         done = await ctx.db(
             session_changes.archive, tenant=self.tenant, key=self.key, covered=self.covered, summary=summary
         )
