@@ -85,6 +85,7 @@ def visit(page: Page, works: Works, path: str = "runs") -> None:
         form.fill(works.gateway.token)
         page.keyboard.press("Enter")
     expect(page.locator("#sidebar")).to_be_attached()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()  # keys are heard from now on
 
 
 def row(page: Page, text: str) -> Locator:

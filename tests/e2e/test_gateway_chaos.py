@@ -147,7 +147,7 @@ async def test_crashes_under_load_lose_nothing_and_the_same_seed_hits_the_same(g
             calm = "after" if seen["after"]["n"] else "during"
         assert (await stop(http, second["id"]))["faults"]["fired"] == report["faults"]["fired"]
         listed = (await http.get(PLANS)).json()["plans"]
-        assert [row["id"] for row in listed] == [second["id"], first["id"]]
+        assert [row["id"] for row in listed][:2] == [second["id"], first["id"]]
         assert listed[1]["verdict"] == report["verdict"]
     injected = [line["injected"] for line in gateway.log if line["event"] == "actor.crashed" and "injected" in line]
     assert set(injected) <= {first["id"], second["id"]}
@@ -169,7 +169,7 @@ async def test_a_kill_of_everything_hits_only_what_is_not_protected(gateway: Gat
         assert report["faults"]["fired"]["kill"] > 3
         assert report["faults"]["skipped"]["protected"] > 5
         assert hit
-        spared = ("/system", "/infra", "/edge")
+        spared = ("/system", "/infra/stores", "/infra/cluster", "/infra/activity", "/infra/actor_log", "/edge")
         assert [path for path in hit if path in ("/", "/sessions", "/agents") or path.startswith(spared)] == []
         assert check(report)["lost"]
         assert gateway.process is not None
