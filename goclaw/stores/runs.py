@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import msgspec
@@ -193,6 +194,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     records: tuple[Record, ...] = ()
     blobs: tuple[Blob, ...] = ()
+    ledger: bool = True  # the run may have steps already: whatever they left open is closed with it
 
     def params(self) -> dict[str, Any]:
         return {"steps": Json(self.steps), "records": Json(self.records), "blobs": Json(self.blobs)}
@@ -345,7 +347,7 @@ BLOBS = """
   ON CONFLICT (hash) DO UPDATE SET at = now()
 """
 
-LEAVE = f"""
+LEAVE = """
 WITH mine AS (
   UPDATE runs r SET state = %(to)s::text, result = %(result)s::jsonb, reason_code = %(reason)s::text,
     last_error = coalesce(%(error)s::text, r.last_error), attempt = r.attempt + %(attempts)s,
@@ -376,27 +378,34 @@ WITH mine AS (
     node_id, reason_code)
   SELECT mine.run_id, mine.tenant_id, mine.session_key, head.seq, %(event)s, 'RUNNING', %(to)s::text, mine.attempt,
     mine.fence, %(owner)s::uuid, %(reason)s::text FROM mine, head
-), session AS (
+)"""
+
+PARTS = {
+    "history": f"""session AS (
   {GROW} FROM mine
   WHERE s.tenant_id = mine.tenant_id AND s.session_key = mine.session_key AND s.generation = mine.generation
-    AND %(count)s::int > 0 RETURNING {GROWN}
+  RETURNING {GROWN}
 ), message AS (
   {MESSAGES}
-), step AS (
-  {STEPS}
-), record AS (
-  {RECORDS}
-), blob AS (
-  {BLOBS}
-), effect AS (
+)""",
+    "steps": f"step AS ({STEPS})",
+    "records": f"record AS ({RECORDS})",
+    "blobs": f"blob AS ({BLOBS})",
+    "ledger": """effect AS (
   UPDATE tool_effects SET status = 'UNKNOWN', finished_at = now()
   FROM mine WHERE tool_effects.run_id = mine.run_id AND status = 'STARTED' AND %(requeued)s = 0
 ), checkpoint AS (
   UPDATE loop_checkpoints SET status = lower(%(to)s::text), updated_at = now()
   FROM mine WHERE loop_checkpoints.run_id = mine.run_id
-)
-SELECT queued, running FROM head
-"""  # one statement: the head changes only with the run, and the run only if it is still ours
+)""",
+}
+
+
+@lru_cache(maxsize=32)
+def leaving(*parts: str) -> str:
+    """One statement: the head changes only with the run, and the run only if it is still ours. No part for nothing."""
+    return ",\n".join([LEAVE, *(PARTS[part] for part in parts)]) + "\nSELECT queued, running FROM head"
+
 
 CANCEL_WAITING = """
 WITH waiting AS (
@@ -925,6 +934,14 @@ async def _leave(
     kept: Kept = NOTHING,
 ) -> Depth:
     """Move a run of ours out of RUNNING: its head, its event, the turn's messages and tokens, in one statement."""
+    parts = {
+        "history": messages,
+        "steps": kept.steps,
+        "records": kept.records,
+        "blobs": kept.blobs,
+        "ledger": kept.ledger,
+    }
+    statement = leaving(*(name for name, wanted in parts.items() if wanted))
     params = {
         "run": run.run_id,
         "tenant": run.tenant_id,
@@ -944,7 +961,7 @@ async def _leave(
         **kept.params(),
         **growth(messages, run.run_id, result.usage if result is not None else Usage()),
     }
-    depth = await maybe(Depth, db.execute(LEAVE, params))
+    depth = await maybe(Depth, db.execute(statement, params))
     if depth is None:
         raise StaleOwner(run.run_id)
     return depth

@@ -275,7 +275,9 @@ def test_sessions_are_searched_paged_and_opened(page: Page, gateway_url: str) ->
 def test_language_and_theme_are_changed_in_place_and_remembered(page: Page) -> None:
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     page.get_by_label("Language").select_option("zh")
-    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["聊天", "会话", "运行", "定时任务", "Actor"])
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
+        ["聊天", "会话", "运行", "定时任务", "Actor"]
+    )
     page.get_by_role("button", name="主题").click()
     page.get_by_role("button", name="主题").click()
 

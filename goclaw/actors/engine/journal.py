@@ -64,6 +64,7 @@ class RunJournal:
         self._own = own
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
+        self._acted = False  # something was kept in this life
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
@@ -184,6 +185,7 @@ class RunJournal:
             steps=steps,
             records=tuple(_record(first + place, row) for place, row in enumerate(rows)),
             blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
+            ledger=self._acted or self._past,
         )
 
     def stored(self, kept: Kept) -> None:
@@ -199,6 +201,7 @@ class RunJournal:
         while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)
             await trio.sleep(HELD_LOOK)
         kept = self.kept(*steps)
+        self._acted = True
         for attempt in range(1, TRIES + 1):
             try:
                 await self._ctx.db(run_steps.keep, self._run, self._counters, kept=kept, **more)
