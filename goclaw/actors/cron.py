@@ -100,8 +100,13 @@ class Ticker(Actor):
             if row.at is not None and row.at > now:
                 self._look_at(row.at, now)
             else:
-                await self._do(ctx, row, now)
                 done += 1
+                try:
+                    await self._do(ctx, row, now)
+                except StoreError:
+                    raise
+                except Exception as broken:  # one bad row must not stop the clock
+                    ctx.log.exception("cron.row_failed", job=row.id, what=row.what, error=repr(broken))
         if done >= AT_ONCE:
             self.wait = 0.0  # there may be more
 

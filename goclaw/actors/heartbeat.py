@@ -6,7 +6,8 @@ Contract  sessions-lanes-cron.md §6.2, §6.3
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Heartbeat(Actor):
             await self._write_down(ctx)
             now = ctx.clock.now()
             for row in await ctx.db(rows.due, now=now):
-                await self._beat(ctx, row.tenant_id, row.agent_id, row.workspace, now)
+                with self._alone(ctx, row):
+                    await self._beat(ctx, row.tenant_id, row.agent_id, row.workspace, now)
         except StoreError as outage:
             ctx.log.warning("heartbeat.not_looked", error=str(outage))
 
@@ -105,12 +107,25 @@ class Heartbeat(Actor):
     async def _write_down(self, ctx: Context) -> None:
         """How beats ended, also those that ended while nobody listened."""
         for row in await ctx.db(rows.over):
-            run_id = row.active_run_id or ""
-            done = await ctx.db(rows.rest, tenant=row.tenant_id, agent=row.agent_id, run_id=run_id, now=ctx.clock.now())
-            if done is not None:
-                ctx.leave(of_run(run_id))
-                ctx.log.info(f"heartbeat.{done.status}", agent=row.agent_key, reason=done.reason, error=done.error)
-                self._publish(ctx, row, ACTIONS[done.status], reason=done.reason, error=done.error)
+            with self._alone(ctx, row):
+                await self._rest(ctx, row, row.active_run_id or "")
+
+    async def _rest(self, ctx: Context, row: rows.Heartbeat, run_id: str) -> None:
+        done = await ctx.db(rows.rest, tenant=row.tenant_id, agent=row.agent_id, run_id=run_id, now=ctx.clock.now())
+        if done is not None:
+            ctx.leave(of_run(run_id))
+            ctx.log.info(f"heartbeat.{done.status}", agent=row.agent_key, reason=done.reason, error=done.error)
+            self._publish(ctx, row, ACTIONS[done.status], reason=done.reason, error=done.error)
+
+    @contextmanager
+    def _alone(self, ctx: Context, row: rows.Heartbeat) -> Iterator[None]:
+        """One bad row must not stop the others."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as broken:
+            ctx.log.exception("heartbeat.row_failed", agent=row.agent_key, error=repr(broken))
 
     def _publish(self, ctx: Context, of: rows.Heartbeat, action: Action, *, reason: str = "", error: str = "") -> None:
         event = news(of.agent_id, action, reason=reason, error=error)

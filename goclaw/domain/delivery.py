@@ -28,6 +28,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     nonce: str
     attempt: int  # 1 the first time
     doubtful: bool  # it may have arrived already: an earlier attempt was not seen to end
+    spent: bool = False  # and neither was the one after it
 
 
 class NotDelivered(Exception):

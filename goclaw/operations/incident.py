@@ -23,7 +23,7 @@ from goclaw.operations.run_checks import TRAIL, WORK
 from goclaw.operations.run_rows import event_of
 from goclaw.operations.runs import GetRun, run_seen
 from goclaw.runtime import tree
-from goclaw.security.scrub import scrubbed
+from goclaw.security.scrub import scrubbed, secrets_of
 from goclaw.settings.show import masked
 from goclaw.stores import activity as activities
 from goclaw.stores import actor_log, run_views
@@ -71,7 +71,7 @@ async def bundle(ctx: Context, ask: GetRun) -> Bundle:
         "config_hash": hashlib.sha256(msgspec.json.encode(masked(ctx.house.settings), order="sorted")).hexdigest(),
         "policy_version": row.policy_version,
     }
-    packed = await trio.to_thread.run_sync(pack, members, facts)
+    packed = await trio.to_thread.run_sync(pack, members, facts, secrets_of(ctx.house.settings))
     return Bundle(name=f"incident-{run_id[:8]}.tar.gz", body=packed)
 
 
@@ -88,13 +88,18 @@ async def _actors(ctx: Context, row: RunRow) -> dict[str, Any]:
     return {"crashes": crashes, "now": {path: node for path, node in living.items() if node is not None}}
 
 
-def pack(members: dict[str, list[Any] | str], facts: dict[str, Any], limit: int = LIMIT) -> bytes:
+def pack(
+    members: dict[str, list[Any] | str], facts: dict[str, Any], known: tuple[str, ...] = (), limit: int = LIMIT
+) -> bytes:
     """A tar.gz of the members, values scrubbed, and a manifest with their hashes. Lines without room are left out."""
     notes = dict(ABSENT)
     room = limit
     files: dict[str, bytes] = {}
     for name, values in members.items():
-        encoded = values.encode().splitlines(keepends=True) if isinstance(values, str) else map(_line, values)
+        if isinstance(values, str):
+            encoded: Iterable[bytes] = values.encode().splitlines(keepends=True)
+        else:
+            encoded = (_line(value, known) for value in values)
         lines, left_out = _fitting(encoded, room)
         files[name] = b"".join(lines)
         room -= len(files[name])
@@ -112,8 +117,8 @@ def pack(members: dict[str, list[Any] | str], facts: dict[str, Any], limit: int 
     return _archive([("manifest.json", about), *files.items()])
 
 
-def _line(value: Any) -> bytes:
-    return msgspec.json.encode(scrubbed(to_builtins(value, str_keys=True))) + b"\n"
+def _line(value: Any, known: tuple[str, ...]) -> bytes:
+    return msgspec.json.encode(scrubbed(to_builtins(value, str_keys=True), known)) + b"\n"
 
 
 def _fitting(lines: Iterable[bytes], room: int) -> tuple[list[bytes], int]:

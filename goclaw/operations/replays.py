@@ -79,7 +79,7 @@ async def replay(ctx: Context, ask: ReplayRun) -> Replaying:
         append=prompt.append,
         user=prompt.user,
     )
-    await send(
+    accepted = await send(
         ctx,
         run_id=run_id,
         agent=agent,
@@ -88,7 +88,7 @@ async def replay(ctx: Context, ask: ReplayRun) -> Replaying:
         request=RunRequest(message=f"replay of {row.run_id}", replay=wanted),
         fresh=True,
     )
-    return Replaying(replay_id=run_id, of=row.run_id)
+    return Replaying(replay_id=accepted.run_id, of=row.run_id)
 
 
 class RecordRun(GetRun, kw_only=True):

@@ -49,9 +49,9 @@ class ResumedChat(Struct, rename="camel", kw_only=True):
 @operation(Rpc("chat.resume", Role.VIEWER))
 async def resume(ctx: Context, ask: ResumeChat) -> ResumedChat:
     """Hear a run, or the session's newest, from an event on: what was missed, then this answer, then the rest live."""
-    await session_seen(ctx, ask.session_key)
+    kept = await session_seen(ctx, ask.session_key) is not None
     run = await ctx.db(standing.find, tenant=ctx.caller.tenant_id, key=ask.session_key, run_id=ask.run_id)
-    if run is None:
+    if run is None or not (kept or ctx.caller.is_admin or run.user_id == ctx.user_id):
         raise Rejected(not_found("run", ask.run_id or ask.session_key))
     # from here on nothing waits, so no live event comes between what is replayed and the answer
     status: Status = STATES.get(run.state, "running")

@@ -6,9 +6,9 @@ Contract: durability.md §6.5, §15; sessions-lanes-cron.md §9.2, §9.7.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert, to_builtins
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import Rejected, failed_precondition
@@ -19,11 +19,12 @@ from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.runs import MOST, GetRun, Limit, run_seen
-from goclaw.security.scrub import scrubbed
+from goclaw.security.scrub import scrubbed, secrets_of
 from goclaw.stores import run_heads, run_views
 from goclaw.stores.run_heads import HeadRepair
 from goclaw.stores.run_views import Child, EffectRow, LinkRow, StepRow
 
+S = TypeVar("S", bound=Struct)
 TEXT = 4000  # characters of a text inside a step or an effect that is shown
 TRAIL = 10_000  # events of a run that are checked or exported …
 WORK = 2_000  # … and steps, and effects
@@ -93,6 +94,7 @@ class Verdict(Struct, kw_only=True):
     events: int
     hashed: int  # how many of them hang in the chain; older ones never did
     whole: bool  # retention took nothing from the beginning
+    cut: bool = False  # there is more than is checked: only the first events were
     problems: list[str]
 
 
@@ -101,10 +103,12 @@ async def verify(ctx: Context, ask: GetRun) -> Verdict:
     """Check a run's trail: its hash chain, that every step was legal, and that its session's order has no hole."""
     row = await run_seen(ctx, ask.run_id)
     tenant = ctx.caller.tenant_id
-    links = await ctx.db(run_views.chain, tenant=tenant, run_id=row.run_id, limit=TRAIL)
+    links = await ctx.db(run_views.chain, tenant=tenant, run_id=row.run_id, limit=TRAIL + 1)
+    cut, links = len(links) > TRAIL, links[:TRAIL]
     state = links[-1].run_state if links else row.state
+    reached = next((link.state_to for link in reversed(links) if link.state_to), state) if cut else state
     whole = not links or links[0].state_from is None
-    problems = [*_broken(links, whole=whole), *flaws(links, state, whole=whole)]
+    problems = [*_broken(links, whole=whole), *flaws(links, reached, whole=whole)]
     if links:
         first, last = links[0].session_seq, links[-1].session_seq
         order = await ctx.db(run_views.gaps, tenant=tenant, key=row.session_key, first=first, last=last)
@@ -117,6 +121,7 @@ async def verify(ctx: Context, ask: GetRun) -> Verdict:
         events=len(links),
         hashed=sum(link.hashed for link in links),
         whole=whole,
+        cut=cut,
         problems=problems,
     )
 
@@ -175,16 +180,21 @@ async def export(ctx: Context, ask: GetRun) -> Export:
     """Get a run with its events, steps and effects in one document."""
     row = await run_seen(ctx, ask.run_id)
     tenant, run_id = ctx.caller.tenant_id, row.run_id
+    known = secrets_of(ctx.house.settings)
     return Export(
         exported_at=ctx.now(),
-        run=run_of(ctx, row),
-        request=scrubbed(row.request),
-        events=[event_of(event) for event in await ctx.db(run_views.events, tenant=tenant, run_id=run_id, limit=TRAIL)],
+        run=_scrubbed(run_of(ctx, row), known),
+        request=scrubbed(row.request, known),
+        events=[
+            _scrubbed(event_of(event), known)
+            for event in await ctx.db(run_views.events, tenant=tenant, run_id=run_id, limit=TRAIL)
+        ],
         steps=[
-            _step(step, whole=True) for step in await ctx.db(run_views.steps, tenant=tenant, run_id=run_id, limit=WORK)
+            _scrubbed(_step(step, whole=True), known)
+            for step in await ctx.db(run_views.steps, tenant=tenant, run_id=run_id, limit=WORK)
         ],
         effects=[
-            _effect(effect, whole=True)
+            _scrubbed(_effect(effect, whole=True), known)
             for effect in await ctx.db(run_views.effects, tenant=tenant, run_id=run_id, limit=WORK)
         ],
     )
@@ -201,6 +211,11 @@ async def purge(ctx: Context, ask: GetRun) -> dict[str, Any]:
 
 
 # --- rows as clients see them ---------------------------------------------------------------------
+
+
+def _scrubbed(row: S, known: tuple[str, ...]) -> S:
+    """Without the secrets in its texts."""
+    return convert(scrubbed(to_builtins(row), known), type(row))
 
 
 def shown(value: Any, *, whole: bool = False) -> Any:

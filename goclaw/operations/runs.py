@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ from goclaw.stores.run_views import RunRow, Wanted
 
 ASK = 10.0  # seconds a session has for an answer
 MOST = 200  # rows of a page
+AHEAD = timedelta(days=366)  # how far a run may be put off
 STEP = 20  # of a client's priority, −100 … 100, to one of ours; durability.md §11
 TRIED_AGAIN: frozenset[RunState] = frozenset({"FAILED", "CANCELED", "DEAD_LETTER"})
 
@@ -90,6 +91,7 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
     if key is not None:
         await session_seen(ctx, str(key))
+    run_at = _later(ctx, ask.run_at)
     text, truncated = cut(ctx, ask.content)
     run_id = ctx.new_id()
     accepted = await send(
@@ -104,12 +106,21 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         terms=Terms(
             priority=base_priority(ask.priority),
             max_attempts=ask.max_attempts,
-            run_at=ask.run_at if ask.run_at is not None and ask.run_at > ctx.now() else None,
+            run_at=run_at,
             resource_keys=tuple(dict.fromkeys(name.casefold() for name in ask.resource_keys)),
         ),
     )
     run = run_of(ctx, await run_seen(ctx, accepted.run_id))
     return Created(run=run, replayed=accepted.run_id != run_id)
+
+
+def _later(ctx: Context, run_at: datetime | None) -> datetime | None:
+    """When the run may start; None for at once. The database knows fewer zones and years than a client does."""
+    if run_at is None or run_at <= ctx.now():
+        return None
+    if run_at > ctx.now() + AHEAD:
+        raise Rejected(invalid("run_at", f"more than {AHEAD.days} days ahead"))
+    return run_at.astimezone(UTC)
 
 
 def base_priority(asked: int) -> int:
@@ -156,14 +167,22 @@ async def list_runs(ctx: Context, ask: ListRuns) -> RunPage:
         kind=ask.kind,
         agent=ask.agent_id,
         session=ask.session_key,
-        since=ask.since,
-        until=ask.until,
+        since=_moment("from", ask.since),
+        until=_moment("to", ask.until),
     )
     limit = min(ask.limit, MOST)
     rows = await ctx.db(run_views.page, wanted, limit=limit, offset=ask.offset)
     last = len(rows) < limit and (rows or ask.offset == 0)  # then their number is known
     total = ask.offset + len(rows) if last else await ctx.db(run_views.total, wanted)
     return RunPage(runs=[run_of(ctx, row) for row in rows], total=total, limit=limit, offset=ask.offset)
+
+
+def _moment(name: str, given: datetime | None) -> datetime | None:
+    """In a zone that the database knows."""
+    try:
+        return None if given is None else given.astimezone(UTC)
+    except OverflowError:
+        raise Rejected(invalid(name, "a year beyond 1 … 9999")) from None
 
 
 class GetRun(Struct, kw_only=True):
@@ -272,7 +291,11 @@ async def retry(ctx: Context, ask: RetryRun) -> Retried:
     row = await run_seen(ctx, ask.run_id)
     if row.state not in TRIED_AGAIN:
         raise Rejected(failed_precondition("state", state=row.state))
+    if not row.request:
+        raise Rejected(failed_precondition("no_request"))  # retention emptied it
     tenant = ctx.caller.tenant_id
+    if row.state != "FAILED" and await ctx.db(run_views.tried_again, tenant=tenant, run_id=row.run_id):
+        raise Rejected(failed_precondition("retried"))
     again = await ctx.db(
         runs.try_again,
         tenant=tenant,

@@ -109,8 +109,11 @@ j.payload, j.timeout_sec, j.delete_after_run, j.stateless, j.deliver, j.deliver_
 j.next_run_at, j.last_run_at, j.last_status, j.last_error, j.consecutive_errors, j.run_count, j.active_run_id,
 j.scheduled_at, j.trigger, j.attempt, j.retry_at, j.version, j.created_at, j.updated_at"""
 
-LOG_COLUMNS = """id, job_id, run_id, scheduled_at, started_at, finished_at, status, attempt, trigger, error,
-output_preview, input_tokens, output_tokens, duration_ms, delivery, delivery_error, created_at"""
+LOG_COLUMNS = """l.id, l.job_id, l.run_id, l.scheduled_at, l.started_at, l.finished_at, l.status, l.attempt, l.trigger,
+l.error, l.output_preview, l.input_tokens, l.output_tokens, l.duration_ms,
+CASE o.state WHEN 'SENT' THEN 'sent' WHEN 'DEAD' THEN 'failed' WHEN 'FAILED' THEN 'failed' ELSE l.delivery END
+  AS delivery, CASE WHEN o.state IN ('DEAD', 'FAILED') THEN o.last_error ELSE l.delivery_error END AS delivery_error,
+l.created_at"""
 
 FROM = "FROM cron_jobs j JOIN agents a ON a.id = j.agent_id"
 
@@ -208,9 +211,12 @@ async def log(
     db: Connection, *, tenant: str, user: str | None, job: str | None, limit: int, offset: int
 ) -> list[LogRow]:
     """Runs, newest first: of a job, or of all jobs of a user or of all."""
-    columns = ", ".join(f"l.{name.strip()}" for name in LOG_COLUMNS.split(","))
     query = f"""
-    SELECT {columns} FROM cron_run_logs l JOIN cron_jobs j ON j.id = l.job_id
+    SELECT {LOG_COLUMNS} FROM cron_run_logs l JOIN cron_jobs j ON j.id = l.job_id
+    LEFT JOIN LATERAL (
+      SELECT state, last_error FROM outbox WHERE run_id = l.run_id AND tenant_id = l.tenant_id AND seq = 0
+      ORDER BY outbox_id DESC LIMIT 1
+    ) AS o ON true
     WHERE l.tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR j.user_id = %(user)s)
       AND (%(job)s::uuid IS NULL OR l.job_id = %(job)s::uuid)
     ORDER BY l.scheduled_at DESC, l.id DESC LIMIT %(limit)s OFFSET %(offset)s

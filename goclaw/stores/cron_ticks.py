@@ -26,6 +26,7 @@ from goclaw.stores.values import cut
 AT_ONCE = 100  # jobs looked at in one go
 PERMANENT = frozenset({"FAILED_AUTH", "FAILED_BILLING"})  # reasons of a run that another try does not change; C5.7
 HOPELESS = frozenset({"NOT_FOUND", "INVALID_REQUEST", "FORBIDDEN"})  # error codes of the same kind
+INACTIVE = "agent_inactive"  # why a job is skipped; C5.10
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 
 
@@ -81,7 +82,9 @@ UNION ALL
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
 (SELECT id, tenant_id, 'due', next_run_at, NULL FROM cron_jobs
- WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s ORDER BY next_run_at LIMIT %(limit)s)
+ WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s
+   AND NOT (schedule_kind = 'at' AND (active_run_id IS NOT NULL OR retry_at IS NOT NULL))
+ ORDER BY next_run_at LIMIT %(limit)s)
 """
 
 START = """
@@ -113,7 +116,15 @@ WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND run_id = %(run)s
 SETTLE = """
 UPDATE cron_jobs SET active_run_id = NULL, retry_at = %(retry_at)s, last_status = %(status)s, last_error = %(error)s,
   consecutive_errors = %(errors)s, enabled = enabled AND NOT %(disable)s,
-  next_run_at = CASE WHEN %(disable)s THEN NULL ELSE next_run_at END, updated_at = now()
+  next_run_at = CASE WHEN %(disable)s THEN NULL ELSE next_run_at END,
+  version = version + (enabled AND %(disable)s)::int, updated_at = now()
+WHERE id = %(id)s AND tenant_id = %(tenant)s
+"""
+
+GIVE_UP = f"""
+UPDATE cron_jobs SET retry_at = NULL, last_status = 'skipped', last_error = '{INACTIVE}',
+  enabled = enabled AND NOT (schedule_kind = 'at' AND next_run_at IS NULL),
+  version = version + (enabled AND schedule_kind = 'at' AND next_run_at IS NULL)::int, updated_at = now()
 WHERE id = %(id)s AND tenant_id = %(tenant)s
 """
 
@@ -141,6 +152,8 @@ async def fire(
     job = await _lock(db, tenant, id)
     if job is None or not job.enabled or job.next_run_at != due:
         return None
+    if job.schedule_kind == "at" and job.busy:
+        return None  # its only time stays due until the run before is over
     try:
         found, reason = tick(job.schedule(settings.default_timezone), due, now, settings.catch_up), ""
     except Unscheduled as broken:  # the machine forgot a zone it knew
@@ -152,6 +165,7 @@ async def fire(
     await db.execute(
         """
         UPDATE cron_jobs SET next_run_at = %(next)s, enabled = %(next)s::timestamptz IS NOT NULL OR %(runs)s,
+          version = version + (%(next)s::timestamptz IS NULL AND NOT %(runs)s)::int,
           last_status = CASE WHEN %(skipped)s THEN 'skipped' ELSE last_status END,
           last_error = CASE WHEN %(skipped)s THEN %(reason)s ELSE last_error END, updated_at = now()
         WHERE id = %(id)s AND tenant_id = %(tenant)s
@@ -202,6 +216,10 @@ async def retry(
     job = await _lock(db, tenant, id)
     if job is None or job.retry_at != at or job.scheduled_at is None:
         return None
+    if not job.runnable:
+        await db.execute(GIVE_UP, {"id": id, "tenant": tenant})
+        await _log(db, job, None, job.scheduled_at, now, "skipped", attempt=1, trigger=job.trigger, error=INACTIVE)
+        return Fired(job=job, reason=INACTIVE, next_run_at=job.next_run_at)
     attempt = job.attempt + 1
     key = f"cron:{id}:{_ms(job.scheduled_at)}:{attempt}" if job.trigger == "tick" else None
     await _start(
@@ -243,7 +261,8 @@ async def finish(
     errors = 0 if ok else job.consecutive_errors + (failed and over)
     spent = over and job.schedule_kind == "at" and job.next_run_at is None
     disable = spent or (job.enabled and errors >= ERRORS)
-    deleted = ok and job.delete_after_run and job.trigger == "tick"
+    again = job.schedule_kind == "at" and job.next_run_at is not None  # it was given another time meanwhile
+    deleted = ok and job.delete_after_run and job.trigger == "tick" and not again
     status: Status = "ok" if ok else "error"
     await _end(db, job, run_id, run, status, error, now)
     if job.stateless:
@@ -298,7 +317,7 @@ async def _why_not(db: Connection, job: Job, found: Tick, key: str) -> str:
     if job.busy:
         return "overlap"  # C5.6
     if not job.runnable:
-        return "agent_inactive"  # C5.10
+        return INACTIVE
     if await runs.known(db, tenant=job.tenant_id, ingress_key=key) is not None:
         return "duplicate"  # the clock was set back over a tick that ran
     return ""

@@ -227,10 +227,13 @@ async def beat(
     reason: Reason = await _why_not(db, found, now, checklist, forced)
     if not reason and await runs.known(db, tenant=tenant, ingress_key=ingress) is not None:
         reason = "duplicate"  # the clock was set back over a beat that ran
-    if reason == "queue_busy":  # the next look tries again
+    if reason == "queue_busy":  # the next look tries again, after those that wait longer
         told = (found.last_status, found.last_error) == ("skipped", reason)
-        if not told:
-            await _skip(db, found, now, reason, found.next_run_at)
+        if told:
+            query = "UPDATE agent_heartbeats SET next_run_at = %(now)s WHERE id = %(id)s AND tenant_id = %(tenant)s"
+            await db.execute(query, {"now": now, "id": found.id, "tenant": tenant})
+        else:
+            await _skip(db, found, now, reason, now)
         return Beaten(heartbeat=found, reason=reason, told=told)
     after = now + timedelta(seconds=found.interval_sec) if found.enabled else None
     if reason:

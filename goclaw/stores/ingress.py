@@ -48,6 +48,7 @@ FIND = """
 SELECT i.run_id, r.session_key, i.request_hash
 FROM ingress_log i JOIN runs r ON r.run_id = i.run_id
 WHERE i.tenant_id = %(tenant)s AND i.source = %(source)s AND i.external_id = %(id)s AND i.expires_at > now()
+  AND NOT r.discarded
 """
 
 TAKE = """
@@ -64,6 +65,10 @@ WITH taken AS (
 )
 SELECT count(*) = 1 FROM taken
 """  # waits for whoever takes the same key at this moment: one of the two finds it taken
+
+FREE = """
+DELETE FROM ingress_log WHERE tenant_id = %(tenant)s AND source = %(source)s AND external_id = %(id)s
+"""
 
 HOLD = """
 WITH held AS (
@@ -106,9 +111,18 @@ async def accept(
     terms: Terms | None = None,
     **turn: Any,
 ) -> Stored | First:
-    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
-    if not await take(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash):
-        return await one(First, db.execute(FIND, {"tenant": tenant, **_name(ingress_key)}))
+    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing.
+
+    A key whose run is gone is free.
+    """
+    use = {"tenant": tenant, "key": ingress_key, "run_id": run_id, "request_hash": request_hash}
+    if not await take(db, **use):  # its row is locked now
+        name = {"tenant": tenant, **_name(ingress_key)}
+        first = await maybe(First, db.execute(FIND, name))
+        if first is not None:
+            return first
+        await db.execute(FREE, name)
+        await take(db, **use)
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
         stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)

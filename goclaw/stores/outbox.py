@@ -45,10 +45,10 @@ FREE = """(o.state = 'PENDING' AND o.next_at <= now()
 
 CLAIM = f"""
 WITH picked AS (
-  SELECT f.outbox_id, f.state = 'SENDING' AS left_open
+  SELECT f.outbox_id, f.state = 'SENDING' AS left_open, f.state = 'SENDING' AND f.maybe_duplicate AS spent
   FROM unnest(%(tenants)s::uuid[], %(instances)s::text[], %(limits)s::int[]) AS line(tenant_id, instance, most)
   CROSS JOIN LATERAL (
-    SELECT o.outbox_id, o.state FROM outbox o
+    SELECT o.outbox_id, o.state, o.maybe_duplicate FROM outbox o
     WHERE o.tenant_id = line.tenant_id AND o.channel_instance = line.instance AND {FREE}
       AND NOT EXISTS (
         SELECT FROM outbox e WHERE e.tenant_id = o.tenant_id AND e.channel_instance = o.channel_instance
@@ -60,10 +60,10 @@ WITH picked AS (
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s),
     maybe_duplicate = o.maybe_duplicate OR picked.left_open
   FROM picked WHERE o.outbox_id = picked.outbox_id
-  RETURNING o.*
+  RETURNING o.*, picked.spent
 )
 SELECT outbox_id, tenant_id, run_id, seq, channel_instance, chat_id, local_key, kind, payload, dedupe_key AS nonce,
-  attempts AS attempt, maybe_duplicate AS doubtful
+  attempts AS attempt, maybe_duplicate AS doubtful, spent
 FROM claimed ORDER BY outbox_id
 """  # one statement will do: a row locked late is judged again by its own columns, and what is over stays over
 

@@ -51,6 +51,7 @@ def before(column: str) -> str:
     return f"{column} < now() - make_interval(secs => %(days)s * 86400)"
 
 
+REPLAYS = "^agent:[^:]+:replay:"  # sessions of a run that was run again
 ENDED = "('SUCCEEDED', 'FAILED', 'CANCELED')"
 OVER = """EXISTS (SELECT FROM runs r WHERE r.run_id = t.run_id AND r.finished_at < now() - CASE r.state
     WHEN 'SUCCEEDED' THEN interval '24 hours' ELSE interval '7 days' END)
@@ -61,18 +62,28 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
     """What is forgotten, in the order it is done: first what others would still lead to."""
     heard = "t.kind IN ('chat', 'channel') AND (t.request <> '{}' OR t.result IS NOT NULL)"
     in_history = "EXISTS (SELECT FROM session_messages m WHERE m.run_id = t.run_id)"
-    emptied = f"t.state IN {ENDED} AND {before('t.finished_at')} AND {heard} AND {in_history}"
+    pinned = "EXISTS (SELECT FROM run_records p WHERE p.run_id = t.run_id AND p.pinned)"
+    emptied = f"t.state = 'SUCCEEDED' AND {before('t.finished_at')} AND {heard} AND {in_history} AND NOT {pinned}"
+    alone = "NOT EXISTS (SELECT FROM runs r WHERE r.run_id = t.run_id)"
+    idle = "NOT EXISTS (SELECT FROM runs r WHERE r.tenant_id = t.tenant_id AND r.session_key = t.session_key)"
+    replayed = f"t.session_key ~ '{REPLAYS}' AND {before('t.updated_at')} AND {idle}"
     referred = "EXISTS (SELECT FROM run_records r WHERE r.blob = t.hash)"
     return (
         Rule("runs", emptied, "t.finished_at", HISTORY, sets="request = '{}', result = NULL, updated_at = now()"),
-        Rule("runs", f"t.state IN {ENDED} AND {before('t.finished_at')}", "t.finished_at", settings.runs_days),
         Rule(
             "runs",
-            f"t.state = 'DEAD_LETTER' AND (t.discarded OR {before('t.finished_at')})",
+            f"t.state IN {ENDED} AND {before('t.finished_at')} AND NOT {pinned}",
+            "t.finished_at",
+            settings.runs_days,
+        ),
+        Rule(
+            "runs",
+            f"t.state = 'DEAD_LETTER' AND (t.discarded OR {before('t.finished_at')} AND NOT {pinned})",
             "t.finished_at",
             DEAD_LETTERS,
         ),
         Rule("run_records", f"NOT t.pinned AND {before('t.at')}", "t.at", settings.records_days),
+        Rule("run_records", f"t.pinned AND {before('t.at')} AND {alone}", "t.at", settings.records_days),
         Rule("record_blobs", f"{before('t.at')} AND NOT {referred}", "t.at", 1),
         Rule("run_steps", f"{before('t.at')} AND ({OVER})", "t.at", 1),
         Rule("loop_checkpoints", f"{before('t.updated_at')} AND ({OVER})", "t.updated_at", 1),
@@ -85,7 +96,10 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
         ),
         Rule("outbox", f"t.state = 'SENT' AND {before('t.sent_at')}", "t.outbox_id", DELIVERED),
         Rule(
-            "outbox", f"t.state IN ('DEAD', 'FAILED') AND {before('t.created_at')}", "t.outbox_id", settings.runs_days
+            "outbox",
+            f"t.state IN ('DEAD', 'FAILED', 'PENDING') AND {before('t.created_at')}",
+            "t.outbox_id",
+            settings.runs_days,
         ),
         Rule("announcements", f"t.state = 'INJECTED' AND {before('t.updated_at')}", "t.announce_id", 1),
         Rule("node_inbox", f"t.state = 'TAKEN' AND {before('t.at')}", "t.id", 1),
@@ -95,6 +109,8 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             "t.node_id",
             GONE_NODES,
         ),
+        Rule("sessions", replayed, "t.updated_at", 1),
+        Rule("session_heads", replayed, "t.updated_at", 1),
         Rule("session_messages", before("t.archived_at"), "t.archived_at", settings.archived_messages_days),
         Rule("activity_logs", before("t.created_at"), "t.created_at", settings.audit_log_days),
     )

@@ -221,10 +221,24 @@ SELECT run_id, kind, state, agent_key, session_key FROM runs
 WHERE parent_run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY run_id LIMIT %(limit)s
 """
 
-DISCARD = """
-UPDATE runs SET discarded = true, updated_at = now()
-WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'DEAD_LETTER' RETURNING run_id
+TRIED_AGAIN = """
+SELECT EXISTS (
+  SELECT FROM runs old JOIN runs r USING (tenant_id, session_key)
+  WHERE old.run_id = %(run)s AND old.tenant_id = %(tenant)s AND r.requeued_from = old.run_id AND r.finished_at IS NULL)
 """
+
+DISCARD = """
+WITH letter AS (
+  SELECT run_id, tenant_id, ingress_key, split_part(ingress_key, ':', 1) IN ('http', 'ws') AS keyed FROM runs
+  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'DEAD_LETTER' FOR UPDATE
+), freed AS (
+  DELETE FROM ingress_log i USING letter l
+  WHERE l.keyed AND i.tenant_id = l.tenant_id AND i.source = split_part(l.ingress_key, ':', 1)
+    AND i.external_id = substr(l.ingress_key, strpos(l.ingress_key, ':') + 1) AND i.run_id = l.run_id
+)
+UPDATE runs r SET discarded = true, ingress_key = CASE WHEN l.keyed THEN NULL ELSE r.ingress_key END, updated_at = now()
+FROM letter l WHERE r.run_id = l.run_id RETURNING r.run_id
+"""  # a client's key that led to it is free again; a platform's message stays known
 
 
 @transaction(readonly=True)
@@ -283,6 +297,12 @@ async def effects(db: Connection, *, tenant: str, run_id: str, limit: int = 200)
 @transaction(readonly=True)
 async def children(db: Connection, *, tenant: str, run_id: str, limit: int = 200) -> list[Child]:
     return await many(Child, db.execute(CHILDREN, {"tenant": tenant, "run": run_id, "limit": limit}))
+
+
+@transaction(readonly=True)
+async def tried_again(db: Connection, *, tenant: str, run_id: str) -> bool:
+    """Whether a run made from this one has not ended yet."""
+    return await one(bool, db.execute(TRIED_AGAIN, {"tenant": tenant, "run": run_id}))
 
 
 @transaction(retry_safe=True, single=True)

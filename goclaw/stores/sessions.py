@@ -91,7 +91,7 @@ s.spawned_by, s.spawn_depth, s.created_at, s.updated_at"""
 
 FIND = f"SELECT {COLUMNS} FROM sessions s WHERE tenant_id = %(tenant)s AND session_key = %(key)s"
 
-MATCHING = """s.tenant_id = %(tenant)s AND s.archived_at IS NULL
+MATCHING = """s.tenant_id = %(tenant)s AND s.archived_at IS NULL AND s.session_key !~ '^agent:[^:]+:replay:'
   AND (%(user)s::text IS NULL OR s.user_id = %(user)s)
   AND (%(agent)s::text IS NULL OR s.agent_key = %(agent)s)
   AND (%(channel)s::text IS NULL OR s.channel = %(channel)s)

@@ -12,13 +12,15 @@ from goclaw.stores.unit import Connection, maybe, transaction
 
 class Standing(Struct, frozen=True, kw_only=True):
     run_id: str
+    user_id: str
     state: RunState
     result: RunResult | None
 
 
 FIND = """
-SELECT run_id, state, result FROM runs
-WHERE tenant_id = %(tenant)s AND session_key = %(key)s AND (%(run)s::uuid IS NULL OR run_id = %(run)s::uuid)
+SELECT run_id, user_id, state, result FROM runs
+WHERE tenant_id = %(tenant)s AND session_key = %(key)s AND NOT discarded
+  AND (%(run)s::uuid IS NULL OR run_id = %(run)s::uuid)
 ORDER BY state IN ('CLAIMED', 'RUNNING') DESC, created_at DESC, run_id DESC LIMIT 1
 """
 

@@ -168,6 +168,74 @@ async def test_a_tick_waits_for_nobody_while_the_one_before_still_runs(
         assert job.last_status == "running"
 
 
+async def test_a_single_time_waits_for_the_run_before_and_is_not_lost(
+    database: Database, mock_clock: MockClock
+) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(2, delete_after_run=True)
+        assert await works.run_now(id)
+
+        await works.pass_time(5)
+        assert [row.status for row in await works.log(id)] == ["running"]
+        await works.answer()
+        await works.pass_time(1)
+        assert len(await works.answer()) == 1
+
+        assert await works.job(id) is None
+
+
+async def test_a_single_time_that_was_moved_while_it_ran_comes_again(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(1, delete_after_run=True)
+        await works.pass_time(1.25)
+        await database.run(shift, id=id, due=works.now + timedelta(seconds=2))
+
+        await works.answer()
+        assert await works.job(id) is not None
+        await works.pass_time(2.25)
+        assert len(await works.answer()) == 1
+
+        assert await works.job(id) is None
+
+
+async def test_a_job_that_was_disabled_by_itself_has_a_new_version(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        missed, spent = await works.once(-90_000, name="missed"), await works.once(1, name="spent")
+        await works.pass_time(1.25)
+        await works.answer()
+
+        for id in (missed, spent):
+            job = await works.job(id)
+            assert job is not None
+            assert (job.enabled, job.version) == (False, 2)
+
+
+async def test_no_other_try_for_an_agent_that_rests(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(1)
+        await works.pass_time(1.25)
+        await works.fail()
+        await database.run(put_to_rest)
+
+        await works.pass_time(600, step=30)
+
+        job = await works.job(id)
+        assert job is not None
+        assert (job.retry_at, job.enabled, job.last_error) == (None, False, "agent_inactive")
+        assert [row.status for row in await works.log(id)] == ["error", "skipped"]
+
+
+async def test_a_row_nobody_can_read_does_not_stop_the_clock(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        await works.add("broken", next_run_at=works.now)
+        await database.run(break_jobs)
+        id = await works.add("sound")
+
+        await works.pass_time(1.25)
+
+        assert len(await works.log(id)) == 1
+
+
 async def test_a_job_that_fails_ten_times_is_disabled_and_its_owner_told(
     database: Database, mock_clock: MockClock
 ) -> None:
@@ -292,6 +360,18 @@ async def test_an_answer_goes_to_the_chat_of_its_job_unless_it_is_for_nobody(
         (row,) = await works.log(id)
         assert (row.status, row.delivery) == ("ok", delivery)
         assert await database.run(posted) == sent
+
+
+async def test_the_log_shows_what_became_of_a_delivery(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        id = await works.once(1, deliver=True, deliver_channel="tg", deliver_to="7")
+        await works.pass_time(1)
+        await works.answer("news")
+
+        for state, told in (("SENT", ("sent", None)), ("DEAD", ("failed", "blocked"))):
+            await database.run(settle_post, state=state)
+            (row,) = await works.log(id)
+            assert (row.status, row.delivery, row.delivery_error) == ("ok", *told)
 
 
 async def test_a_job_may_vanish_while_it_runs(database: Database, mock_clock: MockClock) -> None:
@@ -425,6 +505,16 @@ async def test_a_machine_that_slept_makes_up_for_one_run(database: Database, moc
 
         assert len(await works.log(id)) == 1
         assert "fired at" in run.request.message
+
+
+@transaction
+async def break_jobs(db: Connection) -> None:
+    await db.execute("UPDATE cron_jobs SET payload = '[]'")
+
+
+@transaction
+async def settle_post(db: Connection, *, state: str) -> None:
+    await db.execute("UPDATE outbox SET state = %s, last_error = 'blocked'", [state])
 
 
 @transaction

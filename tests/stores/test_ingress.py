@@ -8,7 +8,7 @@ import trio
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest
-from goclaw.stores import ingress, runs
+from goclaw.stores import ingress, run_views, runs
 from goclaw.stores.database import Database
 from goclaw.stores.ingress import First, Seen
 from goclaw.stores.runs import Stored
@@ -95,6 +95,49 @@ async def test_a_key_is_good_for_a_day_and_then_for_another_turn(database: Datab
 
     assert isinstance(stored, Stored)
     assert await database.run(keyed) == [later]
+
+
+@transaction
+async def end_as(db: Connection, state: str) -> None:
+    await db.execute("UPDATE runs SET state = %s", [state])
+
+
+@transaction
+async def forget_runs(db: Connection) -> None:
+    await db.execute("DELETE FROM runs")
+
+
+async def test_a_key_whose_run_was_put_away_or_forgotten_is_free(database: Database) -> None:
+    put_away, _ = await accept(database, "agent:default:ws:direct:1")
+    await database.run(end_as, "DEAD_LETTER")
+    assert await database.run(run_views.discard, tenant=MASTER_TENANT, run_id=put_away)
+    assert await database.run(ingress.find, tenant=MASTER_TENANT, key=KEY) is None
+    assert await database.run(keyed) == []
+
+    second, stored = await accept(database, "agent:default:ws:direct:2")
+    assert isinstance(stored, Stored)
+    await database.run(forget_runs)
+    assert await database.run(ingress.find, tenant=MASTER_TENANT, key=KEY) is None
+    third, stored = await accept(database, "agent:default:ws:direct:3")
+
+    assert isinstance(stored, Stored)
+    assert await database.run(keyed) == [third] != [second]
+    first = await database.run(ingress.find, tenant=MASTER_TENANT, key=KEY)
+    assert first is not None
+    assert first.run_id == third
+
+
+async def test_a_key_used_anew_is_not_freed_with_the_dead_letter_of_yesterday(database: Database) -> None:
+    old, _ = await accept(database, "agent:default:ws:direct:1")
+    await database.run(end_as, "DEAD_LETTER")
+    await database.run(age, 25)
+    new, _ = await accept(database, "agent:default:ws:direct:2")
+
+    assert await database.run(run_views.discard, tenant=MASTER_TENANT, run_id=old)
+
+    first = await database.run(ingress.find, tenant=MASTER_TENANT, key=KEY)
+    assert first is not None
+    assert first.run_id == new
 
 
 async def test_a_turn_that_is_not_accepted_leaves_its_key_free(database: Database) -> None:

@@ -13,7 +13,7 @@ import trio
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.settings.retention import Retention
-from goclaw.stores import retention, runs
+from goclaw.stores import retention, runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.retention import rules
 from goclaw.stores.trim import TRIMMED
@@ -88,12 +88,13 @@ def old_and_young(shelf: Shelf) -> None:
         shelf.add("tool_effects", 30 * day + age, "started_at", **effect)
         for pinned in (False, True):
             record = {"seq": 0, "kind": "open", "blob": f"{name} {pinned}", "pinned": pinned, **tenant}
-            shelf.add("run_records", 7 * day + age, "at", run_id=new_id(), **record)
+            run = shelf.run("steps and a record", 1) if pinned else new_id()
+            shelf.add("run_records", 7 * day + age, "at", run_id=run, **record)
             shelf.add("record_blobs", 40 * day, "at", hash=f"{name} {pinned}", body="")
         shelf.add("ingress_log", 7 * day + age, "received_at", source="tg", external_id=name, **tenant)
         shelf.add("ingress_log", age, "expires_at", source="ws", external_id=name, **tenant)
         out = {"channel_instance": "c", "chat_id": "1", "local_key": "1", "kind": "final", "payload": "{}", **tenant}
-        for state, at, days in (("SENT", "sent_at", 7), ("DEAD", "created_at", 30), ("PENDING", "created_at", 90)):
+        for state, at, days in (("SENT", "sent_at", 7), ("DEAD", "created_at", 30), ("PENDING", "created_at", 30)):
             named = {"outbox_id": new_id(), "dedupe_key": f"{state} {name}", "state": state}
             shelf.add("outbox", days * day + age, at, **named, **out)
         for state in ("HELD", "READY", "INJECTED"):
@@ -107,6 +108,7 @@ def old_and_young(shelf: Shelf) -> None:
         shelf.add("cluster_nodes", 30 * day + age, "stopped_at", **node)
         line = {"id": new_id(), "actor_type": "user", "actor_id": "lan", "action": name, **tenant}
         shelf.add("activity_logs", 365 * day + age, "created_at", **line)
+    shelf.add("run_records", 7 * day + 1, "at", run_id=new_id(), seq=0, kind="open", pinned=True, **tenant)
     shelf.add("record_blobs", 40 * day, "at", hash="nobody", body="")
     shelf.add("record_blobs", 1, "at", hash="just made", body="")
 
@@ -137,7 +139,7 @@ LEFT = {
     "records": ["old True", "young False", "young True"],
     "blobs": ["just made", "old True", "young False", "young True"],
     "ingress": ["tg young", "ws young"],
-    "outbox": ["DEAD young", "PENDING old", "PENDING young", "SENT young"],
+    "outbox": ["DEAD young", "PENDING young", "SENT young"],
     "announcements": ["HELD old", "HELD young", "INJECTED young", "READY old", "READY young"],
     "inbox": ["NEW old", "NEW young", "TAKEN young"],
     "nodes": ["young"],
@@ -202,6 +204,40 @@ async def test_a_chat_whose_messages_are_in_the_history_is_emptied_after_a_week(
     rows = shelf.db.execute("SELECT request = '{}', result IS NULL, state FROM runs ORDER BY finished_at").fetchall()
     assert rows == [(True, True, "SUCCEEDED"), (False, False, "FAILED"), (False, False, "SUCCEEDED")]
     assert lost in [str(run) for run in shelf.left("runs", "run_id")]
+
+
+async def test_what_somebody_may_still_ask_for_stays_whole(database: Database, shelf: Shelf) -> None:
+    tenant = {"tenant_id": MASTER_TENANT}
+    pinned = {state: shelf.run(state, 31 * 24, state) for state in STATES}
+    for run in pinned.values():
+        shelf.add("run_records", 31 * 24, "at", run_id=run, seq=0, kind="open", pinned=True, **tenant)
+    purged = shelf.run("purged", 1, "DEAD_LETTER", discarded=True)
+    shelf.add("run_records", 8 * 24, "at", run_id=purged, seq=0, kind="open", pinned=True, **tenant)
+    await accept(database, "stopped")
+    (run,) = await claim(database)
+    await database.run(runs.succeed, run, result=result(run), messages=said(run, "x"))
+    shelf.db.execute(
+        "UPDATE runs SET state = 'CANCELED', finished_at = now() - interval '8 days' WHERE run_id = %s", [run.run_id]
+    )
+
+    assert await forget_all(database) == {"runs": 1, "run_records": 1}
+    assert sorted(map(str, shelf.left("runs", "run_id"))) == sorted([*pinned.values(), run.run_id])
+    asked = shelf.db.execute("SELECT request->>'message' FROM runs WHERE run_id = %s", [run.run_id]).fetchone()
+    assert asked == ("stopped",), "it may be tried again"
+
+
+async def test_a_session_of_a_replay_goes_with_its_run(database: Database, shelf: Shelf) -> None:
+    for key in (KEY, "agent:default:replay:1", "agent:default:replay:2"):
+        await accept(database, "x", key=key)
+    shelf.db.execute("DELETE FROM runs WHERE session_key <> 'agent:default:replay:2'")
+    for table in ("sessions", "session_heads"):
+        shelf.db.execute(f"UPDATE {table} SET updated_at = now() - interval '2 days'")  # type: ignore[arg-type]
+
+    assert await forget_all(database) == {"sessions": 1, "session_heads": 1}
+    for table in ("sessions", "session_heads"):
+        assert shelf.left(table, "session_key") == ["agent:default:replay:2", KEY]
+    listed = await database.run(sessions.page, sessions.Wanted(tenant=MASTER_TENANT), limit=9, offset=0)
+    assert [row.session_key for row in listed] == [KEY]
 
 
 async def test_archived_messages_go_and_others_stay(database: Database, shelf: Shelf) -> None:

@@ -22,6 +22,7 @@ from goclaw.stores.outbox import LEASE
 PAUSES = (2.0, 5.0, 11.0, 26.0, 60.0)  # seconds before each of the five retries; durability.md §7.3
 WITHIN = 20.0  # seconds the platform has, well below the lease
 LATEST = 600.0  # seconds a platform may make us wait
+AGAIN_UNKNOWN = "sent twice, and nobody knows whether it arrived"
 AGAIN = 0.5  # seconds between two tries to write down what became of it
 
 
@@ -45,6 +46,8 @@ class Carrier(Actor):
         retries = self.delivery.attempt - 1
         if retries > len(PAUSES):  # those who tried before did not live to say so
             await self._give_up(ctx, "no attempt came to an end")
+        elif self.delivery.spent and not self._sure:
+            await self._give_up(ctx, AGAIN_UNKNOWN)
         else:
             await self._try(ctx, PAUSES[retries] if retries < len(PAUSES) else None)
         ctx.stop()
@@ -61,10 +64,17 @@ class Carrier(Actor):
         else:
             crash_point("outbox.sent")
             return await self._write(ctx, outbox.sent, external_id=external, doubtful=doubtful)
+        if trouble.unknown and self.delivery.doubtful and not self._sure:
+            return await self._give_up(ctx, f"{AGAIN_UNKNOWN}: {trouble}")
         if trouble.final or pause is None:
             return await self._give_up(ctx, str(trouble))
         pause = max(pause, min(trouble.retry_after or 0.0, LATEST))
         return await self._write(ctx, outbox.later, error=str(trouble), pause=pause, doubtful=trouble.unknown)
+
+    @property
+    def _sure(self) -> bool:
+        """Whether the platform keeps a second copy from its chat, or can tell. Else one is sent again once (§7.3)."""
+        return self.courier.takes_nonce or isinstance(self.courier, LooksUp)
 
     async def _carry(self) -> tuple[str, bool]:
         """The platform's id, and whether the message may be there twice."""

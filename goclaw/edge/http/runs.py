@@ -158,7 +158,7 @@ class Following:
         return None
 
     async def _look(self) -> None:
-        with suppress(StoreError):  # weather: what is known stays
+        with suppress(StoreError, Rejected):  # weather, or it was put away: what is known stays
             self._run = await get(self._ctx, GetRun(run_id=self._run.id))
 
     def _status(self, seq: int | None = None) -> bytes:

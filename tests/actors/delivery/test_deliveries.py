@@ -248,6 +248,44 @@ async def test_an_answer_that_was_lost_is_asked_for_or_admitted(
     assert row.external_id == platform.taken[-1]["id"]
 
 
+@pytest.mark.parametrize(
+    ("nonces", "courier", "copies", "state"),
+    [(False, HttpCourier, 2, "DEAD"), (True, HttpCourier, 1, "PENDING"), (False, LookingCourier, 1, "SENT")],
+    ids=["nothing", "nonce", "lookup"],
+)
+async def test_nobody_gets_a_third_copy(
+    database: Database, nonces: bool, courier: type[HttpCourier], copies: int, state: str
+) -> None:
+    await put(database, "once")
+    watched = Watched(database)
+    async with open_platform(nonces=nonces) as platform:
+        platform.trouble["a"] = ["lost answer", "lost answer"]
+        async with sending(watched, courier(platform)) as system:
+            await watched.until("outbox.later")
+            await database.run(make_due)
+            system.tell(OUTBOX, Post())
+            ends = {"DEAD": ("outbox.give_up", 1), "PENDING": ("outbox.later", 2), "SENT": ("outbox.sent", 1)}
+            await watched.until(*ends[state])
+
+    (row,) = await database.run(rows)
+    assert (row.state, len(platform.taken)) == (state, copies)
+
+
+async def test_whose_senders_died_twice_is_sent_no_third_time(database: Database) -> None:
+    await put(database, "once")
+    doubts = []
+    for _ in range(3):
+        (delivery,) = await database.run(outbox.claim, node=new_id(), lines=[(LINE, 1)])
+        doubts.append((delivery.doubtful, delivery.spent))
+        await database.run(end_leases)
+    watched = Watched(database)
+    async with open_platform(nonces=False) as platform, sending(watched, HttpCourier(platform)):
+        await watched.until("outbox.give_up")
+
+    assert doubts == [(False, False), (True, False), (True, True)]
+    assert platform.taken == []
+
+
 async def test_a_platform_that_never_answers_has_its_time(database: Database, mock_clock: MockClock) -> None:
     await put(database, "slow")
     watched = Watched(database)
