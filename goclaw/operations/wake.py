@@ -73,18 +73,18 @@ async def wake(ctx: Context, agent_id: str, ask: Wake, *, idempotency_key: str, 
             idempotency_key=idempotency_key,
             fresh=ask.session_key is None and not idempotency_key,
         )
-        woken = Woken(run_id=accepted.run_id, session_key=accepted.session_key, again=ctx.replayed)
+        woken = Woken(run_id=accepted.run_id, session_key=accepted.session_key, again=accepted.run_id != run_id)
         if not wait:
             return woken
-        ended = accepted.merged or accepted.injected  # a run that others wait for is not ours to stop
+        ended = False
         try:
             with trio.move_on_after(ask.timeout_sec):
-                woken.result = await (feed.result() if woken.run_id == run_id else _outcome_of(ctx, woken.run_id))
+                woken.result = await (_first_time(ctx, woken.run_id) if woken.again else feed.result())
                 ended = True
-            if woken.result is None:
+            if not ended:
                 raise Rejected(agent_timeout(ask.timeout_sec))
         except trio.Cancelled:
-            ended = ended or bool(idempotency_key)  # he may come back for it
+            ended = bool(idempotency_key)  # he may come back for it
             raise
         finally:
             if not ended:
@@ -95,8 +95,8 @@ async def wake(ctx: Context, agent_id: str, ask: Wake, *, idempotency_key: str, 
     return woken
 
 
-async def _outcome_of(ctx: Context, run_id: str) -> RunResult:
-    """The outcome of a run that was there before, waiting for it if it has none yet."""
+async def _first_time(ctx: Context, run_id: str) -> RunResult:
+    """The outcome of a wake that was asked for before, waiting for it if it has none yet."""
     with listening(ctx.system, run_id, only_result=True) as feed:
         ended = await ctx.db(runs.result, tenant=ctx.caller.tenant_id, run_id=run_id)
         return ended if ended is not None else await feed.result()

@@ -145,8 +145,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
 COLUMNS = f"""r.run_id, r.session_key, r.agent_id, r.agent_key, r.user_id, r.kind, r.lane, r.state, r.priority,
   r.attempt, r.max_attempts, r.crash_count, r.available_at, r.deadline, r.lease_owner, r.lease_expires_at, r.fence,
   r.cancel_requested, r.parent_run_id, r.policy_version, r.resource_keys, r.wait_reason, r.merged_into,
-  r.requeued_from, r.trace_id, left(r.request->>'message', {PREVIEW}) AS preview, r.reason_code, r.last_error,
-  coalesce(h.running >= h.max_concurrent, false) AS slot_taken, r.available_at > now() AS later,
+  r.requeued_from, r.trace_id, left(coalesce(r.request->>'message', ''), {PREVIEW}) AS preview, r.reason_code,
+  r.last_error, coalesce(h.running >= h.max_concurrent, false) AS slot_taken, r.available_at > now() AS later,
   r.created_at, r.claimed_at, r.started_at, r.finished_at, r.updated_at"""
 
 FROM = "FROM runs r LEFT JOIN session_heads h USING (tenant_id, session_key)"

@@ -127,6 +127,7 @@ async def test_sl36_it_waits_while_somebody_talks_to_its_agent(works: Clockwork,
     await works.pass_time(31, step=31)
 
     assert [(row.status, row.skip_reason) for row in await log(works)] == [("skipped", "queue_busy")], "said once"
+    assert (await state(works)).next_run_at == works.now, "behind those that wait longer"
     done = runs.RunResult(run_id=talk.run_id, session_key=talk.session_key, content="bye")
     await works.database.run(runs.succeed, talk, result=done, messages=[])
     await works.pass_time(31, step=31)

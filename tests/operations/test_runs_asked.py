@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,20 @@ from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.errors import Rejected
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunResult
-from goclaw.operations import incident, run_checks, runs, tasks
+from goclaw.operations import incident, replays, run_checks, runs, tasks
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import Nothing
 from goclaw.operations.params import decode
 from goclaw.operations.queue import stats
+from goclaw.operations.replays import ReplayRun
+from goclaw.operations.resume import ResumeChat, resume
 from goclaw.operations.run_checks import ReadWork, Repair
 from goclaw.operations.run_timeline import GetTimeline, get_timeline
 from goclaw.operations.runs import CancelRun, CreateRun, GetRun, ListEvents, ListRuns, RetryRun, base_priority
 from goclaw.runtime.system import System
+from goclaw.settings.gateway import Gateway
 from goclaw.settings.queue import Queue
+from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 from goclaw.stores import runs as rows
 from goclaw.stores.database import Database
@@ -92,6 +96,27 @@ async def test_the_same_key_again_is_the_same_task(ctx: Context) -> None:
     with pytest.raises(Rejected) as refused:
         await runs.create(ctx, CreateRun(content="other work", idempotency_key="k"))
     assert refused.value.err.details["reason"] == "idempotency_conflict"
+
+
+async def test_a_task_is_put_off_for_a_year_at_most_and_in_any_zone(ctx: Context) -> None:
+    last = decode(CreateRun, {"content": "x", "run_at": "9999-12-31T23:59:59-23:59"})
+    far = CreateRun(content="x", run_at=ctx.now() + timedelta(days=367))
+    for ask in (last, far):
+        with pytest.raises(Rejected) as refused:
+            await runs.create(ctx, ask)
+        assert refused.value.err.details["field"] == "run_at"
+
+    later = ctx.now() + timedelta(hours=2)
+    odd = later.astimezone(timezone(timedelta(hours=23, minutes=59)))
+    assert (await runs.create(ctx, CreateRun(content="x", run_at=odd))).run.available_at == later
+    past = decode(CreateRun, {"content": "x", "run_at": "0001-01-01T00:00:00+23:59"})
+    assert (await runs.create(ctx, past)).run.state != "FAILED"
+
+    listed = await runs.list_runs(ctx, decode(ListRuns, {"from": "1990-01-01T00:00:00+23:59"}))
+    assert listed.total == 2
+    with pytest.raises(Rejected) as refused:
+        await runs.list_runs(ctx, decode(ListRuns, {"to": "9999-12-31T23:59:59-23:59"}))
+    assert refused.value.err.details["field"] == "to"
 
 
 async def test_a_task_works_at_once_when_nothing_is_in_its_way(ctx: Context, database: Database) -> None:
@@ -224,6 +249,54 @@ async def test_a_dead_letter_is_tried_again_as_a_new_run(ctx: Context, database:
     assert (retried.run.id == run_id, retried.run.requeued_from) == (False, run_id)
 
 
+async def test_a_dead_letter_is_tried_again_once_at_a_time(ctx: Context, database: Database) -> None:
+    run_id = await ended(database)
+    await database.run(do, "UPDATE runs SET state = 'DEAD_LETTER'")
+    again = {"new_id": new_id(), "kind": "chat", "by": "lan", "timeout": 600.0, "fresh": False}
+    assert await database.run(rows.try_again, tenant=MASTER_TENANT, run_id=run_id, **again)
+
+    with pytest.raises(Rejected) as refused:
+        await runs.retry(ctx, RetryRun(run_id=run_id))
+    assert refused.value.err.details == {"reason": "retried"}
+
+    await database.run(do, "UPDATE runs SET state = 'CANCELED', finished_at = now() WHERE requeued_from IS NOT NULL")
+    assert (await runs.retry(ctx, RetryRun(run_id=run_id))).new
+
+
+async def test_a_run_whose_request_was_forgotten_is_not_tried_again(ctx: Context, database: Database) -> None:
+    run_id = await accept(database)
+    await database.run(do, "UPDATE runs SET state = 'FAILED', finished_at = now(), request = '{}'")
+
+    with pytest.raises(Rejected) as refused:
+        await runs.retry(ctx, RetryRun(run_id=run_id))
+
+    assert refused.value.err.details == {"reason": "no_request"}
+
+
+async def test_a_replay_asked_for_again_is_the_replay_of_that_time(ctx: Context, database: Database) -> None:
+    run_id = await ended(database)
+    await database.run(do, RECORD, run=run_id, tenant=MASTER_TENANT)
+    ctx = Context(ctx.house, ctx.caller, route="POST /v1/runs/{run_id}/replay", idempotency_key="k")
+
+    first = await replays.replay(ctx, ReplayRun(run_id=run_id))
+    again = await replays.replay(ctx, ReplayRun(run_id=run_id))
+
+    assert again.replay_id == first.replay_id
+    assert (await runs.get(ctx, GetRun(run_id=again.replay_id))).kind == "replay"
+
+
+async def test_a_run_outlives_its_session_and_is_still_its_owners_alone(ctx: Context, database: Database) -> None:
+    run_id = await ended(database)
+    ask = ResumeChat(session_key=KEY, run_id=run_id)
+    await database.run(do, "DELETE FROM sessions")
+
+    for other in (context(ctx.system, "mai"), context(ctx.system, "mai", Role.VIEWER)):
+        with pytest.raises(Rejected, match="NOT_FOUND"):
+            await resume(other, ask)
+    assert (await resume(ctx, ask)).status == "completed"
+    assert (await resume(context(ctx.system, "boss", Role.ADMIN), ask)).status == "completed"
+
+
 async def test_a_failed_run_is_tried_again_itself(ctx: Context, database: Database) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
@@ -243,6 +316,13 @@ VALUES (%(run)s, %(n)s, %(tenant)s, 'llm', %(message)s)
 EFFECT = """
 INSERT INTO tool_effects (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class, request_hash,
   status, result) VALUES ('k' || %(n)s, %(run)s, %(tenant)s, %(n)s, 0, 'mail', 'unsafe', '', 'UNKNOWN', %(result)s)
+"""
+
+
+RECORD = "INSERT INTO run_records (run_id, seq, tenant_id, kind) VALUES (%(run)s, 0, %(tenant)s, 'open')"
+NOTES = """
+INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type)
+SELECT %(run)s, %(tenant)s, %(key)s, 3 + n, 'run.note' FROM generate_series(1, %(notes)s) AS n
 """
 
 
@@ -296,6 +376,18 @@ async def test_a_sound_trail_is_verified_and_a_changed_one_says_where(ctx: Conte
     ]
 
 
+async def test_of_an_endless_trail_the_beginning_is_verified(ctx: Context, database: Database) -> None:
+    run_id = await accept(database)
+    (run,) = await claim(database)
+    await database.run(do, NOTES, run=run_id, tenant=MASTER_TENANT, key=KEY, notes=run_checks.TRAIL)
+    await database.run(do, "UPDATE session_heads SET next_seq = next_seq + %(notes)s", notes=run_checks.TRAIL)
+    await database.run(rows.succeed, run, result=result(run), messages=said(run, "hi"))
+
+    verdict = await run_checks.verify(ctx, GetRun(run_id=run_id))
+
+    assert (verdict.ok, verdict.cut, verdict.events, verdict.problems) == (True, True, run_checks.TRAIL, [])
+
+
 async def test_heads_are_looked_at_before_they_are_mended(ctx: Context, database: Database) -> None:
     await ended(database)
     assert (await run_checks.repair(ctx, Repair())).heads == []
@@ -339,6 +431,19 @@ async def test_the_queue_is_counted_by_state_and_lane(ctx: Context, database: Da
     main = next(lane for lane in mine.lanes if lane["name"] == "main")
     assert (main["waiting"], main["held"], main["limit"]) == (1, 1, 30)
     assert set(nobodys.states.values()) == {0}
+
+
+async def test_what_the_gateway_must_not_tell_is_in_no_text_of_an_export(system: System, database: Database) -> None:
+    settings = Settings(gateway=Gateway(token=Secret("door-token")))
+    ctx = Context(House(settings, system, "1.2.3", "node", 0), Caller(user_id="lan", role=Role.ADMIN))
+    run_id = await ended(database, text="the token is door-token")
+
+    document = await run_checks.export(ctx, GetRun(run_id=run_id))
+    bundle = await incident.bundle(ctx, GetRun(run_id=run_id))
+
+    assert document.request is not None
+    assert document.request["message"] == document.run.content_preview == "the token is ***"
+    assert b"door-token" not in b"".join(unpacked(bundle.body).values())
 
 
 async def test_a_bundle_holds_all_that_is_known_and_no_secret(ctx: Context, database: Database) -> None:
