@@ -153,7 +153,7 @@ class Retried(Struct, frozen=True, kw_only=True):
     new: bool
 
 
-Standing = Literal["ours", "stopping", "reset", "gone"]
+Standing = Literal["ours", "stopping", "reset", "let go", "gone"]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -358,7 +358,8 @@ WITH mine AS (
     available_at = CASE WHEN %(delay)s::float8 > 0 THEN now() + make_interval(secs => %(delay)s::float8)
       ELSE r.available_at END, finished_at = CASE WHEN %(requeued)s = 0 THEN now() END
   WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s::uuid AND r.fence = %(fence)s
-    AND r.state IN ('CLAIMED', 'RUNNING') AND (%(to)s::text <> 'SUCCEEDED' OR (r.cancel_requested IS NULL AND EXISTS (
+    AND r.state IN ('CLAIMED', 'RUNNING')
+    AND (%(to)s::text NOT IN ('SUCCEEDED', 'RETRY_WAIT') OR %(crashes)s > 0 OR (r.cancel_requested IS NULL AND EXISTS (
       SELECT 1 FROM sessions s
       WHERE s.tenant_id = r.tenant_id AND s.session_key = r.session_key AND s.generation = r.generation)))
   RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation, r.available_at
@@ -368,7 +369,7 @@ WITH mine AS (
       WHEN %(requeued)s = 0 THEN CASE WHEN h.queued > 0 THEN now() END
       WHEN %(delay)s::float8 > 0 AND EXISTS (
         SELECT 1 FROM runs o WHERE o.tenant_id = mine.tenant_id AND o.session_key = mine.session_key
-          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id AND o.available_at <= now()) THEN h.head_at
+          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id) THEN least(h.head_at, mine.available_at)
       ELSE mine.available_at END,
     updated_at = now()
   FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
@@ -862,13 +863,15 @@ async def original(db: Connection, *, tenant: str, run_id: str) -> Original | No
 
 @transaction(readonly=True)
 async def standing(db: Connection, run: Claimed) -> Standing:
-    """How a run stands with us: ours; ours and wanted to stop; ours, of a session that was reset; or gone."""
+    """How a run stands with us: ours; ours and wanted to stop; ours, of a session that was reset; ended or given back
+    under our fence; or gone.
+    """
     query = """
-    SELECT CASE WHEN r.cancel_requested IS NOT NULL THEN 'stopping'
+    SELECT CASE WHEN r.lease_owner IS NULL THEN 'let go' WHEN r.cancel_requested IS NOT NULL THEN 'stopping'
       WHEN s.generation IS DISTINCT FROM r.generation THEN 'reset' ELSE 'ours' END
     FROM runs r LEFT JOIN sessions s USING (tenant_id, session_key)
-    WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s
-      AND r.fence = %(fence)s AND r.state IN ('CLAIMED', 'RUNNING')
+    WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.fence = %(fence)s
+      AND (r.lease_owner IS NULL OR r.lease_owner = %(owner)s AND r.state IN ('CLAIMED', 'RUNNING'))
     """
     params = {"run": run.run_id, "tenant": run.tenant_id, "owner": run.lease_owner, "fence": run.fence}
     return cast("Standing", await maybe(str, db.execute(query, params)) or "gone")

@@ -270,7 +270,7 @@ async def test_what_is_kept_twice_is_there_once(database: Database) -> None:
         done = Outcome(key=effect.key, status="SUCCEEDED", result=msgspec.Raw(b'{"text":"ok"}'))
         await keep(database, run, 1, outcomes=[done])
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, keys=[effect.key])
+    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run.run_id, step=0, index=0)
     assert known is not None
     assert (known.status, known.stored) == ("SUCCEEDED", '{"text": "ok"}')
     assert [type for _, type in await database.run(trail)][3:] == [
@@ -335,7 +335,7 @@ async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Da
     await database.run(run_replies.ended, runs.succeed, run, to, ending={"result": result(run), "messages": []}, **said)
 
     query = "SELECT concat_ws(' ', dedupe_key, local_key, state, payload->>'text') FROM outbox"
-    assert await database.run(rows, query) == [f"{run.run_id}:out:0 42 PENDING hello"]
+    assert await database.run(rows, query) == [f"{run.run_id}:out:2 42 PENDING hello"]
     assert await state(database, run.run_id) == "SUCCEEDED  1 1"
 
 
