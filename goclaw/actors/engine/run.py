@@ -500,7 +500,7 @@ class Run(Actor):
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
-        return rows_of(self.run, self.request.message, said, self.profile, offline=offline, cancelled=cancelled)
+        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
 
 
 def failure(err: Err, partial: str) -> Any:
