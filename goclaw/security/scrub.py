@@ -86,7 +86,7 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
     except ValueError:  # a list of words, not a URL
         password = ""
     found |= {password, unquote(password)}
-    return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True))
+    return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=lambda text: (-len(text), text)))
 
 
 def _concealed(text: str, known: Sequence[str]) -> str:

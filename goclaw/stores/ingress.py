@@ -84,12 +84,12 @@ SELECT count(*) = 1 FROM held
 
 SEEN = """
 WITH new AS (
-  INSERT INTO ingress_log (tenant_id, source, external_id, run_id, request_hash)
+  INSERT INTO ingress_log AS i (tenant_id, source, external_id, run_id, request_hash)
   VALUES (%(tenant)s::uuid, %(source)s, %(id)s, %(run)s::uuid, %(hash)s)
-  ON CONFLICT (tenant_id, source, external_id) DO NOTHING RETURNING 1
+  ON CONFLICT (tenant_id, source, external_id) DO UPDATE SET run_id = i.run_id WHERE false RETURNING 1
 )
 SELECT count(*) = 1 FROM new
-"""
+"""  # one that is there is locked, so it does not vanish before it is read
 
 
 @transaction(readonly=True)
@@ -111,18 +111,10 @@ async def accept(
     terms: Terms | None = None,
     **turn: Any,
 ) -> Stored | First:
-    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing.
-
-    A key whose run is gone is free.
-    """
-    use = {"tenant": tenant, "key": ingress_key, "run_id": run_id, "request_hash": request_hash}
-    if not await take(db, **use):  # its row is locked now
-        name = {"tenant": tenant, **_name(ingress_key)}
-        first = await maybe(First, db.execute(FIND, name))
-        if first is not None:
-            return first
-        await db.execute(FREE, name)
-        await take(db, **use)
+    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
+    first = await _use(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash)
+    if first is not None:
+        return first
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
         stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)
@@ -134,8 +126,19 @@ async def accept(
 
 async def take(db: Connection, *, tenant: str, key: str, run_id: str, request_hash: str) -> bool:
     """Use a key for a run, in the transaction that stores the run. False if it is used already."""
+    return await _use(db, tenant=tenant, key=key, run_id=run_id, request_hash=request_hash) is None
+
+
+async def _use(db: Connection, *, tenant: str, key: str, run_id: str, request_hash: str) -> First | None:
+    """What the key was used for before; None if it is ours now. One whose run is gone is free."""
     params = {"tenant": tenant, "key": key, "run": run_id, "hash": request_hash, "hours": KEY_HOURS, **_name(key)}
-    return await one(bool, db.execute(TAKE, params))
+    if await one(bool, db.execute(TAKE, params)):
+        return None
+    first = await maybe(First, db.execute(FIND, params))  # nobody else comes between: the key's row is locked
+    if first is None:
+        await db.execute(FREE, params)
+        await db.execute(TAKE, params)
+    return first
 
 
 @transaction
