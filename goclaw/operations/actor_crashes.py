@@ -12,6 +12,7 @@ from goclaw.operations.actor_sight import Sight
 from goclaw.operations.actors import Name, Offset, Path, address_of
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, operation
+from goclaw.operations.params import moment
 from goclaw.stores import actor_log
 from goclaw.stores.actor_log import Cause, Entry, Event
 
@@ -49,8 +50,8 @@ async def list_crashes(ctx: Context, ask: ListCrashes) -> dict[str, Any]:
         of_class=ask.of_class,
         event=ask.event,
         fingerprint=ask.fingerprint,
-        since=ask.since,
-        until=ask.until,
+        since=moment("from", ask.since),
+        until=moment("to", ask.until),
     )
     if ask.group:
         causes = await ctx.db(actor_log.causes, wanted, **paging)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -48,6 +49,14 @@ def decode(input: type[S], given: object, *, strict: bool = True) -> S:
         return msgspec.convert(values, input, strict=strict)
     except msgspec.ValidationError as error:
         raise Rejected(explain(str(error))) from None
+
+
+def moment(name: str, given: datetime | None) -> datetime | None:
+    """In a zone that the database knows: its own go less far than a client's."""
+    try:
+        return None if given is None else given.astimezone(UTC)
+    except OverflowError:
+        raise Rejected(invalid(name, "a year beyond 1 … 9999")) from None
 
 
 def explain(message: str) -> Err:

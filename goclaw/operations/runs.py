@@ -22,6 +22,7 @@ from goclaw.domain.session import Abort, RunLost, SessionKey, Terms
 from goclaw.operations import activity
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, Rpc, operation
+from goclaw.operations.params import moment
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, cut, resolve_agent, send
@@ -167,22 +168,14 @@ async def list_runs(ctx: Context, ask: ListRuns) -> RunPage:
         kind=ask.kind,
         agent=ask.agent_id,
         session=ask.session_key,
-        since=_moment("from", ask.since),
-        until=_moment("to", ask.until),
+        since=moment("from", ask.since),
+        until=moment("to", ask.until),
     )
     limit = min(ask.limit, MOST)
     rows = await ctx.db(run_views.page, wanted, limit=limit, offset=ask.offset)
     last = len(rows) < limit and (rows or ask.offset == 0)  # then their number is known
     total = ask.offset + len(rows) if last else await ctx.db(run_views.total, wanted)
     return RunPage(runs=[run_of(ctx, row) for row in rows], total=total, limit=limit, offset=ask.offset)
-
-
-def _moment(name: str, given: datetime | None) -> datetime | None:
-    """In a zone that the database knows."""
-    try:
-        return None if given is None else given.astimezone(UTC)
-    except OverflowError:
-        raise Rejected(invalid(name, "a year beyond 1 … 9999")) from None
 
 
 class GetRun(Struct, kw_only=True):
