@@ -108,7 +108,7 @@ async def accept(
 ) -> Stored | First:
     """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
     if not await take(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash):
-        return await one(First, db.execute(FIND, {"tenant": tenant, **_name(ingress_key)}))
+        return await first(db, tenant=tenant, key=ingress_key)
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
         stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)
@@ -122,6 +122,11 @@ async def take(db: Connection, *, tenant: str, key: str, run_id: str, request_ha
     """Use a key for a run, in the transaction that stores the run. False if it is used already."""
     params = {"tenant": tenant, "key": key, "run": run_id, "hash": request_hash, "hours": KEY_HOURS, **_name(key)}
     return await one(bool, db.execute(TAKE, params))
+
+
+async def first(db: Connection, *, tenant: str, key: str) -> First:
+    """Whoever used a key that could not be taken."""
+    return await one(First, db.execute(FIND, {"tenant": tenant, **_name(key)}))
 
 
 @transaction
