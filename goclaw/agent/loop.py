@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 from msgspec import Struct
@@ -37,6 +37,7 @@ PARALLEL = 2  # calls of one batch at a time; agent-loop.md §4 tool_max_paralle
 ID_CHARS = 40  # of a call; agent-loop.md §10.1
 CUTS = 2  # answers cut inside of a tool call before the text so far must do; agent-loop.md §9.1
 CUT = "Your last answer was cut off inside of a tool call, which was not run. Say less at once, or call with less."
+STRANDED = "Outcome unknown: the run was stopped while this call was on its way. Verify before you repeat it."
 CLOSING = "You have used all your tool calls. Answer now with what you know; say what is missing."
 
 
@@ -79,7 +80,6 @@ class Journal(Protocol):
     async def acted(self, draft: Draft, step: int, results: Sequence[tuple[int, ToolCall, ToolResult]]) -> None:
         """Calls of step `step` have ended, named by their number in it."""
 
-    @property
     def has_news(self) -> bool:
         """Whether somebody said something to the run since `told`."""
 
@@ -116,6 +116,7 @@ class Draft:
     step: int = 0  # the number of the next one: a model's answer, each of its calls, a text that came in
     unanswered: tuple[tuple[int, ToolCall], ...] = ()  # calls a former life left open …
     asked_in: int = 0  # … and the step that asked for them
+    closing: bool = False  # the last question to the model is asked, or answered
 
 
 async def answer(
@@ -130,13 +131,14 @@ async def answer(
         await _act(task, draft.asked_in, left, hands, journal, listener, draft)
     cuts = 0
     while True:
-        if journal.has_news:
-            news = await journal.told(draft)
-            draft.messages += news
-            draft.step += len(news)
         draft.iterations += 1
         spent = bool(task.max_tool_calls) and draft.tool_calls >= task.max_tool_calls
         last = spent or draft.iterations >= task.max_iterations
+        draft.closing = last  # nobody may say more from now on
+        while journal.has_news():
+            news = await journal.told(draft)
+            draft.messages += news
+            draft.step += len(news)
         listener.activity("thinking", draft.iterations)
         specs = () if last else hands.specs
         ask = _request(task, specs, draft, cut=cuts > 0, closing=last and draft.iterations > 1)
@@ -149,9 +151,10 @@ async def answer(
             cuts += 1
             continue
         if not response.tool_calls or last or cut:
-            if journal.has_news and not last:
+            if journal.has_news():
                 await _keep(_said(response), response, journal, draft)
                 continue
+            draft.closing = True
             if cut:
                 draft.finish_reason = "length"
             elif response.tool_calls:
@@ -234,7 +237,7 @@ async def _act(
     for _, wanted in calls:
         listener.tool_call(wanted, draft.iterations)
         draft.open_calls[wanted.id] = wanted
-    room = task.max_tool_calls - draft.tool_calls if task.max_tool_calls else len(calls)
+    room = max(0, task.max_tool_calls - draft.tool_calls) if task.max_tool_calls else len(calls)
     for together, group in groupby(calls[:room], lambda one: hands.only_reads(one[1].name)):
         neighbours = list(group)
         for batch in [neighbours] if together else [[one] for one in neighbours]:
@@ -267,10 +270,15 @@ async def _run(
     return [(index, wanted, results[index]) for index, wanted in batch]
 
 
-def interrupt(listener: Listener, draft: Draft) -> None:
-    """Give every call that is still open its result, because the run ends here."""
+def interrupt(listener: Listener, draft: Draft, *, begun: bool = False) -> None:
+    """Give every call that is still open its result, because the run ends here.
+
+    `begun`: the first of them has an effect and was on its way, so nobody knows what became of it.
+    """
     for wanted in list(draft.open_calls.values()):
-        _told(listener, draft, wanted, ToolResult(text="cancelled", is_error=True, error_code="cancelled"))
+        text, code = (STRANDED, "unknown") if begun else ("cancelled", "cancelled")
+        begun = False
+        _told(listener, draft, wanted, ToolResult(text=text, is_error=True, error_code=code))
 
 
 async def _close(
@@ -320,5 +328,20 @@ def _distinct(calls: Sequence[ToolCall], taken: set[str], iteration: int) -> tup
             digest = hashlib.sha256(f"{wanted.id} {iteration} {place} {salt}".encode()).hexdigest()
             id, salt = f"call_{digest[:24]}", salt + 1
         taken.add(id)
-        fixed.append(replace(wanted, id=id))
+        fixed.append(replace(wanted, id=id, arguments=_plain(wanted.arguments)))
     return tuple(fixed)
+
+
+def _plain(value: Any) -> Any:
+    """Arguments as a database gives them back: no NUL, no 1e16 for a whole number, no minus zero."""
+    match value:
+        case dict():
+            return {_plain(name): _plain(member) for name, member in value.items()}
+        case list():
+            return [_plain(member) for member in value]
+        case str():
+            return value.replace("\0", "")
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

@@ -186,14 +186,13 @@ class ReplayJournal:
             self.recorder.acted(step, index, wanted, self._effect_of(wanted.name), result)
             self._stand.steps[step + 1 + index] = result_of(wanted, result)
 
-    @property
     def has_news(self) -> bool:
         """As it was after so many questions to the model."""
         return bool(self._inputs) and self._inputs[0].body["after"] == self.recorder.requests
 
     async def told(self, draft: Draft) -> list[ChatMessage]:
         messages: list[ChatMessage] = []
-        while self.has_news:
+        while self.has_news():
             number, text = draft.step + len(messages), self._inputs.pop(0).body["text"]
             self.recorder.told(number, text)
             messages.append(ChatMessage(role="user", content=text))

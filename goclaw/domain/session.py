@@ -21,7 +21,19 @@ ENCODED = re.compile(r"[\x00-\x20\x7f-\x9f]")  # of a peer or chat; S1.2
 SHORT = re.compile(r"[^:\s]{1,200}\Z")  # a name somebody gives a session on the command line; S1.7
 
 KeyKind = Literal[
-    "direct", "group", "main", "ws", "http", "cli", "wake", "subagent", "delegate", "team", "cron", "heartbeat"
+    "direct",
+    "group",
+    "main",
+    "ws",
+    "http",
+    "cli",
+    "wake",
+    "subagent",
+    "delegate",
+    "team",
+    "cron",
+    "heartbeat",
+    "replay",
 ]
 QueueMode = Literal["queue", "followup", "interrupt"]
 
@@ -35,6 +47,7 @@ NAMED: dict[str, KeyKind] = {
     "team": "team",
     "cron": "cron",  # also in its older form `cron:<job>:run:<run>` (S1.8)
     "heartbeat": "heartbeat",
+    "replay": "replay",
 }
 LANE_OF_KEY: dict[KeyKind, Lane] = {
     "subagent": "subagent",
@@ -42,8 +55,11 @@ LANE_OF_KEY: dict[KeyKind, Lane] = {
     "team": "team",
     "cron": "cron",
     "heartbeat": "cron",
+    "replay": "cron",
 }
-ALONE = frozenset({"cli", "subagent", "delegate", "team", "cron", "heartbeat"})  # their rest is a name, never a group
+ALONE = frozenset(
+    {"cli", "subagent", "delegate", "team", "cron", "heartbeat", "replay"}
+)  # their rest is a name, never a group
 
 
 class SessionKey(Struct, frozen=True):

@@ -22,7 +22,6 @@ from uuid import UUID
 import structlog
 import trio
 from msgspec import Raw, Struct, UnsetType
-from msgspec.structs import fields
 
 from goclaw.runtime.faults import Err, IgnoredFull, MutableMessage
 from goclaw.runtime.message import Message
@@ -46,10 +45,10 @@ class Checks:
     def message(self, message: Message[Any]) -> None:
         """Raises `MutableMessage` for a list, dict, set, naive datetime, long bytes or a living object inside."""
         local = not type(message).REMOTE
-        for field in fields(message):
-            value = getattr(message, field.name)
+        for name in type(message).__struct_fields__:
+            value = getattr(message, name)
             if (why := _fault_of(value, local)) is not None:
-                raise MutableMessage(f"{type(message).TYPE}.{field.name}: {why}")
+                raise MutableMessage(f"{type(message).TYPE}.{name}: {why}")
 
     def refusal_is_looked_at(self, to: str, message: Message[Any]) -> None:
         """Raises `IgnoredFull` if the code that called `tell` throws its answer away."""
@@ -76,7 +75,7 @@ def _fault_of(value: object, local: bool) -> str | None:
         case tuple() | frozenset():
             return next((why for item in value if (why := _fault_of(item, local)) is not None), None)
         case Struct() if type(value).__struct_config__.frozen:
-            found = (_fault_of(getattr(value, field.name), local) for field in fields(value))
+            found = (_fault_of(getattr(value, name), local) for name in type(value).__struct_fields__)
             return next((why for why in found if why is not None), None)
     if isinstance(value, PLAIN) or (local and not isinstance(value, CHANGEABLE)):
         return None

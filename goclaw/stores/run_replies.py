@@ -28,7 +28,7 @@ async def ended(
         db,
         tenant=run.tenant_id,
         run_id=run.run_id,
-        seq=0,
+        seq=run.fence,  # one of its lives ends it; an operator may give it another
         channel_instance=to.channel_instance,
         chat_id=to.chat_id,
         local_key=to.local_key or to.chat_id,

@@ -119,10 +119,16 @@ ORDER BY step_no LIMIT 10000
 """
 
 EFFECT = """
-SELECT idempotency_key AS key, tool, effect_class, request_hash, status, coalesce(external_id, '') AS note,
-  started_at, result::text AS stored
-FROM tool_effects WHERE idempotency_key = ANY(%(keys)s::text[]) AND tenant_id = %(tenant)s
-ORDER BY started_at
+WITH RECURSIVE line AS (
+  SELECT run_id, requeued_from, 1 AS age FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s
+  UNION ALL
+  SELECT r.run_id, r.requeued_from, line.age + 1 FROM runs r JOIN line ON r.run_id = line.requeued_from
+  WHERE r.tenant_id = %(tenant)s AND line.age < 100
+)
+SELECT e.idempotency_key AS key, e.tool, e.effect_class, e.request_hash, e.status,
+  coalesce(e.external_id, '') AS note, e.started_at, e.result::text AS stored
+FROM line JOIN tool_effects e ON e.idempotency_key = concat_ws(':', line.run_id, %(step)s::int, %(index)s::int)
+ORDER BY e.started_at
 """
 
 
@@ -177,9 +183,10 @@ async def recorded(db: Connection, *, tenant: str, run_id: str) -> tuple[int, st
 
 
 @transaction(readonly=True)
-async def effect(db: Connection, *, tenant: str, keys: Sequence[str]) -> Effect | None:
-    """The first of these calls that the ledger knows: a run's own, or of the run it was requeued from."""
-    rows = await many(Effect, db.execute(EFFECT, {"tenant": tenant, "keys": list(keys)}))
+async def effect(db: Connection, *, tenant: str, run_id: str, step: int, index: int) -> Effect | None:
+    """The call in this place as the ledger knows it: of the run itself, or of one it was requeued from."""
+    params = {"tenant": tenant, "run": run_id, "step": step, "index": index}
+    rows = await many(Effect, db.execute(EFFECT, params))
     return rows[0] if rows else None
 
 

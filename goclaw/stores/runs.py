@@ -22,6 +22,7 @@ from goclaw.domain.chat import Usage
 from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.tokens import estimate
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -153,7 +154,7 @@ class Retried(Struct, frozen=True, kw_only=True):
     new: bool
 
 
-Standing = Literal["ours", "stopping", "reset", "gone"]
+Standing = Literal["ours", "stopping", "reset", "let go", "gone"]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -214,6 +215,26 @@ class Waiting(Struct, frozen=True, kw_only=True):
     tenant_id: str
     session_key: str
     lane: Lane
+
+
+def user_said(run: Claimed, request: RunRequest) -> NewMessage:
+    """What the user said, as a row of the history: the same in every attempt."""
+    return NewMessage(
+        id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),
+        role="user",
+        content=request.message,
+        payload={"sender": {"id": request.sender or run.user_id}},
+        token_estimate=estimate(request.message),
+    )
+
+
+def asked(run: Claimed) -> list[NewMessage]:
+    """The history of a run that ends without a word; nothing if its request cannot be read, or nobody said it."""
+    try:
+        request = run.request
+    except msgspec.MsgspecError:
+        return []
+    return [] if request.replay is not None else [user_said(run, request)]
 
 
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
@@ -358,7 +379,8 @@ WITH mine AS (
     available_at = CASE WHEN %(delay)s::float8 > 0 THEN now() + make_interval(secs => %(delay)s::float8)
       ELSE r.available_at END, finished_at = CASE WHEN %(requeued)s = 0 THEN now() END
   WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s::uuid AND r.fence = %(fence)s
-    AND r.state IN ('CLAIMED', 'RUNNING') AND (%(to)s::text <> 'SUCCEEDED' OR (r.cancel_requested IS NULL AND EXISTS (
+    AND r.state IN ('CLAIMED', 'RUNNING')
+    AND (%(to)s::text NOT IN ('SUCCEEDED', 'RETRY_WAIT') OR %(crashes)s > 0 OR (r.cancel_requested IS NULL AND EXISTS (
       SELECT 1 FROM sessions s
       WHERE s.tenant_id = r.tenant_id AND s.session_key = r.session_key AND s.generation = r.generation)))
   RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation, r.available_at
@@ -368,7 +390,7 @@ WITH mine AS (
       WHEN %(requeued)s = 0 THEN CASE WHEN h.queued > 0 THEN now() END
       WHEN %(delay)s::float8 > 0 AND EXISTS (
         SELECT 1 FROM runs o WHERE o.tenant_id = mine.tenant_id AND o.session_key = mine.session_key
-          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id AND o.available_at <= now()) THEN h.head_at
+          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id) THEN least(h.head_at, mine.available_at)
       ELSE mine.available_at END,
     updated_at = now()
   FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
@@ -499,10 +521,11 @@ WITH again AS (
   UPDATE runs SET state = 'RETRY_WAIT', reason_code = 'RETRY_OPERATOR', attempt = 0, crash_count = 0,
     fingerprint = NULL, fingerprint_count = 0, result = NULL, cancel_requested = NULL, finished_at = NULL,
     available_at = now(), updated_at = now(), deadline = now() + make_interval(secs => %(timeout)s::float8),
-    generation = (SELECT s.generation FROM sessions s
-      WHERE s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key)
-  WHERE run_id = %(run)s::uuid AND tenant_id = %(tenant)s::uuid AND state = 'FAILED'
-  RETURNING run_id, tenant_id, session_key, lane, fence
+    generation = s.generation
+  FROM sessions s
+  WHERE run_id = %(run)s::uuid AND runs.tenant_id = %(tenant)s::uuid AND state = 'FAILED'
+    AND s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key
+  RETURNING run_id, runs.tenant_id, runs.session_key, lane, fence
 ), head AS (
   UPDATE session_heads h SET queued = h.queued + 1, head_at = now(), next_seq = h.next_seq + 1, updated_at = now()
   FROM again a WHERE h.tenant_id = a.tenant_id AND h.session_key = a.session_key RETURNING h.next_seq - 1 AS seq
@@ -541,9 +564,11 @@ WITH old AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to, actor, reason_code, payload)
   SELECT run.run_id, run.tenant_id, run.session_key, head.seq, 'task.enqueued', 'QUEUED', %(by)s::text,
     'RETRY_OPERATOR', jsonb_build_object('requeued_from', %(run)s::text) FROM run, head
+), message AS (
+  UPDATE session_messages m SET archived_at = now() FROM run WHERE m.run_id = %(run)s::uuid AND m.archived_at IS NULL
 )
 SELECT run_id, session_key, lane, true AS new FROM run
-"""
+"""  # what was said is said again by the new run
 
 ORPHANS = f"""
 SELECT {CLAIMED}
@@ -748,7 +773,17 @@ async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay
     """
     if run.crash_count + 1 >= CRASHES:
         result = RunResult(run_id=run.run_id, session_key=run.session_key, error=LOST)
-        await _leave(db, run, "FAILED", "task.failed", result=result, reason=AFTER[cause][2], attempts=-1, crashes=1)
+        await _leave(
+            db,
+            run,
+            "FAILED",
+            "task.failed",
+            result=result,
+            reason=AFTER[cause][2],
+            attempts=-1,
+            crashes=1,
+            messages=asked(run),
+        )
         await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id, "reason": "DEAD_LETTER_CRASH_LOOP"})
         return "dead"
     to, event, reason = AFTER[cause]
@@ -862,13 +897,15 @@ async def original(db: Connection, *, tenant: str, run_id: str) -> Original | No
 
 @transaction(readonly=True)
 async def standing(db: Connection, run: Claimed) -> Standing:
-    """How a run stands with us: ours; ours and wanted to stop; ours, of a session that was reset; or gone."""
+    """How a run stands with us: ours; ours and wanted to stop; ours, of a session that was reset; ended or given back
+    under our fence; or gone.
+    """
     query = """
-    SELECT CASE WHEN r.cancel_requested IS NOT NULL THEN 'stopping'
+    SELECT CASE WHEN r.lease_owner IS NULL THEN 'let go' WHEN r.cancel_requested IS NOT NULL THEN 'stopping'
       WHEN s.generation IS DISTINCT FROM r.generation THEN 'reset' ELSE 'ours' END
     FROM runs r LEFT JOIN sessions s USING (tenant_id, session_key)
-    WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.lease_owner = %(owner)s
-      AND r.fence = %(fence)s AND r.state IN ('CLAIMED', 'RUNNING')
+    WHERE r.run_id = %(run)s AND r.tenant_id = %(tenant)s AND r.fence = %(fence)s
+      AND (r.lease_owner IS NULL OR r.lease_owner = %(owner)s AND r.state IN ('CLAIMED', 'RUNNING'))
     """
     params = {"run": run.run_id, "tenant": run.tenant_id, "owner": run.lease_owner, "fence": run.fence}
     return cast("Standing", await maybe(str, db.execute(query, params)) or "gone")

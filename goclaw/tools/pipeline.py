@@ -39,6 +39,9 @@ UNKNOWN = (
 )
 
 
+BROKEN = "Outcome unknown: {tool} broke or did not end in time, and may have acted. Verify before you repeat it."
+
+
 def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     """The tool a model means by `name`, which may be an alias."""
     return tools.get(ALIASES.get(name, name))
@@ -147,7 +150,11 @@ async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place,
     await ledger.begin(
         Begun(place=place, tool=tool.name, effect=tool.effect.value, request_hash=digest, before=before[:255])
     )
-    return await _run(ready, ctx)
+    result = await _run(ready, ctx)
+    if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
+        broken = ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
+        return msgspec.structs.replace(broken, duration_ms=result.duration_ms)
+    return result
 
 
 async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:

@@ -44,7 +44,6 @@ class Notebook:
             self.steps[step + 1 + index] = result_of(wanted, result)
             self.ended[Place(step, index)] = result
 
-    @property
     def has_news(self) -> bool:
         return bool(self.news)
 

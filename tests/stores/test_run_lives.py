@@ -270,7 +270,7 @@ async def test_what_is_kept_twice_is_there_once(database: Database) -> None:
         done = Outcome(key=effect.key, status="SUCCEEDED", result=msgspec.Raw(b'{"text":"ok"}'))
         await keep(database, run, 1, outcomes=[done])
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, keys=[effect.key])
+    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run.run_id, step=0, index=0)
     assert known is not None
     assert (known.status, known.stored) == ("SUCCEEDED", '{"text": "ok"}')
     assert [type for _, type in await database.run(trail)][3:] == [
@@ -335,7 +335,7 @@ async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Da
     await database.run(run_replies.ended, runs.succeed, run, to, ending={"result": result(run), "messages": []}, **said)
 
     query = "SELECT concat_ws(' ', dedupe_key, local_key, state, payload->>'text') FROM outbox"
-    assert await database.run(rows, query) == [f"{run.run_id}:out:0 42 PENDING hello"]
+    assert await database.run(rows, query) == [f"{run.run_id}:out:2 42 PENDING hello"]
     assert await state(database, run.run_id) == "SUCCEEDED  1 1"
 
 
@@ -344,3 +344,50 @@ async def test_nobody_can_change_the_trail(database: Database) -> None:
     for query in ("UPDATE run_events SET type = 'x' RETURNING ''", "DELETE FROM run_events RETURNING ''"):
         with pytest.raises(Exception, match="append only"):
             await database.run(rows, query)
+
+
+async def test_a_run_that_crashed_too_often_leaves_what_the_user_said(database: Database) -> None:
+    run_id = await accept(database, "are you there?")
+    for _ in range(3):
+        (run,) = await claim(database)
+        await database.run(runs.recover, run, "restart")
+
+    assert await state(database, run_id) == "DEAD_LETTER DEAD_LETTER_CRASH_LOOP 0 3"
+    assert await database.run(rows, "SELECT content FROM session_messages") == ["are you there?"]
+
+
+async def test_a_requeue_of_a_requeue_knows_what_the_first_did(database: Database) -> None:
+    first = await accept(database)
+    (run,) = await claim(database)
+    effect = NewEffect(
+        key=f"{first}:0:0", step_no=0, call_index=0, tool="t", effect_class="unsafe", request_hash="0" * 64
+    )
+    await keep(database, run, 0, effects=[effect])
+    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=said(run, "do it", "partly"))
+    second = await again(database, first)
+    assert second is not None
+    await stop(database, second.run_id)
+    third = await again(database, second.run_id)
+    assert third is not None
+
+    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=third.run_id, step=0, index=0)
+    assert known is not None
+    assert known.status == "UNKNOWN"
+    live = "SELECT content FROM session_messages WHERE archived_at IS NULL"
+    assert await database.run(rows, live) == [], "what was said is said again by the new run"
+
+
+async def test_who_was_told_to_stop_is_not_tried_again(database: Database) -> None:
+    run_id = await accept(database)
+    (run,) = await claim(database)
+    await stop(database, run_id)
+    with pytest.raises(StaleOwner):
+        await retry(database, run)
+
+
+async def test_a_failed_run_of_a_session_that_is_gone_is_not_tried_again(database: Database) -> None:
+    run_id = await accept(database)
+    (run,) = await claim(database)
+    await database.run(runs.fail, run, result=result(run), reason="FAILED_AUTH", error="no", messages=[])
+    await database.run(rows, "DELETE FROM sessions RETURNING ''")
+    assert await again(database, run_id) is None

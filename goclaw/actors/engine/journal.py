@@ -65,6 +65,7 @@ class RunJournal:
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
         self._acted = False  # something was kept in this life
+        self.on_its_way = False  # a call with an effect has begun and its end is not kept yet
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
@@ -94,8 +95,8 @@ class RunJournal:
             if effect != "pure":
                 outcomes.append(Outcome(key=self.key(Place(step, index)), status=_status(result), result=_raw(result)))
         await self._keep(steps, outcomes=outcomes)
+        self.on_its_way = False
 
-    @property
     def has_news(self) -> bool:
         return bool(self._told)
 
@@ -119,10 +120,10 @@ class RunJournal:
     async def past(self, place: Place) -> Past | None:
         if not self._past:
             return None
-        keys = [self.key(place)]
-        if self._run.requeued_from is not None:
-            keys.append(_key(self._run.requeued_from, place))
-        known = await self._ctx.db(run_steps.effect, tenant=self._run.tenant_id, keys=keys)
+        run = self._run
+        known = await self._ctx.db(
+            run_steps.effect, tenant=run.tenant_id, run_id=run.run_id, step=place.step, index=place.index
+        )
         if known is None:
             return None
         result = msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None
@@ -139,9 +140,15 @@ class RunJournal:
             note=call.before,
         )
         await self._keep([], effects=[effect])
+        self.on_its_way = True
         crash_point("effect.started")
 
     # --- for the run --------------------------------------------------------------------------
+
+    def unheard(self) -> list[ChatMessage]:
+        """What somebody said and nobody will read any more."""
+        texts, self._told = self._told, []
+        return [ChatMessage(role="user", content=text.text) for text in texts]
 
     def tell(self, text: InjectText) -> None:
         """Somebody said something to the run. It is in the store before he is told so."""
@@ -208,6 +215,7 @@ class RunJournal:
             except StoreError:
                 if attempt == TRIES:
                     raise
+                await trio.sleep(0.1 * 2**attempt)
             else:
                 return self.stored(kept)
 

@@ -443,7 +443,12 @@ class LaneActor(Actor):
         error = agent_timeout(round(run.age + run.left))
         try:
             await ctx.db(
-                runs.fail, run, result=lost(run, error), reason="TIMEOUT", error="the run did not end", messages=[]
+                runs.fail,
+                run,
+                result=lost(run, error),
+                reason="TIMEOUT",
+                error="the run did not end",
+                messages=runs.asked(run),
             )
         except StaleOwner:
             return

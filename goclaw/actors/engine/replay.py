@@ -50,6 +50,8 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
         return await call(engine.tools, tools, wanted)
 
     told = lives(rows)
+    if not told:
+        raise Rejected(failed_precondition("no_record"))
     for number, life in enumerate(told):
         last = number == len(told) - 1
         if alive is not None and not last and told[number + 1].opened["step"] > ask.from_step:

@@ -63,6 +63,7 @@ HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
 SILENT = "NO_REPLY"  # a whole answer of it is no answer; agent-loop.md §12.3
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
+PROVIDERS = {"FAILED_PROVIDER", "FAILED_AUTH", "FAILED_BILLING"}
 AFTER = {"NODE_RESTARTED": "restart", "LEASE_EXPIRED": "lease", "RETRY_ACTOR_CRASH": "crash"}
 
 
@@ -74,6 +75,11 @@ class Trouble(Struct, frozen=True):
     kind: str  # of the error, and what it says: equal ones are poison
     message: str
     again: str = ""  # the reason to try again, if that may help
+
+    @property
+    def told(self) -> str:
+        """What a model may read of it: what the house says of itself stays in the log."""
+        return self.message if self.reason in PROVIDERS else text_of(self.err, "en")
 
 
 class Run(Actor):
@@ -87,6 +93,7 @@ class Run(Actor):
         self.comparison: str | None = None  # of a replay, JSON
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
+        self.ending = False  # it hears nothing more
         self.over = False
 
     @property
@@ -122,7 +129,7 @@ class Run(Actor):
 
     @handles
     async def hear(self, ctx: Context, ask: InjectText) -> bool:
-        if self.over or self.stopped_by is not None or self.profile is None:
+        if self.ending or self.stopped_by is not None or self.profile is None or self.draft.closing:
             return False
         self.journal.tell(ask)
         return True
@@ -139,6 +146,7 @@ class Run(Actor):
                 return await self._fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
         with trio.move_on_after(max(0.0, run.left)) as limit:  # it may have waited for longer than that
             trouble = await self._try(ctx)
+        self.ending = True
         if limit.cancelled_caught:
             await self._fail(ctx, agent_timeout(run.age + run.left), "TIMEOUT")
         elif self.over:
@@ -321,7 +329,7 @@ class Run(Actor):
         await self._fail(ctx, trouble.err, trouble.reason, trouble.message, fault=fault, dead=fate.dead)
 
     async def _retry(self, ctx: Context, trouble: Trouble, fault: Fault, delay: float) -> None:
-        interrupt(self.voice, self.draft)
+        self._interrupt()
         kept = self.journal.kept()
 
         async def store() -> Depth:
@@ -329,7 +337,7 @@ class Run(Actor):
                 runs.retry,
                 self.run,
                 reason=trouble.again,
-                error=f"{trouble.kind}: {trouble.message}",
+                error=f"{trouble.kind}: {trouble.told}",
                 fault=fault,
                 delay=delay,
                 kept=kept,
@@ -359,9 +367,10 @@ class Run(Actor):
         dead: str | None = None,
     ) -> None:
         draft = self.draft
-        interrupt(self.voice, draft)
+        self._interrupt()
         result = self._result(content=draft.text, error=err)
-        rows = self._rows([])
+        said = [message for message in draft.messages if message.role == "user"]
+        rows = self._rows([*said, *self.journal.unheard()])
         kept = self.journal.kept()
         error = f"{err.code}: {message or err.details}"
 
@@ -385,9 +394,10 @@ class Run(Actor):
         self._leave(ctx)
 
     async def _cancelled(self, ctx: Context, why: str, by: str, reason: str = "CANCELED") -> None:
-        interrupt(self.voice, self.draft)
+        self.ending = True
+        self._interrupt()
         draft, run = self.draft, self.run
-        messages = [*draft.messages]
+        messages = [*draft.messages, *self.journal.unheard()]
         if draft.text and not (messages and messages[-1].content == draft.text):
             messages.append(ChatMessage(role="assistant", content=draft.text))
         result = self._result(content=draft.text, finish_reason="cancelled", cancelled=True)
@@ -404,6 +414,9 @@ class Run(Actor):
         echo = body(content=draft.text, cancelled=True, finishReason="cancelled", echo=True, usage=usage)
         self.voice.say("run.completed", echo)  # older web clients wait for it (wire-compat.md A6)
         self._leave(ctx)
+
+    def _interrupt(self) -> None:
+        interrupt(self.voice, self.draft, begun=self.journal.on_its_way)
 
     async def _release(self, ctx: Context) -> None:
         run = self.run
@@ -424,15 +437,19 @@ class Run(Actor):
         False if the run is not ours to end: somebody else owns it by now, or wants it to end in another way, which
         is done before this returns. A database that stays away ends in a crash: the run is recovered when it is back.
         """
+        doubt = False  # a write may have been done although it failed
         with trio.CancelScope(shield=True):
             for attempt in range(1, COMMIT_TRIES + 1):
                 try:
                     depth = await store()
                 except StaleOwner:
-                    await self._overruled(ctx)
-                    return False
+                    if not (doubt and await self._stored(ctx)):
+                        await self._overruled(ctx)
+                        return False
+                    depth = Depth(1, 0)
                 except StoreError as trouble:
-                    if await self._stored(ctx, trouble):
+                    doubt = doubt or trouble.kind == "commit_unknown"
+                    if doubt and await self._stored(ctx):
                         depth = Depth(1, 0)
                     elif attempt == COMMIT_TRIES:
                         raise
@@ -463,12 +480,10 @@ class Run(Actor):
         self.over = True
         ctx.tell(session(self.run.tenant_id, self.run.session_key), RunLost())
 
-    async def _stored(self, ctx: Context, trouble: StoreError) -> bool:
-        """After a commit of unknown outcome: did it happen?"""
-        if trouble.kind != "commit_unknown":
-            return False
+    async def _stored(self, ctx: Context) -> bool:
+        """After a commit of unknown outcome: did it happen? Nobody else lets go of a run with our fence."""
         try:
-            return await ctx.db(runs.standing, self.run) == "gone"
+            return await ctx.db(runs.standing, self.run) == "let go"
         except StoreError:
             return False
 
@@ -485,7 +500,7 @@ class Run(Actor):
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
-        return rows_of(self.run, self.request.message, said, self.profile, offline=offline, cancelled=cancelled)
+        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
 
 
 def failure(err: Err, partial: str) -> Any:

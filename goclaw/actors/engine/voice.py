@@ -138,7 +138,9 @@ class Voice:
     def tool_call(self, call: ToolCall, iteration: int) -> None:
         arguments: dict[str, Any] = call.arguments
         if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:
-            arguments = {"preview": msgspec.json.encode(arguments)[:ARGUMENTS].decode("utf-8", "ignore")}
+            arguments = {
+                "preview": msgspec.json.encode(arguments, order="sorted")[:ARGUMENTS].decode("utf-8", "ignore")
+            }
         self.say(
             "tool.call",
             body(id=call.id, name=call.name, arguments=arguments, iteration=iteration, truncated=truncated),

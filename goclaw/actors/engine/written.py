@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatMessage
 from goclaw.domain.ids import new_id
+from goclaw.domain.run import RunRequest
 from goclaw.domain.tokens import estimate
-from goclaw.stores.runs import Claimed
+from goclaw.stores.runs import Claimed, user_said
 from goclaw.stores.sessions import NewMessage
 
 
 def rows_of(
     run: Claimed,
-    text: str,
+    request: RunRequest,
     said: Sequence[ChatMessage],
     profile: AgentProfile | None,
     *,
     offline: bool = False,
     cancelled: bool = False,
 ) -> list[NewMessage]:
-    """What the user said, and all that followed; the last of it is marked if it was `cancelled`."""
-    user = NewMessage(
-        id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),  # the same in every attempt
-        role="user",
-        content=text,
-        payload={"sender": {"id": run.request.sender or run.user_id}},
-        token_estimate=estimate(text),
-    )
-    return [user, *_answers(said, profile, offline=offline, cancelled=cancelled)]
+    """What the user said, and all that followed; the last answer is marked if it was `cancelled`."""
+    return [user_said(run, request), *_answers(said, profile, offline=offline, cancelled=cancelled)]
 
 
 def _answers(
     said: Sequence[ChatMessage], profile: AgentProfile | None, *, offline: bool, cancelled: bool
 ) -> Iterator[NewMessage]:
+    last = next((message for message in reversed(said) if message.role == "assistant"), None)
     for message in said:
         payload: dict[str, Any] = {}
         match message.role:
@@ -55,7 +49,7 @@ def _answers(
                     payload["tool_calls"] = message.tool_calls
                 if offline:
                     payload["offline"] = True
-                if cancelled and message is said[-1]:
+                if cancelled and message is last:
                     payload["cancelled"] = True
             case _:
                 payload = {"injected": True}
