@@ -12,7 +12,7 @@ from itertools import groupby
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.living import runs_of
 from goclaw.actors.engine.loss import announce_loss, announce_stop
-from goclaw.actors.engine.waits import news_of
+from goclaw.actors.engine.waits import news_of, requeued
 from goclaw.domain.address import lane
 from goclaw.domain.cluster import HEARD, Missed, Woken
 from goclaw.domain.errors import StoreError
@@ -196,9 +196,11 @@ class QueueKeeper(Actor):
                 self.recovered += 1
                 ctx.system.meter.count("run_lease_expired_total")
                 ctx.log.info("run.recovered", run=run.run_id, outcome=outcome)
-                if outcome == "dead":
+                if outcome == "requeued":
+                    ctx.tell(lane(run.lane), requeued(run, suspect=True))  # it rings, if another node owns it
+                elif outcome == "dead":
                     announce_loss(ctx, run)
-                elif outcome == "cancelled":
+                else:
                     announce_stop(ctx, run)
 
     def snapshot(self) -> dict[str, object]:
