@@ -40,12 +40,19 @@ class Ownership:
         self.alone = alone
         self.held = True  # False: the node cannot prove that it lives, so it starts nothing (durability.md §12.5)
         self.peers = 0  # other living nodes, as of the last look
+        self.met = 0  # looks that found others, and times when nobody looked
+        self.listening = False  # whoever leaves us work rings
         self.shards: dict[int, int] = {}  # ours, with their fences
 
     @property
     def sole(self) -> bool:
         """Nobody else touches what we know, so it may be remembered."""
         return self.alone or (self.held and self.peers == 0)
+
+    @property
+    def company(self) -> int | None:
+        """What was read is good while this stays the same. None: others write too."""
+        return self.met if self.sole else None
 
     @property
     def where(self) -> list[int] | None:

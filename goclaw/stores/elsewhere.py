@@ -35,11 +35,12 @@ class StopWish(Struct, frozen=True, kw_only=True):
 
 @transaction(readonly=True)
 async def endings(db: Connection, *, runs: Sequence[str], older: float = 0.0) -> list[Ending]:
-    """How those of these runs ended that are over for at least `older` seconds."""
+    """How those of these runs ended that are over for at least `older` seconds. What became part of another run is not
+    over with its row."""
     query = """
     SELECT run_id, tenant_id, session_key, user_id, agent_key, kind, state, fence, result FROM runs
     WHERE run_id = ANY(%(runs)s::uuid[]) AND finished_at <= now() - make_interval(secs => %(older)s::float8)
-      AND state IN ('SUCCEEDED', 'FAILED', 'CANCELED', 'DEAD_LETTER')
+      AND state IN ('SUCCEEDED', 'FAILED', 'CANCELED', 'DEAD_LETTER') AND merged_into IS NULL
     ORDER BY run_id LIMIT 10000
     """
     return await many(Ending, db.execute(query, {"runs": list(runs), "older": older}))

@@ -141,6 +141,11 @@ async def _use(db: Connection, *, tenant: str, key: str, run_id: str, request_ha
     return first
 
 
+async def first(db: Connection, *, tenant: str, key: str) -> First:
+    """Whoever used a key that could not be taken."""
+    return await one(First, db.execute(FIND, {"tenant": tenant, **_name(key)}))
+
+
 @transaction
 async def hold(db: Connection, *, tenant: str, key: str, request_hash: str) -> Answer | None:
     """Keep a key for a request that starts no run. If it was used before: what came of that."""

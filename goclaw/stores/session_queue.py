@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -71,6 +72,14 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     ended: bool
 
 
+class KeyUsed(Exception):
+    """A turn came before, with the same idempotency key: nothing of it is stored now."""
+
+    def __init__(self, first: First) -> None:
+        super().__init__(first.run_id)
+        self.first = first
+
+
 WAITING = """
 SELECT run_id FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s
   AND state IN ('QUEUED', 'RETRY_WAIT') AND run_id <> ALL(%(keep)s::uuid[]) ORDER BY run_id LIMIT 1000
@@ -85,6 +94,11 @@ HOLD_RUNNING = """
 SELECT 1 FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s AND state IN ('CLAIMED', 'RUNNING')
 ORDER BY run_id FOR UPDATE
 """  # before the head, because a run that ends locks itself first and then the head
+
+OPEN = """
+SELECT 1 FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s AND run_id = %(into)s::uuid
+  AND state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')
+"""
 
 CUT_OFF = """
 UPDATE sessions SET stale_before = greatest(stale_before, %(cutoff)s::timestamptz)
@@ -234,8 +248,7 @@ async def accept_merged(
     if isinstance(stored, First):
         return stored
     place = Place(**{name: turn[name] for name in ("tenant", "key", "lane", "agent_id", "agent_key")})
-    for aside in asides:
-        await _put(db, place, aside, "MERGED", into=turn["run_id"], how="debounce")
+    await _put_all(db, place, asides, into=turn["run_id"])
     return stored
 
 
@@ -243,7 +256,7 @@ async def accept_merged(
 async def join_waiting(db: Connection, *, place: Place, aside: Aside, into: str) -> bool:
     """Add a turn to one that waits (mode `followup`). False if that one does not wait any more, or got too long.
 
-    The texts are joined by a line break, the newer options win.
+    The texts are joined by a line break, the newer options win. Raises `KeyUsed`.
     """
     await db.execute(LOCK_HEAD, {"tenant": place.tenant, "key": place.key})
     params = {
@@ -262,16 +275,24 @@ async def join_waiting(db: Connection, *, place: Place, aside: Aside, into: str)
 
 
 @transaction
-async def keep_injected(db: Connection, *, place: Place, aside: Aside, into: str, asides: Sequence[Aside] = ()) -> None:
-    """A text that the run `into` has taken. Its next life finds it with `merged_texts`; `asides` are in it."""
-    for part in asides:
-        await _put(db, place, part, "MERGED", into=into, how="debounce")
+async def keep_injected(db: Connection, *, place: Place, aside: Aside, into: str, asides: Sequence[Aside] = ()) -> bool:
+    """A text that the run `into` has taken. Its next life finds it with `merged_texts`; `asides` are in it.
+
+    False if that run is over. Raises `KeyUsed`.
+    """
+    here = {"tenant": place.tenant, "key": place.key}
+    await db.execute(HOLD_RUNNING, here)
+    await db.execute(LOCK_HEAD, here)
+    if await maybe(int, db.execute(OPEN, {**here, "into": into})) is None:
+        return False
+    await _put_all(db, place, asides, into=into)
     await _put(db, place, aside, "MERGED", into=into, how="inject")
+    return True
 
 
 @transaction
 async def pass_over(db: Connection, *, place: Place, aside: Aside) -> None:
-    """A turn that was sent before somebody stopped everything, and arrived after it (§3.6)."""
+    """A turn that was sent before somebody stopped everything, and arrived after it (§3.6). Raises `KeyUsed`."""
     await _put(db, place, aside, "MESSAGE_STALE")
 
 
@@ -321,12 +342,19 @@ async def busy_sessions(db: Connection, *, tenant: str, user: str, agent_key: st
     return await many(str, db.execute(query, params))
 
 
+async def _put_all(db: Connection, place: Place, asides: Sequence[Aside], *, into: str) -> None:
+    for aside in asides:
+        with suppress(KeyUsed):  # whoever was told of it first keeps it
+            await _put(db, place, aside, "MERGED", into=into, how="debounce")
+
+
 async def _put(
     db: Connection, place: Place, aside: Aside, reason: str, *, into: str | None = None, how: str = ""
 ) -> None:
     if aside.ingress_key:
         name = {"tenant": place.tenant, "key": aside.ingress_key, "run_id": aside.run_id}
-        await ingress.take(db, **name, request_hash=aside.request_hash)
+        if not await ingress.take(db, **name, request_hash=aside.request_hash):
+            raise KeyUsed(await ingress.first(db, tenant=place.tenant, key=aside.ingress_key))
     params = {
         "tenant": place.tenant,
         "key": place.key,

@@ -9,20 +9,25 @@ import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.domain.errors import Rejected
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.ids import new_id
-from goclaw.domain.session import OPEN_WINDOWS, Accepted, FlushWindows, GetActivity
+from goclaw.domain.run import RunRequest
+from goclaw.domain.session import OPEN_WINDOWS, Accepted, FlushWindows, GetActivity, RunLost
 from goclaw.runtime.cell import Cell
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Passivate
 from goclaw.settings.queue import Queue
-from goclaw.stores import sessions
+from goclaw.stores import session_queue, sessions
 from goclaw.stores.database import Database
+from goclaw.stores.session_queue import Aside, Place
 from goclaw.stores.sessions import NewMessage
 from goclaw.stores.unit import Connection, many, maybe, transaction
+from tests.actors.house import Weather
 from tests.actors.talk import HOLD, stored, talking
+from tests.stores.test_runs import accept
 
 GROUP = "agent:default:telegram:group:-100"
+OTHER = "agent:default:ws:direct:2"
 
 
 def alternates(story: list[tuple[str, str]], at_once: int = 1) -> bool:
@@ -160,6 +165,112 @@ async def test_a_text_that_is_sent_again_is_said_once_before_and_after_its_windo
     assert result.content == "echo one\ntwo"
     assert {answer.run_id for answer in (*answers, *again)} == {result.run_id}
     assert [answer.merged for answer in again] == [True, False]
+
+
+async def test_a_text_sent_again_with_its_key_joins_the_window_it_is_in_even_without_one(
+    database: Database, tmp_path: Path
+) -> None:
+    answers: list[Accepted] = []
+    async with talking(database, tmp_path) as talk:
+
+        async def say() -> None:
+            answers.append(await talk.say("one", debounce_ms=60_000, idempotency_key="1"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say)
+            await talk.holds_back(1)
+            answers.append(await talk.say("one", idempotency_key="1"))
+        (result,) = await talk.ended(answers[0].run_id)
+
+    assert {answer.run_id for answer in answers} == {result.run_id}
+    assert result.content == "echo one"
+
+
+async def test_a_full_queue_is_the_answer_to_a_window(database: Database, tmp_path: Path) -> None:
+    refused: list[str] = []
+    async with talking(database, tmp_path, Queue(max_depth=1)) as talk:
+
+        async def say(text: str) -> None:
+            with pytest.raises(Rejected) as refusal:
+                await talk.say(text, debounce_ms=60_000)
+            refused.append(refusal.value.err.details["reason"])
+
+        held = await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        waiting = await talk.say("waits")
+        session = talk.system.cell(talk.here)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, "one")
+            nursery.start_soon(say, "two")
+            await talk.holds_back(2)
+            talk.system.tell(talk.here, FlushWindows())
+        assert session is talk.system.cell(talk.here)
+        assert session is not None
+        assert session.incarnation == 1, "it did not stumble over it"
+        talk.vendor.release()
+        await talk.ended(held.run_id, waiting.run_id)
+
+    assert refused == ["queue_full", "queue_full"]
+
+
+async def test_a_key_that_another_session_uses_at_the_same_moment_is_told_of(
+    database: Database, tmp_path: Path
+) -> None:
+    async def beaten(_work: object, **_how: object) -> None:
+        await accept(database, key=OTHER)
+        place = Place(tenant=MASTER_TENANT, key=OTHER, lane="main", agent_id=new_id(), agent_key="default")
+        request = RunRequest(message="also")
+        aside = Aside(
+            run_id=new_id(), user="lan", kind="chat", request=request, request_hash="0" * 64, ingress_key="ws:k"
+        )
+        await database.run(session_queue.pass_over, place=place, aside=aside)
+
+    async with talking(database, tmp_path, weather=Weather(database, "ingress.find", beaten)) as talk:
+        await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        waiting = await talk.say("and", mode="followup")
+        with pytest.raises(Rejected) as refused:
+            await talk.say("also", mode="followup", idempotency_key="ws:k")
+        talk.vendor.release()
+        (result,) = await talk.ended(waiting.run_id)
+
+    assert refused.value.err.details["reason"] == "idempotency_conflict"
+    assert result.content == "echo and"
+
+
+async def test_a_window_waits_for_a_database_that_is_away(database: Database, tmp_path: Path) -> None:
+    answers: list[Accepted] = []
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreError("unavailable", "away")
+
+    weather = Weather(database, "session_changes.known", away)
+    async with talking(database, tmp_path, weather=weather) as talk:
+
+        async def say() -> None:
+            answers.append(await talk.say("one", debounce_ms=60_000, fresh=True))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say)
+            await talk.holds_back(1)
+            talk.system.tell(talk.here, RunLost())  # what it knew is forgotten
+            talk.system.tell(talk.here, FlushWindows())
+        (result,) = await talk.ended(answers[0].run_id)
+
+    assert result.content == "echo one"
+
+
+async def test_a_turn_that_interrupts_needs_no_room_while_another_gives_way_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    async with talking(database, tmp_path, Queue(max_depth=1)) as talk:
+        await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        await talk.say("waits")
+        last = await talk.say("now", mode="interrupt")
+        (result,) = await talk.ended(last.run_id)
+
+    assert result.content == "echo now"
 
 
 async def test_sl_07_an_idle_session_starts_with_the_commit_that_accepts_the_turn(

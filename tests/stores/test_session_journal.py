@@ -214,6 +214,40 @@ async def test_what_was_merged_into_a_waiting_turn_is_no_injected_text(database:
     assert await database.run(session_queue.merged_texts, tenant=MASTER_TENANT, run_id=waiting) == []
 
 
+async def test_nothing_is_kept_for_a_run_that_is_over(database: Database) -> None:
+    waiting = await accept(database, "first")
+    place = Place(tenant=MASTER_TENANT, key=KEY, lane="main", agent_id=new_id(), agent_key="default")
+    aside = Aside(run_id=new_id(), user="lan", kind="chat", request=RunRequest(message="2"), request_hash="0" * 64)
+    await database.run(session_queue.stop, tenant=MASTER_TENANT, key=KEY, by="lan", reason="user", drain=True)
+
+    assert await database.run(session_queue.keep_injected, place=place, aside=aside, into=waiting) is False
+
+
+async def test_a_turn_whose_key_is_used_is_refused_whole_and_left_out_as_a_part(database: Database) -> None:
+    def aside(text: str, key: str | None) -> Aside:
+        request = RunRequest(message=text)
+        return Aside(run_id=new_id(), user="lan", kind="chat", request=request, request_hash="0" * 64, ingress_key=key)
+
+    waiting = await accept(database, "first")
+    place = Place(tenant=MASTER_TENANT, key=KEY, lane="main", agent_id=new_id(), agent_key="default")
+    first = aside("2", "ws:1")
+    assert await database.run(session_queue.join_waiting, place=place, aside=first, into=waiting)
+
+    for work in (session_queue.join_waiting, session_queue.keep_injected):
+        with pytest.raises(session_queue.KeyUsed) as used:
+            await database.run(work, place=place, aside=aside("2", "ws:1"), into=waiting)
+        assert used.value.first.run_id == first.run_id
+    whole = aside("3", None)
+    assert await database.run(
+        session_queue.keep_injected, place=place, aside=whole, into=waiting, asides=[aside("2", "ws:1")]
+    )
+
+    merged = await database.run(session_queue.merged_texts, tenant=MASTER_TENANT, run_id=waiting)
+    assert [text.text for text in merged] == ["3"]
+    (run,) = await claim(database)
+    assert run.request.message == "first\n2"
+
+
 async def test_a_turn_grows_to_a_limit(database: Database) -> None:
     waiting = await accept(database, "x" * (session_queue.LONGEST - 10), label="x")
     place = Place(tenant=MASTER_TENANT, key=KEY, lane="main", agent_id=new_id(), agent_key="default")

@@ -41,6 +41,7 @@ class Elsewhere(Actor):
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
         self.told = 0
+        self.over: set[str] = set()  # of those that somebody waits for, whose end was told
 
     async def on_start(self, ctx: Context) -> None:
         ctx.join(HEARD)
@@ -65,7 +66,8 @@ class Elsewhere(Actor):
         """Whoever waits for a run that has no actor here will not be told by one."""
         here = {path.name for path in runs_of(ctx.system)}
         waited_for = {group.removeprefix(OF_RUN) for group in ctx.system.groups if group.startswith(OF_RUN)}
-        await self._tell(ctx, sorted(waited_for - here), older=LOOK)
+        self.over &= waited_for
+        await self._tell(ctx, sorted(waited_for - here - self.over), older=LOOK)
 
     @handles
     async def heed(self, ctx: Context, _tick: Heed) -> None:
@@ -87,6 +89,7 @@ class Elsewhere(Actor):
             return  # weather: the next look comes soon
         for run in ended:
             self.told += 1
+            self.over.add(run.run_id)
             self._say(ctx, run)
 
     def _say(self, ctx: Context, run: Ending) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import trio
 
-from goclaw.domain.cluster import HEARD, Missed, Woken, advisory_key
+from goclaw.domain.cluster import HEARD, Missed, Ownership, Woken, advisory_key
 from goclaw.domain.errors import StoreError
 from goclaw.runtime.actor import Actor, Context
 from goclaw.stores.listener import listen
@@ -18,10 +18,10 @@ FIRST, LONGEST = 0.2, 5.0  # seconds between two tries to connect
 
 
 class Listener(Actor):
-    def __init__(self, node_id: str, dsn: str) -> None:
+    def __init__(self, node_id: str, dsn: str, ownership: Ownership) -> None:
         self.node_id = node_id
         self.dsn = dsn
-        self.listening = False
+        self.own = ownership
         self.woken = 0
 
     async def live(self, ctx: Context) -> None:
@@ -29,14 +29,15 @@ class Listener(Actor):
         while True:
             try:
                 async with listen(self.dsn, CHANNEL, lock=advisory_key(self.node_id)) as notes:
-                    self.listening, pause = True, FIRST
+                    self.own.listening, pause = True, FIRST
                     ctx.publish(HEARD, Missed())
                     async for note in notes:
                         self._hear(ctx, note.payload)
             except StoreError as trouble:
-                if self.listening:
+                if self.own.listening:
                     ctx.log.warning("listener.lost", error=str(trouble))
-                self.listening = False
+            finally:
+                self.own.listening = False
             await trio.sleep(pause * ctx.rng.uniform(0.8, 1.2))
             pause = min(LONGEST, pause * 2)
 
@@ -47,4 +48,4 @@ class Listener(Actor):
             ctx.publish(HEARD, Woken(kind=wake.k, shards=wake.s, topics=wake.t))
 
     def snapshot(self) -> dict[str, object]:
-        return {"listening": self.listening, "woken": self.woken}
+        return {"listening": self.own.listening, "woken": self.woken}

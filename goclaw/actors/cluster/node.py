@@ -148,6 +148,7 @@ class Node(Actor):
         if self.lost_at is None and now - self.renewed >= self.lease.quarantine:
             self.lost_at = now
             self.own.held = False
+            self.own.met += 1
             ctx.log.warning("node.quarantined", seconds=round(now - self.renewed, 1))
         elif self.lost_at is not None and now - self.lost_at >= PATIENCE:
             ctx.log.error("node.gave_up", seconds=round(now - self.renewed, 1))
@@ -160,6 +161,7 @@ class Node(Actor):
     async def _lost(self, ctx: Context) -> None:
         """Others took us for dead. Our runs are theirs; a process of our name has our place, or we begin again."""
         self.own.held = False
+        self.own.met += 1
         self.own.shards = {}
         for run in runs_of(ctx.system):
             ctx.tell(run, LeaseLost())

@@ -64,6 +64,7 @@ class Peers(Actor):
                 ctx.log.info("node.joined", node=node_id, name=name)
         changed, self.names = names.keys() != self.names.keys(), names
         self.own.peers = len(names)
+        self.own.met += bool(names)
         if changed or buried:
             ctx.tell(SHARD_OWNER, Look())
 

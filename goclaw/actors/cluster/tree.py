@@ -21,6 +21,6 @@ def cluster(me: Membership, dsn: str) -> Supervisor:
             child("shard_owner", ShardOwner, house, own, lease),
             child("peers", Peers, house.node_id, own, lease),
             child("elsewhere", Elsewhere, house.node_id),
-            child("listener", Listener, house.node_id, dsn),  # last: its first word is "look everywhere"
+            child("listener", Listener, house.node_id, dsn, own),  # last: its first word is "look everywhere"
         ]
     return Supervisor(children, strategy=Strategy.REST_FOR_ONE, limit=Limit(restarts=5, within=60.0))

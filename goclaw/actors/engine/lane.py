@@ -6,13 +6,14 @@ Contract  sessions-lanes-cron.md §4; durability.md §5, §6.4, §11; supervisio
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.loss import announce_loss, lost
+from goclaw.actors.engine.loss import announce_loss, announce_stop, lost
 from goclaw.actors.engine.pressure import Pressure
 from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
@@ -49,7 +50,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import run_queue, runs, shards
+from goclaw.stores import elsewhere, run_queue, runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -110,6 +111,15 @@ class Work:
     suspect: bool
 
 
+@dataclass
+class NextLife:
+    """A run of ours that begins when its last life is gone."""
+
+    run: Claimed
+    suspect: bool
+    stop: Cancel | None = None  # somebody wants it to end already
+
+
 class LaneActor(Actor):
     capacity = 4096
     responsive = True
@@ -120,7 +130,7 @@ class LaneActor(Actor):
         self.slots = Slots(limit)
         self.ready = Ready(name)
         self.running: dict[Address, Work] = {}
-        self.next_lives: dict[Address, tuple[Claimed, bool]] = {}  # claimed again before their actor was gone
+        self.next_lives: dict[Address, NextLife] = {}  # claimed again before their actor was gone
         self.pressure = Pressure()
         self.held_until = 0.0  # suspects wait till then
         self.filling = False
@@ -164,6 +174,7 @@ class LaneActor(Actor):
     async def slot_back(self, ctx: Context, news: GiveSlotBack) -> None:
         self.slots.unkeep(news.run_id)
         self._served(ctx)
+        self._ended_all()
 
     @handles
     async def lend(self, ctx: Context, news: LendSlot) -> None:
@@ -233,6 +244,7 @@ class LaneActor(Actor):
             return  # another node owns one of them by now; the queue's own look finds those that are ours
         except StoreError as trouble:
             ctx.log.warning("lane.claim_failed", error=str(trouble))
+            self.filling = True
             ctx.after(AGAIN, Fill())
 
     async def _claim_next(self, ctx: Context) -> None:
@@ -293,9 +305,10 @@ class LaneActor(Actor):
         chosen = self.ready.next_suspect(now)
         try:
             claimed = await self._claim(ctx, [chosen])
-        except (StoreError, StaleOwner) as trouble:
-            if isinstance(trouble, StoreError):
-                self.ready.suspects.add(chosen)
+        except StaleOwner:
+            claimed = []  # another node owns it by now
+        except StoreError:
+            self.ready.suspects.add(chosen)
             ctx.leave(SUSPECT)
             raise
         for run in claimed:
@@ -311,11 +324,14 @@ class LaneActor(Actor):
             return await self._begin_suspect(ctx, run)
         try:
             await ctx.db(runs.put_back, run, reason="RELEASE_SUSPECT")
+            stopped = await ctx.db(elsewhere.endings, runs=[run.run_id])
         except StaleOwner:
             return
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run))
             return
+        if stopped:
+            announce_stop(ctx, run)
         self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
@@ -339,7 +355,9 @@ class LaneActor(Actor):
     def _begin(self, ctx: Context, run: Claimed, *, suspect: bool = False) -> None:
         address = at.run(self.name, run.run_id)
         if address in ctx.system.members:  # its last life has written its end and is about to go
-            self.next_lives[address] = (run, suspect)
+            self.next_lives[address] = NextLife(run, suspect)
+            if not suspect:
+                self.slots.take(run.run_id)
             return
         now = ctx.clock.monotonic()
         ctx.child(Child(run.run_id, Run, (run, self.engine), restart=Restart.TEMPORARY))
@@ -353,8 +371,11 @@ class LaneActor(Actor):
     @handles
     async def stop_run(self, ctx: Context, ask: StopRun) -> bool:
         """Whatever was claimed before we were asked has begun by now."""
-        address = at.run(self.name, ask.run_id)
-        return address in self.running and ctx.tell(address, Cancel(reason=ask.reason, by=ask.by)) is Told.ACCEPTED
+        address, stop = at.run(self.name, ask.run_id), Cancel(reason=ask.reason, by=ask.by)
+        if (coming := self.next_lives.get(address)) is not None:
+            coming.stop = stop
+            return True
+        return address in self.running and ctx.tell(address, stop) is Told.ACCEPTED
 
     @handles
     async def child_ended(self, ctx: Context, news: ChildEnded) -> None:
@@ -366,7 +387,9 @@ class LaneActor(Actor):
             self.pressure.ended(seconds)
             ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
         if (again := self.next_lives.pop(news.address, None)) is not None:
-            self._begin(ctx, again[0], suspect=again[1])
+            self._begin(ctx, again.run, suspect=again.suspect)
+            if again.stop is not None:
+                ctx.tell(news.address, again.stop)
         self._served(ctx)
         self._ended_all()
 
@@ -375,6 +398,9 @@ class LaneActor(Actor):
         work = self.running.pop(address, None)
         if work is not None:
             self.slots.leave(work.run.run_id)
+            coming = self.next_lives.get(address)
+            if coming is not None and not coming.suspect:
+                self.slots.take(coming.run.run_id)
             if work.suspect:
                 self._suspect_gone(ctx)
         return work
@@ -383,14 +409,13 @@ class LaneActor(Actor):
     async def audit(self, ctx: Context, _tick: Audit) -> None:
         """Whoever was granted a slot and died between its commit and telling us left an orphan."""
         now = ctx.clock.monotonic()
-        for run_id in self.slots.forgotten(now - AUDIT):
-            self.slots.unkeep(run_id)
+        self._forget_kept(now - AUDIT)
         await self._end_overdue(ctx, now)
         try:
             mine = await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name, older=AUDIT)
         except StoreError:
             return  # weather: the next look comes
-        known = {work.run.run_id for work in self.running.values()}
+        known = {address.name for address in (*self.running, *self.next_lives)}
         for run in mine:
             if run.run_id not in known and not self.slots.kept(run.run_id):
                 await self._recover(ctx, run)
@@ -444,9 +469,10 @@ class LaneActor(Actor):
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
             ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
+        elif outcome == "cancelled":
+            announce_stop(ctx, run)
         else:
-            if outcome == "dead":
-                ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
+            ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)
 
     # --- the end ------------------------------------------------------------------------------
@@ -464,9 +490,16 @@ class LaneActor(Actor):
         self.closing = True
         for address in self.running:
             self._release(ctx, address)
+        self._forget_kept(math.inf)
+        self._ended_all()
+
+    def _forget_kept(self, before: float) -> None:
+        for run_id in self.slots.forgotten(before):
+            self.slots.unkeep(run_id)
 
     def _ended_all(self) -> None:
-        if self.waits_for_end is not None and not self.running:
+        """Whoever was kept a slot may have begun in the database."""
+        if self.waits_for_end is not None and not (self.running or self.next_lives or self.slots.keeping):
             self.waits_for_end.answer(len(self.released))
             self.waits_for_end = None
 

@@ -11,21 +11,23 @@ from itertools import groupby
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.living import runs_of
-from goclaw.actors.engine.loss import announce_loss
-from goclaw.actors.engine.waits import news_of
+from goclaw.actors.engine.loss import announce_loss, announce_stop
+from goclaw.actors.engine.waits import news_of, requeued
 from goclaw.domain.address import lane
-from goclaw.domain.cluster import HEARD, Woken
+from goclaw.domain.cluster import HEARD, Missed, Woken
 from goclaw.domain.errors import StoreError
 from goclaw.domain.run import LANES, RunsWait
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
+from goclaw.runtime.timers import Timer
 from goclaw.stores import cluster, run_heads, run_queue, runs
 from goclaw.stores.runs import Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
 EMPTY = 10  # looks that found nothing until there are fewer of them; durability.md §10 W4
+SOON = 0.05  # seconds after which a bell is heeded: those that ring meanwhile cost no look of their own
 STRETCHED = 1.0  # seconds between these, ± 20 %
 SHARE = 10  # a look is followed by a pause of so many times as long as it took
 COUNT = 5.0  # seconds between two counts of all runs
@@ -53,6 +55,9 @@ class QueueKeeper(Actor):
         self.own = engine.ownership
         self.recovered = 0
         self.empty = 0  # looks in a row that found nothing
+        self.next: Timer | None = None  # look
+        self.next_at = 0.0  # monotonic seconds
+        self.took = 0.0  # seconds, the last look
         self.doubtful: set[Address] = set()  # runs whose lease was not ours at the last renewal
 
     async def on_start(self, ctx: Context) -> None:
@@ -64,7 +69,7 @@ class QueueKeeper(Actor):
         if self.own.alone:
             await self._hang_up(ctx)
         ctx.join(HEARD)
-        ctx.after(self.engine.queue.poll_ms / 1000, Look())
+        self._look_in(ctx, self.engine.queue.poll_ms / 1000)
         ctx.after(0.0, Count())
         ctx.every(self.engine.queue.heartbeat_sec, Renew())
         ctx.every(REAP, Reap())
@@ -86,12 +91,27 @@ class QueueKeeper(Actor):
         began = ctx.clock.monotonic()
         found = await self._look(ctx)
         self.empty = 0 if found else self.empty + 1
-        ctx.after(max(self._pause(ctx), SHARE * (ctx.clock.monotonic() - began)), Look())
+        self.took = ctx.clock.monotonic() - began
+        self._look_in(ctx, max(self._pause(ctx), SHARE * self.took))
 
     @handles
     async def woken(self, ctx: Context, news: Woken) -> None:
         if news.kind == "runs" and not self.own.shards.keys().isdisjoint(news.shards):
-            await self._look(ctx)
+            self._look_soon(ctx)
+
+    @handles
+    async def missed(self, ctx: Context, _news: Missed) -> None:
+        self._look_soon(ctx)
+
+    def _look_soon(self, ctx: Context) -> None:
+        """Leases want to be renewed too, so looks take half of the time at most."""
+        pause = max(SOON, self.took)
+        if self.next is not None and ctx.clock.monotonic() + pause < self.next_at:
+            self.next.cancel()
+            self._look_in(ctx, pause)
+
+    def _look_in(self, ctx: Context, seconds: float) -> None:
+        self.next, self.next_at = ctx.after(seconds, Look()), ctx.clock.monotonic() + seconds
 
     async def _look(self, ctx: Context) -> bool:
         """Tell the lanes who waits. True if anybody does."""
@@ -106,8 +126,9 @@ class QueueKeeper(Actor):
         return bool(found)
 
     def _pause(self, ctx: Context) -> float:
-        """Alone, every run that waits is told to its lane by whoever makes it wait: a look finds what that missed."""
-        if self.own.sole and self.empty >= EMPTY:
+        """Every run that waits is told to its lane by whoever makes it wait, or rung for: a look finds what that
+        missed."""
+        if (self.own.sole or self.own.listening) and self.empty >= EMPTY:
             return STRETCHED * ctx.rng.uniform(0.8, 1.2)
         return self.engine.queue.poll_ms / 1000
 
@@ -175,8 +196,12 @@ class QueueKeeper(Actor):
                 self.recovered += 1
                 ctx.system.meter.count("run_lease_expired_total")
                 ctx.log.info("run.recovered", run=run.run_id, outcome=outcome)
-                if outcome != "requeued":
+                if outcome == "requeued":
+                    ctx.tell(lane(run.lane), requeued(run, suspect=True))  # it rings, if another node owns it
+                elif outcome == "dead":
                     announce_loss(ctx, run)
+                else:
+                    announce_stop(ctx, run)
 
     def snapshot(self) -> dict[str, object]:
         return {"recovered": self.recovered}

@@ -33,6 +33,11 @@ class Slots:
     def lent(self) -> int:
         return len(self._lent)
 
+    @property
+    def keeping(self) -> bool:
+        """Whether somebody may yet start in a slot that is kept."""
+        return bool(self._kept)
+
     def keep(self, run_id: str, now: float) -> None:
         self._kept[run_id] = now
 

@@ -58,7 +58,7 @@ class Conversation(Actor):
         self.mode: QueueMode = queue.mode
         self.model = ""  # of this session; empty = the agent's
         self.cutoff = 0  # epoch milliseconds; what arrived before it is stale
-        self.remembered = False
+        self.remembered: int | None = None  # in whose company we read; None = not read, or others write too
 
     @property
     def belongs_to(self) -> tuple[str, str | None]:
@@ -69,12 +69,15 @@ class Conversation(Actor):
 
         Among several nodes any of them may take a turn in for this session, so each message reads again.
         """
-        if self.remembered and self.own.sole:
+        company = self.own.company
+        if self.remembered is not None and self.remembered == company:
             return
-        self.open.clear()
+        self.remembered = None
         row = await ctx.db(session_changes.known, tenant=self.tenant, key=self.text_key)
+        waiting = await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key) if row is not None else []
+        self.open.clear()
         if row is not None:
-            for known in await ctx.db(runs.open_runs, tenant=self.tenant, key=self.text_key):
+            for known in waiting:
                 sender = known.request.sender or known.user_id
                 self.open[known.run_id] = Open(
                     run_id=known.run_id,
@@ -87,7 +90,7 @@ class Conversation(Actor):
             self.mode = (row.queue_config or {}).get("mode") or self.queue.mode
             self.model = row.model or ""
             self.cutoff = int(row.stale_before.timestamp() * 1000) if row.stale_before else 0
-        self.remembered = True
+        self.remembered = company
 
     def _forget(self) -> None:
         self.open.clear()
@@ -95,7 +98,7 @@ class Conversation(Actor):
         self.mode = self.queue.mode
         self.model = ""
         self.cutoff = 0
-        self.remembered = False
+        self.remembered = None
 
     @contextmanager
     def _forgetting(self) -> Iterator[None]:

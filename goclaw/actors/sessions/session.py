@@ -12,7 +12,7 @@ import msgspec
 
 from goclaw.actors.sessions.taking import Taking
 from goclaw.actors.sessions.window import Window
-from goclaw.domain.errors import Err, StoreError, failed_precondition, not_found
+from goclaw.domain.errors import Err, Rejected, StoreError, failed_precondition, not_found
 from goclaw.domain.ids import new_id
 from goclaw.domain.session import (
     OPEN_WINDOWS,
@@ -35,6 +35,7 @@ from goclaw.stores import sessions as rows
 from goclaw.stores.sessions import NewMessage
 
 LABEL = 100  # characters of an injected message's label; edge-websocket.md §7.2
+AWAY = 1.0  # seconds before another try when the database is away
 
 
 class WindowOver(Message[None]):
@@ -51,7 +52,7 @@ class Session(Taking):
     @handles
     async def send(self, ctx: Context, ask: Send) -> Accepted | Err | None:
         if ask.fresh:
-            self.remembered = True
+            self.remembered = self.own.company
         else:
             await self._remember(ctx)
         if not self._may(ask.user_id, ask.as_admin):
@@ -64,8 +65,11 @@ class Session(Taking):
         if window is not None and (twin := window.twin(ask)) is not None:
             if twin.ask.digest(self.text_key) != ask.digest(self.text_key):
                 return failed_precondition("idempotency_conflict")
-        elif window is not None and not (ask.debounce_ms and window.takes(ask)):
+            self._hold_back(ctx, ask)
+            return None
+        if window is not None and not (ask.debounce_ms and window.takes(ask)):
             await self._close(ctx, ask.user_id)
+            await self._remember(ctx)  # what went wrong there is forgotten
         if ask.debounce_ms:
             self._hold_back(ctx, ask)
             return None
@@ -73,14 +77,12 @@ class Session(Taking):
 
     @handles
     async def window_over(self, ctx: Context, news: WindowOver) -> None:
-        await self._remember(ctx)
-        await self._close(ctx, news.sender)
+        await self._over(ctx, news.sender)
 
     @handles
     async def flush_windows(self, ctx: Context, _news: FlushWindows) -> None:
-        await self._remember(ctx)
         for sender in list(self.windows):
-            await self._close(ctx, sender)
+            await self._over(ctx, sender)
 
     async def on_stop(self, ctx: Context, reason: str) -> None:
         """What is still held back waits for the next start: the house is closing."""
@@ -114,7 +116,7 @@ class Session(Taking):
 
     @handles
     async def ended(self, ctx: Context, news: RunEnded) -> None:
-        if self.open.pop(news.run_id, None) is not None or not self.remembered:
+        if self.open.pop(news.run_id, None) is not None or self.remembered is None:
             await self._remember(ctx)
             self._updated(ctx)
             await self._throttle(ctx)
@@ -138,6 +140,15 @@ class Session(Taking):
             window.timer.cancel()
         window.timer = ctx.after(left, WindowOver(sender=ask.user_id))
 
+    async def _over(self, ctx: Context, sender: str) -> None:
+        """A window that cannot be closed now is closed when the database is back."""
+        try:
+            await self._remember(ctx)
+        except StoreError:
+            ctx.after(AWAY, WindowOver(sender=sender))
+            return
+        await self._close(ctx, sender)
+
     async def _close(self, ctx: Context, sender: str) -> None:
         """Take in what one sender said as one turn, and answer every part of it."""
         window = self.windows.pop(sender, None)
@@ -151,6 +162,8 @@ class Session(Taking):
         *earlier, last = window.said
         try:
             answer = await self._take(ctx, window.turn(), tuple(self._aside(said.ask) for said in earlier))
+        except Rejected as refusal:
+            answer = refusal.err
         except (StoreError, RuntimeFault) as trouble:
             for said in window.said:
                 for reply in said.replies:

@@ -27,7 +27,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.stores import ingress, run_intake, runs, session_queue
 from goclaw.stores.ingress import First
 from goclaw.stores.runs import Canceled, Claimed
-from goclaw.stores.session_queue import Aside, Place
+from goclaw.stores.session_queue import Aside, KeyUsed, Place
 from goclaw.stores.sessions import NewMessage
 
 SLOT = 2.0  # seconds the lane has to answer
@@ -40,6 +40,12 @@ class Taking(Changing):
     closing = False  # the house is: what comes now waits for the next start
 
     async def _take(self, ctx: Context, ask: Send, asides: tuple[Aside, ...] = ()) -> Accepted | Err:
+        try:
+            return await self._taken(ctx, ask, asides)
+        except KeyUsed as used:
+            return await self._again(ctx, ask, used.first)
+
+    async def _taken(self, ctx: Context, ask: Send, asides: tuple[Aside, ...]) -> Accepted | Err:
         """What becomes of a turn: sessions-lanes-cron.md §3.2."""
         if self.cutoff - TRANSIT < ask.received_at < self.cutoff:
             return await self._pass_over(ctx, ask)
@@ -108,7 +114,8 @@ class Taking(Changing):
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
 
     async def _interrupt(self, ctx: Context, ask: Send, asides: tuple[Aside, ...]) -> Accepted | Err:
-        await room_for(ctx, self.queue, tenant=self.tenant, user=self.owner or ask.user_id, kind=ask.kind)
+        if not self._waiting(ctx):  # else whoever waits makes room
+            await room_for(ctx, self.queue, tenant=self.tenant, user=self.owner or ask.user_id, kind=ask.kind)
         with self._forgetting():
             stored, stopped = await ctx.db(
                 session_queue.accept_interrupting, by=ask.user_id, asides=asides, **self._turn(ask)
@@ -121,7 +128,8 @@ class Taking(Changing):
     async def _into_a_run(self, ctx: Context, ask: Send, asides: tuple[Aside, ...]) -> Accepted | None:
         """Hand the text to the run that works (agent-loop.md §9.4). None if there is none, or it is about to end.
 
-        It is stored once the run has taken it, and acknowledged once it is stored.
+        It is stored once the run has taken it, and acknowledged once it is stored. A run that ended in between has
+        not answered it.
         """
         active = next((run_id for run_id in self.open if self._runs(ctx, run_id)), None)
         if active is None:
@@ -132,9 +140,11 @@ class Taking(Changing):
                 return None
         except RuntimeFault:
             return None
-        await ctx.db(
-            session_queue.keep_injected, place=self._place(ask), aside=self._aside(ask), into=active, asides=asides
-        )
+        place, aside = self._place(ask), self._aside(ask)
+        with self._forgetting():
+            kept = await ctx.db(session_queue.keep_injected, place=place, aside=aside, into=active, asides=asides)
+        if not kept:
+            return None
         return Accepted(run_id=active, session_key=self.text_key, position=0, injected=True)
 
     async def _into_one_that_waits(self, ctx: Context, ask: Send) -> Accepted | None:

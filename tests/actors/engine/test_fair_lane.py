@@ -13,24 +13,27 @@ import trio
 from trio.testing import MockClock
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Pressed, Start
+from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Orphaned, Pressed, Start
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.ready import READY, Ready
 from goclaw.actors.engine.waits import news_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, run, session
+from goclaw.domain.cluster import HEARD, Woken
 from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import RunEvent, Saturation, of_operators
 from goclaw.domain.run import (
     LANES,
     SATURATED,
     GetLoad,
+    GiveSlotBack,
     HandBack,
     LaneLoad,
     LendSlot,
     ReclaimSlot,
     RunQueued,
     SetLimit,
+    StopRun,
     TakeSlot,
 )
 from goclaw.domain.session import Abort
@@ -46,6 +49,7 @@ from goclaw.settings.providers import Offline, Providers
 from goclaw.settings.queue import Lanes, Queue
 from goclaw.stores import run_queue, runs
 from goclaw.stores.database import Database
+from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, transaction
 from tests.actors.house import Weather, house, turn
 from tests.stores.test_run_queue import crowd_of
@@ -496,6 +500,25 @@ async def test_looks_get_rarer_while_they_find_nothing_and_everybody_is_told(
     assert least <= nothing.looks <= most
 
 
+async def test_many_bells_are_one_look_and_who_hears_them_looks_less(autojump_clock: MockClock) -> None:
+    nothing = Nothing()
+    async with keeper(nothing, alone=False) as system:
+        cell = system.cell(Address("keeper"))
+        assert cell is not None
+        assert isinstance(cell.actor, QueueKeeper)
+        own = cell.actor.own
+        own.listening, own.shards = True, {7: 1}
+        await trio.sleep(60)
+        assert 60 <= nothing.looks <= 85
+
+        nothing.looks = 0
+        for _ in range(100):
+            system.publish(HEARD, Woken(kind="runs", shards=(7,)))
+        await trio.sleep(0.06)
+
+    assert 1 <= nothing.looks <= 2
+
+
 async def test_a_run_claimed_again_begins_when_its_last_life_is_gone(database: Database, tmp_path: Path) -> None:
     async with slow_house(database, tmp_path, one_slot(poll_ms=DEAF)) as system:
         run_id = await send(system, database, "twice")
@@ -511,5 +534,79 @@ async def test_a_run_claimed_again_begins_when_its_last_life_is_gone(database: D
         await settled(system)
 
         assert place.incarnation == 1, "the lane did not stumble over it"
+        assert place.actor.slots.taken == 1
         system.tell(run("main", run_id), Cancel(reason="user", by="lan"))
         await until(system, lambda: works(system, run_id) and system.cell(run("main", run_id)) is not first)
+        assert place.actor.slots.taken == 1
+
+
+async def test_a_run_that_is_stopped_before_it_begins_again_hears_of_it(database: Database, tmp_path: Path) -> None:
+    async with slow_house(database, tmp_path, one_slot(poll_ms=DEAF)) as system:
+        run_id = await send(system, database, "twice")
+        await until(system, lambda: works(system, run_id))
+        place = system.cell(lane("main"))
+        assert place is not None
+        assert isinstance(place.actor, LaneActor)
+        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        system.tell(lane("main"), SetLimit(limit=2))
+        assert await system.ask(lane("main"), TakeSlot(run_id=run_id), within=5)
+        system.tell(lane("main"), Start(run=msgspec.structs.replace(mine, fence=2)))
+        assert await system.ask(lane("main"), StopRun(run_id=run_id, reason="user", by="lan"), within=5)
+
+        system.tell(run("main", run_id), Cancel(reason="user", by="lan"))
+        await until(system, lambda: not works(system, run_id) and not place.actor.next_lives)
+
+
+async def test_a_suspect_that_somebody_stopped_is_told_to_be_cancelled(database: Database, tmp_path: Path) -> None:
+    async with slow_house(database, tmp_path, one_slot(suspect_hold_sec=1000.0)) as system:
+        run_id = await send(system, database, "stopped")
+        await until(system, lambda: works(system, run_id))
+        place = system.cell(lane("main"))
+        assert place is not None
+        assert isinstance(place.actor, LaneActor)
+        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        named = {"tenant": MASTER_TENANT, "run_ids": [run_id], "by": "lan", "reason": "user"}
+        await database.run(runs.request_cancel, **named)
+        with trio.fail_after(10), listening(system, run_id) as feed:
+            system.tell(lane("main"), Orphaned(run=mine))
+            result = await feed.result()
+
+    assert result.cancelled
+    assert result.error is None
+
+
+async def test_a_suspect_that_is_stopped_while_it_goes_back_is_cancelled_aloud(
+    database: Database, tmp_path: Path
+) -> None:
+    async def stopped_first(work: Any, given: Claimed, **how: Any) -> Any:
+        named = {"tenant": MASTER_TENANT, "run_ids": [given.run_id], "by": "lan", "reason": "user"}
+        await database.run(runs.request_cancel, **named)
+        return await database.run(work, given, **how)
+
+    weather = Weather(database, "runs.put_back", stopped_first)
+    async with slow_house(weather, tmp_path, Queue(suspect_hold_sec=1000.0, poll_ms=DEAF)) as system:
+        run_id = await accept(database, key=key("s"))
+        await database.run(has_crashed, run_id)
+        with trio.fail_after(10), listening(system, run_id) as feed:
+            system.tell(lane("main"), RunQueued(tenant_id=MASTER_TENANT, session_key=key("s")))
+            result = await feed.result()
+
+    assert result.cancelled
+
+
+async def test_a_lane_is_not_empty_while_a_slot_is_kept(database: Database, tmp_path: Path) -> None:
+    answers: list[int] = []
+    async with slow_house(database, tmp_path, one_slot()) as system:
+        assert await system.ask(lane("main"), TakeSlot(run_id="r"), within=5)
+
+        async def close() -> None:
+            answers.append(await system.ask(lane("main"), HandBack(within=60), within=60))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(close)
+            await until(system, lambda: shown(system)["closing"])
+            await settled(system)
+            assert answers == []
+            system.tell(lane("main"), GiveSlotBack(run_id="r"))
+
+    assert answers == [0]
