@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ from psycopg.types.json import Json
 from tests.e2e.browser import Desk
 from tests.e2e.gateway import PATIENCE, Gateway, running
 
-FAR = "2099-01-01T00:00:00Z"
+FAR = (datetime.now(UTC) + timedelta(days=300)).isoformat()
 
 
 class Works:
