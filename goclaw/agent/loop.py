@@ -8,7 +8,7 @@ died goes on from the draft its journal gave back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
@@ -117,6 +117,25 @@ class Draft:
     unanswered: tuple[tuple[int, ToolCall], ...] = ()  # calls a former life left open …
     asked_in: int = 0  # … and the step that asked for them
     closing: bool = False  # the last question to the model is asked, or answered
+
+
+def resumed(steps: Iterable[tuple[int, ChatMessage, Usage | None]]) -> Draft:
+    """The draft that a run's steps so far make, given by number, in order (durability.md §8.2)."""
+    draft = Draft()
+    left: dict[int, ToolCall] = {}
+    for number, message, usage in steps:
+        draft.messages.append(message)
+        draft.step = number + 1
+        match message.role:
+            case "assistant":
+                draft.iterations, draft.asked_in = draft.iterations + 1, number
+                draft.usage += usage or Usage()
+                left = dict(enumerate(message.tool_calls))
+            case "tool":
+                draft.tool_calls += 1
+                left.pop(number - draft.asked_in - 1, None)
+    draft.unanswered = tuple(sorted(left.items()))
+    return draft
 
 
 async def answer(

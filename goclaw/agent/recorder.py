@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.run import RecordKind
 from goclaw.tools.ledger import ToolResult
 
 Level = Literal["off", "steps", "full"]
-RecordKind = Literal["open", "request", "response", "tool", "input", "draws", "chunks", "end"]
 VERSION = 1  # of the log; durability.md §16.2 R2
 CLOCKED = frozenset({"durationMs", "queuedMs", "estimateMs", "ts", "attempt"})  # members that time decides
 LIVES = frozenset({"run.queued", "run.started", "run.recovered", "run.retrying", "run.released"})  # not of the log

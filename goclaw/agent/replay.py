@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of
+from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of, resumed
 from goclaw.agent.recorder import Level, Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, ToolSpec, Usage
 from goclaw.domain.errors import ProviderError
@@ -59,22 +59,8 @@ class Stand:
 
     def draft(self, before: int) -> Draft:
         """As the journal of a run gives it back: what came before a step."""
-        draft = Draft()
-        left: dict[int, ToolCall] = {}
-        for number, message in sorted(self.steps.items()):
-            if number >= before:
-                break
-            draft.messages.append(message)
-            draft.step = number + 1
-            if message.role == "assistant":
-                draft.iterations, draft.asked_in = draft.iterations + 1, number
-                draft.usage += self.usage.get(number, Usage())
-                left = dict(enumerate(message.tool_calls))
-            elif message.role == "tool":
-                draft.tool_calls += 1
-                left.pop(number - draft.asked_in - 1, None)
-        draft.unanswered = tuple(sorted(left.items()))
-        return draft
+        numbers = sorted(number for number in self.steps if number < before)
+        return resumed((number, self.steps[number], self.usage.get(number)) for number in numbers)
 
 
 class RecordedModel:

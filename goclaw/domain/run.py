@@ -35,6 +35,8 @@ RunKind = Literal[
 Lane = Literal["main", "subagent", "team", "cron"]
 FinishReason = Literal["stop", "length", "max_iterations", "cancelled"]
 
+RecordKind = Literal["open", "request", "response", "tool", "input", "draws", "chunks", "end"]  # durability.md §16.1
+
 LANES: tuple[Lane, ...] = ("main", "subagent", "team", "cron")
 PREVIEW = 200  # characters of the message shown in run.started
 

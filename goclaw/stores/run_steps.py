@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import Usage
+from goclaw.domain.run import RecordKind
 from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -197,7 +198,7 @@ WHERE run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY seq LIMIT 20000
 
 
 class RecordRow(Struct, frozen=True, kw_only=True):
-    kind: str
+    kind: RecordKind
     step: int | None
     body: str  # JSON
     blob: str | None

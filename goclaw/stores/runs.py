@@ -21,7 +21,7 @@ from msgspec import Struct, convert, field
 from goclaw.domain.chat import Usage
 from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
-from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunResult, RunState
+from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
@@ -178,7 +178,7 @@ class Record(Struct, frozen=True, kw_only=True):
     """Something that reached a run from outside (durability.md §16.1)."""
 
     seq: int
-    kind: Literal["open", "request", "response", "tool", "input", "draws", "chunks", "end"]
+    kind: RecordKind
     body: msgspec.Raw
     step_no: int | None = None
     blob: str | None = None  # SHA-256 of a text in `record_blobs`

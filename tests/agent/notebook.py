@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from goclaw.agent.loop import Draft, result_of
+from goclaw.agent.loop import Draft, result_of, resumed
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
@@ -69,17 +69,4 @@ class Notebook:
 
     def draft(self) -> Draft:
         """What another life of the run begins with."""
-        draft = Draft()
-        left: dict[int, ToolCall] = {}
-        for number, message in sorted(self.steps.items()):
-            draft.messages.append(message)
-            draft.step = number + 1
-            if message.role == "assistant":
-                draft.iterations, draft.asked_in = draft.iterations + 1, number
-                draft.usage += self.usage[number]
-                left = dict(enumerate(message.tool_calls))
-            elif message.role == "tool":
-                draft.tool_calls += 1
-                left.pop(number - draft.asked_in - 1)
-        draft.unanswered = tuple(sorted(left.items()))
-        return draft
+        return resumed((number, message, self.usage.get(number)) for number, message in sorted(self.steps.items()))

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
-from goclaw.agent.loop import Draft, result_of
+from goclaw.agent.loop import Draft, result_of, resumed
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
@@ -156,31 +156,18 @@ class RunJournal:
 
     async def resume(self) -> Draft:
         """What former lives have done. Their last record says where the log goes on."""
-        draft = Draft()
         if not self._past:
-            return draft
+            return Draft()
         run = self._run
         self._seq, self.recorder.log = await self._ctx.db(run_steps.recorded, tenant=run.tenant_id, run_id=run.run_id)
-        open_calls: dict[int, ToolCall] = {}
-        heard: set[str] = set()
-        for step in await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id):
-            message = msgspec.json.decode(step.message, type=ChatMessage)
-            draft.messages.append(message)
-            draft.step = step.step_no + 1
-            if step.kind == "llm":
-                draft.iterations += 1
-                draft.usage += step.usage or Usage()
-                draft.asked_in = step.step_no
-                open_calls = dict(enumerate(message.tool_calls))
-            elif step.kind == "tool":
-                draft.tool_calls += 1
-                open_calls.pop(step.step_no - draft.asked_in - 1, None)
-            elif step.kind == "note":
-                heard.add(str(msgspec.json.decode(step.message).get("id", "")))
+        steps = await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id)
+        heard = {str(msgspec.json.decode(step.message).get("id", "")) for step in steps if step.kind == "note"}
         for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
             if text.message_id not in heard:
                 self._told.append(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
-        draft.unanswered = tuple(sorted(open_calls.items()))
+        draft = resumed(
+            (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
+        )
         self._count(draft)
         return draft
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.voice import Voice
+from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.compare import Comparison, compare
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Task
-from goclaw.agent.recorder import Level, Recorder, Row
+from goclaw.agent.recorder import Level, Row
 from goclaw.agent.replay import Life, Stand, lives, play
 from goclaw.domain.address import provider
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
@@ -36,7 +36,7 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
     tenant = run.tenant_id
     original = await ctx.db(runs.original, tenant=tenant, run_id=ask.of)
     rows = [
-        Row(kind=row.kind, body=msgspec.json.decode(row.body), step=row.step, blob=row.blob)  # type: ignore[arg-type]
+        Row(kind=row.kind, body=msgspec.json.decode(row.body), step=row.step, blob=row.blob)
         for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
     ]
     if original is None:
@@ -66,7 +66,9 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
             stand,
             log=log,
             level=_level(life),
-            voice_for=lambda recorder, said, stream: _voice(ctx, run, recorder, said, stream),
+            voice_for=lambda recorder, said, stream: voice_of(
+                ctx, run, seq=said, stream=stream, recorder=recorder, quiet=True
+            ),
             effect_of=lambda name: effect_of(engine.tools, name),
             shared=shared,
             live=live,
@@ -130,19 +132,3 @@ def _changed(life: Life, ask: Replay) -> Life:
 def _level(life: Life) -> Level:
     level: Level = life.opened["level"]
     return level
-
-
-def _voice(ctx: Context, run: Claimed, recorder: Recorder, said: int, stream: bool) -> Voice:
-    return Voice(
-        ctx,
-        run_id=run.run_id,
-        tenant_id=run.tenant_id,
-        user_id=run.user_id,
-        agent_key=run.agent_key,
-        session_key=run.session_key,
-        kind=run.kind,
-        stream=stream,
-        seq=said,
-        recorder=recorder,
-        quiet=True,
-    )

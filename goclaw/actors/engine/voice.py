@@ -30,7 +30,15 @@ def said_in(lives: int) -> int:
     return 1 + lives * LIFE
 
 
-def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True, recorder: Recorder | None = None) -> Voice:
+def voice_of(
+    ctx: Context,
+    run: Claimed,
+    *,
+    seq: int,
+    stream: bool = True,
+    recorder: Recorder | None = None,
+    quiet: bool = False,
+) -> Voice:
     """The voice of a claimed run, whose next event is number `seq` + 1."""
     return Voice(
         ctx,
@@ -43,6 +51,7 @@ def voice_of(ctx: Context, run: Claimed, *, seq: int, stream: bool = True, recor
         stream=stream,
         seq=seq,
         recorder=recorder,
+        quiet=quiet,
     )
 
 
