@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from tests.fakes.vendors.farm import open_farm
-from tests.fakes.vendors.script import Call, Refuse, Trouble, Usage, answer
+from tests.fakes.vendors.script import Call, Refuse, Say, Think, Trouble, Usage, answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK drops its generators half-read
 
@@ -226,3 +226,150 @@ async def test_it_refuses_what_the_real_one_refuses(vendor, more, code, what):
     assert no.json()["error"]["type"] == "invalid_request_error"
     assert no.json()["error"]["code"] == code
     assert what in no.json()["error"]["message"]
+
+
+# Responses
+
+RESPONSES_TOOLS = [{"type": "function", **TOOLS[0]["function"], "strict": False}]
+THOUGHTS = {"effort": "low", "summary": "auto"}
+
+
+def respond(sdk, input="hello there", **more):
+    return sdk.responses.create(**{"model": "gpt-5", "input": input, **more})
+
+
+async def final_response(sdk, input="hello there", **more):
+    async with sdk.responses.stream(**{"model": "gpt-5", "input": input, **more}) as stream:
+        return await stream.get_final_response()
+
+
+@pytest.mark.parametrize("way", [respond, final_response])
+async def test_a_response_echoes_in_one_piece_and_streamed(sdk, way):
+    said = await way(sdk)
+
+    assert (said.output_text, said.status) == ("echo hello there", "completed")
+    assert said.usage.total_tokens == said.usage.input_tokens + said.usage.output_tokens
+
+
+async def test_the_events_of_a_response_are_numbered_and_in_order(sdk, vendor):
+    vendor.will(answer(Think("let me see"), Say("one two", phase="final_answer"), Call("look_up", {"word": "tea"})))
+    events = [event async for event in await respond(sdk, stream=True, reasoning=THOUGHTS)]
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type.removeprefix("response.") for event in events] == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "reasoning_summary_part.added",
+        *["reasoning_summary_text.delta"] * 3,
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        *["output_text.delta"] * 2,
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        *["function_call_arguments.delta"] * 2,
+        "function_call_arguments.done",
+        "output_item.done",
+        "completed",
+    ]
+    assert events[-1].response.output[1].phase == "final_answer"
+
+
+@pytest.mark.parametrize("way", [respond, final_response])
+async def test_a_response_calls_a_tool_and_answers_its_result(sdk, vendor, way):
+    vendor.will(answer(Think("let me look"), Call("look_up", {"word": "tea"})))
+    more = {"tools": RESPONSES_TOOLS, "include": ["reasoning.encrypted_content"], "store": False}
+    said = await way(sdk, reasoning=THOUGHTS, **more)
+    thought, call = said.output
+
+    assert thought.summary[0].text == "let me look"
+    assert (call.name, call.arguments) == ("look_up", '{"word":"tea"}')
+    assert call.id.startswith("fc_")
+
+    items = [{"role": "user", "content": "hello"}, *(dump(item) for item in said.output)]
+    items.append({"type": "function_call_output", "call_id": call.call_id, "output": "leaves"})
+    assert (await way(sdk, items, **more)).output_text == "the tool said: leaves"
+
+    items[1]["encrypted_content"] = "A" + items[1]["encrypted_content"]
+    with pytest.raises(openai.BadRequestError, match="could not be verified"):
+        await respond(sdk, items, **more)
+
+
+def dump(item):
+    return item.model_dump(exclude_none=True, exclude={"parsed_arguments"})
+
+
+async def test_a_response_may_stop_early(sdk, vendor):
+    vendor.will(answer("half", finish="length"), answer("half", finish="length"))
+    whole = await respond(sdk)
+    events = [event async for event in await respond(sdk, stream=True)]
+
+    assert (whole.status, whole.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    assert events[-1].type == "response.incomplete"
+
+
+async def test_a_response_may_fail_in_the_middle(sdk, vendor):
+    vendor.will(answer("one two three", trouble=Trouble("error", after=5, data=b"out of memory")))
+    *others, last = [event async for event in await respond(sdk, stream=True)]
+
+    assert (last.type, last.sequence_number, len(others)) == ("response.failed", 5, 5)
+    assert last.response.error.message == "out of memory"
+
+
+FUNCTION_CALL = {"type": "function_call", "call_id": "call_9", "name": "look_up", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_9", "output": "x"}
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "what"),
+    [
+        ({"messages": HELLO}, "unsupported_parameter", "has moved to 'input'"),
+        ({"reasoning_effort": "low"}, "unsupported_parameter", "has moved to 'reasoning.effort'"),
+        ({"thinking": True}, "unknown_parameter", "Unknown parameter: 'thinking'"),
+        ({"input": []}, "missing_required_parameter", "'input'"),
+        ({"input": [OUTPUT]}, None, "No tool call found for function call output with call_id call_9."),
+        ({"input": [FUNCTION_CALL]}, None, "No tool output found for function call call_9."),
+        (
+            {"input": [{**FUNCTION_CALL, "id": "call_9"}, OUTPUT]},
+            "invalid_value",
+            "Expected an ID that begins with 'fc'",
+        ),
+        ({"input": [THOUGHT, *HELLO]}, None, "without its required following item"),
+        ({"input": [{"role": "tool", "content": "x"}]}, "invalid_value", "Invalid value: 'tool'"),
+        ({"input": [{"role": "user", "content": [{"type": "text"}]}]}, "invalid_value", "Invalid value: 'text'"),
+        ({"tools": TOOLS}, "missing_required_parameter", "'tools[0].name'"),
+        ({"max_output_tokens": 1}, "integer_below_min_value", "Expected a value >= 16"),
+        ({"model": "gpt-5", "temperature": 0.5}, "unsupported_parameter", "'temperature' is not supported"),
+        ({"previous_response_id": "resp_1"}, "previous_response_not_found", "not found"),
+    ],
+)
+async def test_responses_refuse_what_the_real_ones_refuse(vendor, more, code, what):
+    async with httpx.AsyncClient(headers={"authorization": "Bearer key"}) as http:
+        no = await http.post(f"{vendor.url}/responses", json={"model": "gpt-4o", "input": "hello", **more})
+
+    assert no.status_code == 400
+    assert no.json()["error"]["code"] == code
+    assert what in no.json()["error"]["message"]
+
+
+async def test_the_backend_of_accounts_streams_and_stores_nothing(farm):
+    vendor = farm["chatgpt"]
+    headers = {"chatgpt-account-id": "acc"}
+    options = {"instructions": "be brief", "store": False}
+    base = f"{vendor.url}/codex"
+    async with openai.AsyncOpenAI(api_key="key", base_url=base, max_retries=0, default_headers=headers) as sdk:
+        events = [event async for event in await respond(sdk, stream=True, **options)]
+        with pytest.raises(openai.BadRequestError) as whole:
+            await respond(sdk, **options)
+        with pytest.raises(openai.BadRequestError) as stored:
+            await respond(sdk, stream=True, instructions="x")
+
+    assert whole.value.response.json() == {"detail": "Stream must be set to true"}
+    assert stored.value.response.json() == {"detail": "Store must be set to false"}
+    assert events[-1].response.output_text == "echo hello there"

@@ -11,10 +11,10 @@ import trio
 
 from tests.fakes.http1 import Hangup, next_request, whole
 from tests.fakes.vendors.anthropic import anthropic
-from tests.fakes.vendors.openai import openai
+from tests.fakes.vendors.openai import chatgpt, openai
 from tests.fakes.vendors.vendor import Vendor, encode
 
-MAKERS = (anthropic, openai)
+MAKERS = (anthropic, openai, chatgpt)
 
 
 class Farm:

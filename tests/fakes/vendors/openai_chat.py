@@ -157,7 +157,7 @@ class Chat(Wire):
             out.append(sse(self.frame(ask, "chat.completion.chunk", [], usage=self.usage(said, ask))))
         return out
 
-    def failed(self, message: str) -> bytes:
+    def failed(self, message: str, sent: int) -> bytes:
         return sse({"error": {"message": message, "type": "server_error", "param": None, "code": None}})
 
     def headers(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 class Say(Struct, frozen=True):
     text: str
+    phase: str = ""  # Responses: commentary or final_answer
 
 
 class Think(Struct, frozen=True):

@@ -59,8 +59,8 @@ class Wire:
         """The answer in one JSON document."""
         raise NotImplementedError
 
-    def failed(self, message: str) -> bytes:
-        """An error in the middle of a stream."""
+    def failed(self, message: str, sent: int) -> bytes:
+        """An error in a stream after so many events."""
         raise NotImplementedError
 
     def refusal(self, no: Refuse) -> Any:
@@ -193,7 +193,9 @@ class Vendor:
             case "raw":
                 await to.send_all(trouble.data)
             case "error":
-                await to.send_all(chunked(wire.failed(trouble.data.decode() or "something broke")) + END)
+                await to.send_all(
+                    chunked(wire.failed(trouble.data.decode() or "something broke", trouble.after or 0)) + END
+                )
             case "reset":
                 to.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             case "close":
