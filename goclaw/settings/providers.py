@@ -12,6 +12,7 @@ from goclaw.settings.section import Secret, Section
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
 KEYED = (
     "openrouter",
+    "anthropic",
     "openai",
     "groq",
     "deepseek",
