@@ -1,11 +1,33 @@
-"""What provider actors understand."""
+"""What provider actors understand, and what becomes of a model call that did not go well at once."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from msgspec import Struct
 
 from goclaw.runtime.message import Message
 
 
 class BorrowProvider(Message[Any]):
     """The provider's client, to stream from in the asker's own task. Stays on this node."""
+
+
+class Retrying(Struct, frozen=True):
+    """The same vendor is asked again, after `error` (providers.md §8)."""
+
+    attempt: int
+    most: int
+    error: str
+    delay: float  # seconds
+
+
+class FellBack(Struct, frozen=True):
+    """Somebody else is asked, because `wanted` failed with `trouble` (providers.md §9.2)."""
+
+    wanted: str  # provider:model
+    now: str
+    trouble: str
+
+
+Note = Retrying | FellBack

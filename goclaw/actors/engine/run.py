@@ -518,9 +518,9 @@ def failure(err: Err, partial: str) -> Any:
 
 def _reason(error: ProviderError) -> str:
     match error.kind:
-        case "auth":
+        case "auth" | "auth_permanent":
             return "FAILED_AUTH"
-        case "quota":
+        case "billing":
             return "FAILED_BILLING"
         case _:
             return "FAILED_PROVIDER"

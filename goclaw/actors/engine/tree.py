@@ -35,7 +35,7 @@ def providers(settings: Providers) -> Supervisor:
         opener = partial(
             open_provider,
             vendor,
-            api_key=row.api_key.reveal(),
+            keys=tuple(row.api_key.reveal().split(",")),
             base_url=row.api_base or None,
             timeout=row.timeout_sec,
         )
