@@ -67,6 +67,10 @@ class Wire:
         """The JSON document of an error."""
         raise NotImplementedError
 
+    def refused_as(self, no: Refuse) -> int:
+        """The HTTP status of an error."""
+        return no.status
+
     def headers(self) -> dict[str, str]:
         """Sent with every answer."""
         return {}
@@ -81,8 +85,10 @@ class Vendor:
     def __init__(self, name: str, base: str, routes: Mapping[str, Wire | Table]) -> None:
         self.name = name
         self.base = base
-        self.routes = [(re.compile(pattern), to) for pattern, to in routes.items()]
         self.wire = next(to for to in routes.values() if isinstance(to, Wire))  # refuses what no route takes
+        self._routes: list[tuple[re.Pattern[str], Wire, Table | None]] = []
+        for pattern, to in routes.items():
+            self._add(pattern, *((to, None) if isinstance(to, Wire) else (self.wire, to)))
         self.origin = ""  # set by the farm
         self.heard: deque[Heard] = deque(maxlen=200)
         self.held = 0  # answers that wait for `release`
@@ -90,6 +96,14 @@ class Vendor:
         self._script: deque[Behaviour] = deque()
         self._go = trio.Event()
         self._changed = trio.Event()
+
+    def tables(self, wire: Wire, routes: Mapping[str, Table]) -> None:
+        """More documents, for which `wire` looks at the key and refuses."""
+        for pattern, table in routes.items():
+            self._add(pattern, wire, table)
+
+    def _add(self, pattern: str, wire: Wire, table: Table | None) -> None:
+        self._routes.append((re.compile(pattern), wire, table))
 
     @property
     def url(self) -> str:
@@ -128,27 +142,27 @@ class Vendor:
             return await to.send_all(b"HTTP/1.1 404 Fake\r\ncontent-length: 0\r\n\r\n")
         wire = self.wire
         try:
-            found, target = self._route(heard)
-            wire = target if isinstance(target, Wire) else wire
+            found, wire, table = self._route(heard)
             wire.admit(heard)
-            if not isinstance(target, Wire):
-                return await to.send_all(whole(200, encode(target(heard, found)), more=lines(wire.headers())))
+            if table is not None:
+                return await to.send_all(whole(200, encode(table(heard, found)), more=lines(wire.headers())))
             if not isinstance(heard.body, dict):
                 raise Refuse(400, "We could not parse the JSON body of your request.")
-            ask = target.ask(heard, found)
+            ask = wire.ask(heard, found)
             behaviour = self._script.popleft() if self._script else reply_to(ask)
             if isinstance(behaviour, Refuse):
                 raise behaviour
         except Refuse as no:
-            body = no.body if no.body is not None else encode(wire.refusal(no))
             more = lines({**wire.headers(), **no.headers})
-            return await to.send_all(whole(no.status, body, no.content_type, more))
-        await self._say(to, target, behaviour, ask)
+            if no.body is not None:
+                return await to.send_all(whole(no.status, no.body, no.content_type, more))
+            return await to.send_all(whole(wire.refused_as(no), encode(wire.refusal(no)), more=more))
+        await self._say(to, wire, behaviour, ask)
 
-    def _route(self, heard: Heard) -> tuple[re.Match[str], Wire | Table]:
-        for pattern, to in self.routes:
+    def _route(self, heard: Heard) -> tuple[re.Match[str], Wire, Table | None]:
+        for pattern, wire, table in self._routes:
             if found := pattern.fullmatch(f"{heard.method} {heard.path}"):
-                return found, to
+                return found, wire, table
         raise Refuse(404, f"Unknown request URL: {heard.method} {heard.path}.")
 
     async def _say(self, to: trio.SocketStream, wire: Wire, said: Answer, ask: Ask) -> None:
