@@ -184,7 +184,7 @@ class Messages(Wire):
             sse({"type": "content_block_stop", "index": index}, "content_block_stop"),
         ]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         kind = "overloaded_error" if "overloaded" in message.lower() else "api_error"
         return sse({"type": "error", "error": {"type": kind, "message": message}}, "error")
 

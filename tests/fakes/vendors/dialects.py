@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from tests.fakes.vendors.brain import Ask, encode
-from tests.fakes.vendors.openai_chat import CREATED, FINISHES, Chat
+from tests.fakes.vendors.openai_chat import FINISHES, Chat
 from tests.fakes.vendors.script import Answer, Refuse
 from tests.fakes.vendors.vendor import Heard, sse
 
@@ -115,7 +115,7 @@ class Groq(Chat):
     def ending(self, said: Answer, ask: Ask) -> list[bytes]:
         """The usage comes with the finish reason, in a place of its own; where asked for, in the usual one too."""
         usage = self.usage(said, ask)
-        out = [self.chunk(ask, {}, FINISHES[said.ends], x_groq={"id": self._id, "usage": usage})]
+        out = [self.chunk(ask, {}, FINISHES[said.ends], x_groq={"id": f"req_{ask.id}", "usage": usage})]
         if ask.wants_usage:
             out.append(sse(self.frame(ask, "chat.completion.chunk", [], usage=usage)))
         return out
@@ -226,11 +226,10 @@ class OpenRouter(Chat):
     def events(self, said: Answer, ask: Ask) -> list[bytes]:
         return [self.WARM, *super().events(said, ask)]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         error = {"code": 502, "message": message}
-        chunk = {"id": "gen-1", "object": "chat.completion.chunk", "created": CREATED, "model": "", "provider": "Fake"}
-        return sse({**chunk, "error": error, "choices": [choice]})
+        return sse(self.frame(ask, "chat.completion.chunk", [choice], error=error))
 
     def refusal(self, no: Refuse) -> Any:
         return {"error": {"message": no.message, "code": no.status, **no.more}, "user_id": "user_fake"}
@@ -312,11 +311,10 @@ class MiniMax(Chat):
     def events(self, said: Answer, ask: Ask) -> list[bytes]:
         """No [DONE]: the last event is the whole answer, with the only usage."""
         out = super().events(said, ask)[:-1]
-        whole = {**self.whole(said, ask), "id": self._id}
-        return [*out, sse(whole)]
+        return [*out, sse(self.whole(said, ask))]
 
     def ending(self, said: Answer, ask: Ask) -> list[bytes]:
         return [self.chunk(ask, {"content": "", "role": "assistant"}, FINISHES[said.ends])]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         return sse(self.refusal(Refuse(500, message)))

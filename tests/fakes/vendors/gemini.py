@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
-from typing import Any, ClassVar
+from typing import Any
 
 from tests.fakes.vendors import gemini_rules as rules
 from tests.fakes.vendors.brain import Ask, Tool, encode
@@ -29,7 +28,8 @@ NAMES = ("gemini-3.1-pro-preview", "gemini-3-flash-preview", "gemini-2.5-flash",
 class Generate(Wire):
     """`:generateContent`, `:streamGenerateContent`: with `alt=sse` as events, else as one array in pieces."""
 
-    content_type: ClassVar[str] = "text/event-stream"
+    def content_type(self, ask: Ask) -> str:
+        return "application/json" if in_array(ask) else "text/event-stream"
 
     def admit(self, heard: Heard) -> None:
         key = heard.headers.get("x-goog-api-key") or heard.query.get("key", "")
@@ -48,7 +48,6 @@ class Generate(Wire):
         said = [text_of(turn) for turn in contents if turn.get("role", "user") == "user" and text_of(turn)]
         functions = [f for tool in body.get("tools") or () for f in tool.get("functionDeclarations") or ()]
         thinking = (body.get("generationConfig") or {}).get("thinkingConfig") or {}
-        self.array = heard.query.get("alt") != "sse"
         return Ask(
             model=model,
             stream=found["method"] == "streamGenerateContent",
@@ -62,6 +61,7 @@ class Generate(Wire):
             thinks=bool(thinking.get("includeThoughts")),
             size=tokens(heard.raw.decode()),
             body=body,
+            query=heard.query,
         )
 
     def part(self, part: Part, ask: Ask) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Generate(Wire):
             candidate = {"content": {"parts": parts, "role": "model"}, **candidate}
         if finish:
             candidate["finishReason"] = finish
-        return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": ask.model, "responseId": self._id}
+        return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": ask.model, "responseId": ask.id}
 
     def usage(self, said: Answer, ask: Ask) -> dict[str, Any]:
         """Thoughts are counted apart from the answer's tokens."""
@@ -111,11 +111,9 @@ class Generate(Wire):
         return usage
 
     def whole(self, said: Answer, ask: Ask) -> Any:
-        self._id = secrets.token_urlsafe(16)
         return self.frame(ask, self.parts(said, ask), self.usage(said, ask), FINISHES.get(said.ends, "STOP"))
 
     def events(self, said: Answer, ask: Ask) -> list[bytes]:
-        self._id = secrets.token_urlsafe(16)
         usage = self.usage(said, ask)
         sofar = {name: usage[name] for name in ("promptTokenCount", "totalTokenCount")}
         split: list[dict[str, Any]] = []
@@ -123,13 +121,13 @@ class Generate(Wire):
             split += [{**part, "text": piece} for piece in pieces(part["text"])] if "text" in part else [part]
         frames = [self.frame(ask, [part], sofar) for part in split[:-1]]
         frames.append(self.frame(ask, split[-1:], usage, FINISHES.get(said.ends, "STOP")))
-        if not self.array:
+        if not in_array(ask):
             return [sse(frame) for frame in frames]
-        return [*(b"[,"[n > 0 :][:1] + encode(frame) + b"\n" for n, frame in enumerate(frames)), b"]"]
+        return [b"[" + encode(frames[0]), *(b"," + encode(frame) for frame in frames[1:]), b"]"]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         error = {"code": 503, "message": message, "status": "UNAVAILABLE"}
-        return b"," + encode({"error": error}) + b"]" if self.array else sse({"error": error})
+        return b"," + encode({"error": error}) + b"]" if in_array(ask) else sse({"error": error})
 
     def refusal(self, no: Refuse) -> Any:
         status = no.kind or STATUSES.get(no.status, "INTERNAL")
@@ -168,6 +166,10 @@ class GeminiChat(Chat):
     def refusal(self, no: Refuse) -> Any:
         status = STATUSES.get(no.status, "INTERNAL")
         return [{"error": {"code": no.status, "message": no.message, "status": status}}]
+
+
+def in_array(ask: Ask) -> bool:
+    return ask.query.get("alt") != "sse"
 
 
 def text_of(turn: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -43,7 +43,9 @@ class Heard(Struct, frozen=True):
 class Wire:
     """One way of asking a vendor and of being answered. `ask` and `admit` raise Refuse."""
 
-    content_type: ClassVar[str] = "text/event-stream"
+    def content_type(self, ask: Ask) -> str:
+        """Of a stream."""
+        return "text/event-stream"
 
     def admit(self, heard: Heard) -> None:
         """Look at the key."""
@@ -59,7 +61,7 @@ class Wire:
         """The answer in one JSON document."""
         raise NotImplementedError
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         """An error in a stream after so many events."""
         raise NotImplementedError
 
@@ -168,16 +170,16 @@ class Vendor:
     async def _say(self, to: trio.SocketStream, wire: Wire, said: Answer, ask: Ask) -> None:
         trouble = said.trouble
         if trouble and trouble.after is None:
-            await self._trouble(to, wire, trouble)
+            await self._trouble(to, wire, trouble, ask)
         if not ask.stream:
             return await self._say_whole(to, wire, said, ask)
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {wire.content_type}\r\ntransfer-encoding: chunked\r\n"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {wire.content_type(ask)}\r\ntransfer-encoding: chunked\r\n"
         await to.send_all((head + lines(wire.headers()) + "\r\n").encode())
         frames = wire.events(said, ask)
         due = min(trouble.after, len(frames)) if trouble and trouble.after is not None else -1
         for place in range(len(frames) + 1):
             if trouble and place == due:
-                await self._trouble(to, wire, trouble)
+                await self._trouble(to, wire, trouble, ask)
             if place < len(frames):
                 if said.pace:
                     await trio.sleep(1 / said.pace)
@@ -190,11 +192,11 @@ class Vendor:
         if said.trouble and said.trouble.after is not None and said.trouble.kind not in ("garbage", "error"):
             half = len(body) - len(body) // 4
             await to.send_all(body[:half])
-            await self._trouble(to, wire, said.trouble)
+            await self._trouble(to, wire, said.trouble, ask)
             body = body[half:]
         await to.send_all(body)
 
-    async def _trouble(self, to: trio.SocketStream, wire: Wire, trouble: Trouble) -> None:
+    async def _trouble(self, to: trio.SocketStream, wire: Wire, trouble: Trouble, ask: Ask) -> None:
         match trouble.kind:
             case "garbage":
                 return await to.send_all(chunked(trouble.data))
@@ -207,9 +209,8 @@ class Vendor:
             case "raw":
                 await to.send_all(trouble.data)
             case "error":
-                await to.send_all(
-                    chunked(wire.failed(trouble.data.decode() or "something broke", trouble.after or 0)) + END
-                )
+                message = trouble.data.decode() or "something broke"
+                await to.send_all(chunked(wire.failed(ask, message, trouble.after or 0)) + END)
             case "reset":
                 to.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             case "close":
