@@ -7,6 +7,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -203,7 +204,7 @@ class Vendor:
             case "hold":
                 return await self._hold(to)
             case "stall":
-                await to.receive_some(1)
+                await until_left(to)
                 self.abandoned += 1
                 self._changed.set()
             case "raw":
@@ -222,7 +223,7 @@ class Vendor:
 
         async def notice() -> None:
             nonlocal gone
-            await to.receive_some(1)
+            await until_left(to)
             gone = True
             nursery.cancel_scope.cancel()
 
@@ -239,6 +240,11 @@ class Vendor:
             self._changed.set()
         if gone:
             raise Hangup
+
+
+async def until_left(client: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        await client.receive_some(1)
 
 
 def heard_of(request: Request, path: str) -> Heard:
