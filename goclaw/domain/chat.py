@@ -77,7 +77,10 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens of one or several model calls. `estimated` when a vendor did not say."""
+    """Tokens of one or several model calls. `estimated` when a vendor did not say.
+
+    The prompt holds what was cached, the completion what was thought, whichever way a vendor counts.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -6,7 +6,6 @@ Money is USD as Decimal with eight places. A price nobody knows is None and so i
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
-from typing import Literal
 
 from msgspec import Struct
 
@@ -14,9 +13,6 @@ from goclaw.domain.chat import Usage
 
 MILLION = 1_000_000
 PLACES = Decimal("0.00000001")
-
-# Where a vendor counts cached tokens: inside `prompt_tokens` (OpenAI and who speaks like it) or beside (Anthropic).
-Counting = Literal["inside", "beside"]
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,12 +33,12 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 FREE = Price(input=Decimal(0), output=Decimal(0))
 
 
-def cost(usage: Usage, price: Price | None, counting: Counting) -> Decimal | None:
-    """What one call cost. None if the price is not known."""
+def cost(usage: Usage, price: Price | None) -> Decimal | None:
+    """What one call cost. None if the price is not known. What was cached is part of the prompt (chat.py)."""
     if price is None:
         return None
     cached = usage.cache_read_tokens + usage.cache_write_tokens
-    fresh = usage.prompt_tokens if counting == "beside" else max(0, usage.prompt_tokens - cached)
+    fresh = max(0, usage.prompt_tokens - cached)
     rate = _rate(price, fresh + cached)
     thought = min(usage.thinking_tokens, usage.completion_tokens)  # an estimate may exceed what it is part of
     total = (

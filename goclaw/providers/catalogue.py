@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Wire = Literal["openai_chat", "anthropic", "offline"]
+Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "offline"]
 Quirk = Literal[
     "model_has_slash",  # a model name without `/` means the default model
     "names_tool_results",  # a tool result repeats the tool's name

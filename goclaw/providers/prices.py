@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from goclaw.domain.price import Counting, Price
+from goclaw.domain.price import Price
 from goclaw.settings.telemetry import ModelPrice
 
 T = TypeVar("T")
@@ -50,11 +50,6 @@ def price_of(provider: str, model: str, overrides: Mapping[str, ModelPrice] | No
     """The price of `provider`'s `model`, None if nobody knows. `overrides` is `telemetry.model_pricing`."""
     own = _find(overrides or {}, provider, model)
     return own.price() if own else _find(_listed(), provider, model)
-
-
-def counting(wire: str) -> Counting:
-    """How vendors of a wire count the tokens they had in their cache."""
-    return "beside" if wire.startswith("anthropic") else "inside"
 
 
 def _find(prices: Mapping[str, T], provider: str, model: str) -> T | None:

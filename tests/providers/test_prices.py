@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from goclaw.domain.price import FREE
-from goclaw.providers.catalogue import BY_NAME, CATALOGUE
-from goclaw.providers.prices import counting, price_of, table
+from goclaw.providers.catalogue import BY_NAME
+from goclaw.providers.prices import price_of, table
 from goclaw.settings.telemetry import ModelPrice
 
 
@@ -74,7 +74,3 @@ def test_the_operator_wins_by_vendor_and_model_then_by_model() -> None:
     assert local is not None
     assert local.input == Decimal("0.5")
     assert other == price_of("openai", "gpt-4o-mini")
-
-
-def test_only_anthropic_counts_its_cache_beside() -> None:
-    assert [vendor.name for vendor in CATALOGUE if counting(vendor.wire) == "beside"] == ["anthropic"]
