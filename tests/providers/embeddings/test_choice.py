@@ -68,6 +68,11 @@ def test_a_choice_that_cannot_be_is_refused(provider: str, said: str) -> None:
         open_embedder(having("groq"), provider=provider)
 
 
+def test_a_model_whose_name_no_table_holds_is_refused() -> None:
+    with pytest.raises(ProviderError, match="such a long name"):
+        open_embedder(having("groq"), provider="groq", model="m" * 201)
+
+
 async def test_ollama_is_asked_in_its_own_language_and_without_a_key() -> None:
     async with fake_embedder() as vendor:
         there = Providers(named={"ollama": Provider(api_base=vendor.url)})
