@@ -49,7 +49,7 @@ async def test_tools_are_called_and_their_results_answered(provider, vendor):
     assert said.content == "the tool said: leaves, white"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (402, "billing"), (403, "auth_permanent")])
+@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (402, "billing")])
 async def test_a_no_has_its_class(provider, vendor, status, kind):
     vendor.will(Refuse(status, "no"))
     with pytest.raises(ProviderError) as caught:
