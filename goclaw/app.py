@@ -16,12 +16,14 @@ from socket import gethostname
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
@@ -45,9 +47,11 @@ from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
+from goclaw.security.box import Box
+from goclaw.security.keyring import open_box
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
-from goclaw.settings.load import Loaded
+from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import onboard
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
@@ -75,16 +79,19 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
-        loaded = onboard(loaded)
+        loaded = undecided(onboard(loaded))
+        former = (key.reveal() for key in loaded.former_keys)
+        box, warnings = open_box(loaded.encryption_key.reveal(), former, loaded.settings.data_dir)
+        loaded = replace(loaded, warnings=loaded.warnings + warnings)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, not json_logs, tools)
+            return trio.run(_live, loaded, lock, box, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
 
-async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
+async def _live(loaded: Loaded, lock: InstanceLock, box: Box, terminal: bool, packages: Sequence[str]) -> int:
     settings = loaded.settings
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
@@ -93,7 +100,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
         async with _stores(settings) as (database, server), open_system(database) as system:
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            house = House(
+                settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name, box=box
+            )
             house.ownership.alone = house.embedded
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
@@ -130,6 +139,7 @@ def tree(
     own = house.ownership
     defaults = settings.agents.defaults
     work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
+    opening = Opening(house.box, settings.failover, settings.providers.allow_private)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -137,7 +147,7 @@ def tree(
             child("system", services, house),
             child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
             child("agents", agents, defaults, settings.providers, settings.failover),
-            child("engine", engine, work, settings.providers, settings.failover),
+            child("engine", partial(engine, opening=opening), work, settings.providers, settings.failover),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(

@@ -10,7 +10,9 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.model import PROVIDERS, ProvidersChanged
 from goclaw.providers.choose import default_model, default_provider, fallbacks
+from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
@@ -18,6 +20,7 @@ from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
 from goclaw.settings.providers import Providers
 from goclaw.stores import agents as stored
+from goclaw.stores import providers as vendors
 
 IDLE = 1800.0  # seconds; supervision.md §10
 ACTIVE = 5_000
@@ -30,24 +33,31 @@ class Agent(Actor):
         self.defaults = defaults
         self.providers = providers
         self.failover = failover
+        self.stale = False
 
     async def on_start(self, ctx: Context) -> None:
+        ctx.join(PROVIDERS)
+        self.profile = await self._read(ctx)
+
+    async def _read(self, ctx: Context) -> AgentProfile:
         try:
             row = await ctx.db(stored.find, tenant=self.tenant, name=self.key)
             if row is None and self.key == DEFAULT_KEY:
                 row = await ctx.db(stored.default, tenant=self.tenant)
+            added = await ctx.db(vendors.page, tenant=self.tenant)
         except StoreError as outage:
             raise Rejected(unavailable("store", 2.0)) from outage
         if row is None:
             raise Rejected(not_found("agent", self.key))
-        provider = row.provider or default_provider(self.providers, self.defaults)
-        self.profile = AgentProfile(
+        providers = lineup(self.providers, added)
+        provider = row.provider or default_provider(providers, self.defaults)
+        return AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
             owner_id=row.owner_id,
             provider=provider,
-            model=row.model or default_model(provider, self.providers, self.defaults),
+            model=row.model or default_model(provider, providers, self.defaults),
             agent_type=row.agent_type,
             status=row.status,
             is_default=row.is_default,
@@ -55,11 +65,19 @@ class Agent(Actor):
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations,
             context_window=row.context_window,
-            fallbacks=fallbacks(provider, row.fallback_models, self.providers, self.failover, self.defaults),
+            fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
 
     @handles
+    async def others(self, ctx: Context, news: ProvidersChanged) -> None:
+        """The next turn is answered by whoever is there now."""
+        self.stale = True
+
+    @handles
     async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile:
+        if self.stale:
+            self.profile = await self._read(ctx)
+            self.stale = False
         return self.profile
 
 

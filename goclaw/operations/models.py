@@ -55,7 +55,7 @@ async def openai_model(ctx: Context, ask: GetModel) -> dict[str, Any]:
 @operation(Rpc("models.list", Role.VIEWER), Cli("models"))
 async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     """List the models of the configured providers. A vendor that does not answer is left out."""
-    names = [OFFLINE, *(vendor.name for vendor, _ in usable(ctx.house.settings.providers))]
+    names = [OFFLINE, *(name for name, _, _ in usable(ctx.house.settings.providers))]
     rows: list[dict[str, Any]] = []
     for name in names:
         if ask.provider in (None, name):

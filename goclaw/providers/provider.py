@@ -11,6 +11,7 @@ import msgspec
 from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
+from goclaw.security.ssrf import Guard
 
 Tell = Callable[[Note], None]
 
@@ -56,11 +57,18 @@ class Provider(Protocol):
 
 
 def open_provider(
-    vendor: Vendor, *, keys: tuple[str, ...] = (), base_url: str | None = None, timeout: float = 300.0
+    vendor: Vendor,
+    *,
+    keys: tuple[str, ...] = (),
+    base_url: str | None = None,
+    timeout: float = 300.0,
+    name: str = "",
+    guard: Guard | None = None,
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4).
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `name` is what it is called, if
+    that is not its vendor's. `guard` says where it may connect to; with one, proxies of the environment are ignored.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -73,16 +81,16 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
         case _:
             assert_never(vendor.wire)

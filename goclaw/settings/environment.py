@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from goclaw.settings.convert import Given
 from goclaw.settings.document import LARGEST
@@ -35,6 +36,7 @@ VARIABLES = {
     "GOCLAW_LANE_TEAM": "queue.lanes.team",
     "GOCLAW_LANE_CRON": "queue.lanes.cron",
     "GOCLAW_LOG_LEVEL": "logging.level",
+    "GOCLAW_OLLAMA_HOST": "providers.ollama.api_base",
     # plain names of other tools; the prefixed one wins (providers.md §2)
     "ANTHROPIC_API_KEY": "providers.anthropic.api_key",
     "GEMINI_API_KEY": "providers.gemini.api_key",
@@ -50,13 +52,18 @@ ELSEWHERE = {
     "GOCLAW_ACTOR_DEBUG",
     "GOCLAW_CONFIG",
     "GOCLAW_CRASH_AT",
+    "GOCLAW_ENCRYPTION_KEY",
+    "GOCLAW_ENCRYPTION_KEY_OLD",
     "GOCLAW_ENV",
     "GOCLAW_GATEWAY_URL",
     "GOCLAW_HOME",
+    "GOCLAW_OPENAI_AUTH_BASE",
     "GOCLAW_TOKEN",
 }  # read by load, by clients and by the actor kernel
-PROVIDER = {"API_KEY": "api_key", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
+PROVIDER = {"API_KEY": "api_key", "API_BASE": "api_base", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
 
+OLLAMA_PORT = 11434
+CONTAINER = Path("/.dockerenv")  # there in a container
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
 
 
@@ -89,6 +96,8 @@ def settings_in(
             if not _is_unicode(value):
                 problems.append(Problem(variable, f"{variable}: expected UTF-8 text"))
                 continue
+            if variable == "GOCLAW_OLLAMA_HOST":
+                value = _ollama(value)
             origin = (".env.local:" if variable in from_env_file else "env:") + variable
             given[key] = Given(value, variable, origin, text=True)
     unknown = sorted(name for name in variables if name.startswith("GOCLAW_") and name not in known.keys() | ELSEWHERE)
@@ -127,6 +136,16 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem], list[str]]
             problems.append(Problem(path.name, f"{path.name} at line {number}: expected NAME=VALUE", number))
     private = mode & 0o077 == 0
     return values, problems, [] if private else [f"{path} can be read by others: chmod 600 {path}"]
+
+
+def _ollama(host: str) -> str:
+    """The address of an Ollama from its `host`, which may be a bare `name:port`. In a container it is outside."""
+    host = host.strip().rstrip("/")
+    base = urlsplit(host if "//" in host else f"http://{host}")
+    place = base.netloc if base.port or not base.hostname else f"{base.netloc}:{OLLAMA_PORT}"
+    if base.hostname in ("localhost", "127.0.0.1", "::1") and CONTAINER.exists():
+        place = f"host.docker.internal:{base.port or OLLAMA_PORT}"
+    return f"{base.scheme}://{place}{base.path.removesuffix('/v1')}/v1"
 
 
 def _unquoted(value: str) -> str:

@@ -18,7 +18,7 @@ from goclaw.settings.convert import Given, Unfit, expand
 from goclaw.settings.environment import read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
-from goclaw.settings.providers import first_usable
+from goclaw.settings.providers import OFFLINE, first_usable
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
@@ -37,6 +37,9 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
+    encryption_key: Secret = Secret()  # GOCLAW_ENCRYPTION_KEY, in any of its forms …
+    former_keys: tuple[Secret, ...] = ()  # … and GOCLAW_ENCRYPTION_KEY_OLD
+    auth_base: str = ""  # GOCLAW_OPENAI_AUTH_BASE, for proofs
 
     @property
     def fingerprint(self) -> str:
@@ -67,7 +70,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     problems += found
     from_file, more = _resolved(from_file, variables)
     warnings += more
-    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline"}
+    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline", "allow_private"}
     from_variables, found, more = settings_in(variables, secrets.keys() - environ.keys(), rows)
     problems += found
     warnings += more
@@ -86,7 +89,19 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     if problems:
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
-    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings), production, crash_at)
+    former = variables.get("GOCLAW_ENCRYPTION_KEY_OLD", "").split(",")
+    return Loaded(
+        _computed(settings, origins),
+        config,
+        home,
+        origins,
+        tuple(warnings),
+        production,
+        crash_at,
+        Secret(variables.get("GOCLAW_ENCRYPTION_KEY", "").strip()),
+        tuple(Secret(key.strip()) for key in former if key.strip()),
+        variables.get("GOCLAW_OPENAI_AUTH_BASE", ""),
+    )
 
 
 def made_token(home: Path) -> dict[str, Given]:
@@ -137,6 +152,15 @@ def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
         defaults = replace(defaults, model=vendor.models[0])
         origins["agents.defaults.model"] = "computed"
     return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
+
+
+def undecided(loaded: Loaded) -> Loaded:
+    """A gateway that has no vendor yet: not decided for offline, since an operator may add one while it runs."""
+    defaults = loaded.settings.agents.defaults
+    if loaded.origins["agents.defaults.provider"] != "computed" or defaults.provider != OFFLINE:
+        return loaded
+    agents = replace(loaded.settings.agents, defaults=replace(defaults, provider=""))
+    return replace(loaded, settings=replace(loaded.settings, agents=agents))
 
 
 def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:

@@ -54,8 +54,8 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, work, providers),
                 child("agents", agents, defaults, providers),
+                child("engine", engine, work, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,
             ]

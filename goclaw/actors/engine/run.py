@@ -206,7 +206,9 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
-        await answer(task, models_of(ctx, profile.candidates), hands, self.journal, self.voice, self.draft)
+        await answer(
+            task, models_of(ctx, profile.candidates, self.run.tenant_id), hands, self.journal, self.voice, self.draft
+        )
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.engine.roster import Roster
 from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
 from goclaw.providers.provider import Provider, open_provider
-from goclaw.runtime.child import Limit, Strategy, child
+from goclaw.runtime.child import Child, Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.failover import Failover
 from goclaw.settings.providers import OFFLINE, Providers
@@ -20,33 +22,43 @@ from goclaw.settings.providers import OFFLINE, Providers
 OFFLINE_AT_ONCE = 10_000  # it has no one to overload
 
 
-def engine(engine: Engine, settings: Providers, failover: Failover = Failover()) -> Supervisor:  # noqa: B008 - frozen
+def engine(
+    engine: Engine,
+    settings: Providers,
+    failover: Failover = Failover(),  # noqa: B008 - frozen
+    *,
+    opening: Opening = Opening(),  # noqa: B008 - frozen
+) -> Supervisor:
+    vendors = providers(settings, failover)
+    configured = {vendor.id: vendor for vendor in vendors}
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("providers", providers, settings, failover),
+            child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
+            child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine),
             child("lanes", lanes, engine),
         ],
     )
 
 
-def providers(settings: Providers, failover: Failover) -> Supervisor:
+def providers(settings: Providers, failover: Failover) -> list[Child]:
+    """The offline model and the vendors of the configuration."""
     vendors = [child(OFFLINE, partial(ProviderActor, at_once=OFFLINE_AT_ONCE), OFFLINE, partial(offline, settings))]
-    for vendor, row in usable(settings):
+    for name, vendor, row in usable(settings):
         opener = partial(
             open_provider,
             vendor,
             keys=tuple(row.api_key.reveal().split(",")),
-            base_url=row.api_base or None,
             timeout=row.timeout_sec,
+            name=name,
         )
         actor = partial(
             ProviderActor, at_once=row.max_concurrency, threshold=failover.threshold, open_for=failover.cooldown_sec
         )
-        vendors.append(child(vendor.name, actor, vendor.name, opener))
-    return Supervisor(vendors, strategy=Strategy.DYNAMIC)
+        vendors.append(child(name, actor, name, opener))
+    return vendors
 
 
 def offline(settings: Providers) -> Provider:
