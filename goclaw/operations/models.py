@@ -12,15 +12,12 @@ import trio
 from msgspec import Struct
 
 from goclaw.domain.access import Role
-from goclaw.domain.address import provider
 from goclaw.domain.errors import Err, ProviderError, Rejected
-from goclaw.domain.model import BorrowProvider
 from goclaw.operations.agents import ListAgents, list_agents
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
+from goclaw.operations.provider_health import borrow, everybody
 from goclaw.providers.choose import usable
-from goclaw.providers.provider import Provider
-from goclaw.runtime.faults import RuntimeFault
 from goclaw.settings.providers import OFFLINE
 
 ANY_AGENT = "goclaw-v1"
@@ -55,7 +52,7 @@ async def openai_model(ctx: Context, ask: GetModel) -> dict[str, Any]:
 @operation(Rpc("models.list", Role.VIEWER), Cli("models"))
 async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     """List the models of the configured providers. A vendor that does not answer is left out."""
-    names = [OFFLINE, *(name for name, _, _ in usable(ctx.house.settings.providers))]
+    names = [OFFLINE, *(name for name, _, _ in usable(await everybody(ctx)))]
     rows: list[dict[str, Any]] = []
     for name in names:
         if ask.provider in (None, name):
@@ -65,10 +62,10 @@ async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
 
 async def _models_of(ctx: Context, name: str) -> list[str]:
     try:
-        lent: Provider = await ctx.ask(provider(name), BorrowProvider(), within=5)
+        client = await borrow(ctx, name)
         with trio.fail_after(VENDOR):
-            return await lent.models()
-    except (ProviderError, RuntimeFault, Rejected, trio.TooSlowError) as error:
+            return await client.models()
+    except (ProviderError, trio.TooSlowError) as error:
         log.warning("models.list_failed", provider=name, error=str(error))
         return []
 

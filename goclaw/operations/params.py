@@ -38,7 +38,8 @@ def decode(input: type[S], given: object, *, strict: bool = True) -> S:
         name = _field(input, key)
         if name is None or (value is None and name not in _clearable(input)):
             continue
-        if value == "" and (name in values or not _fields(input)[name]):
+        empty = value == "" and name not in getattr(input, "CLEARED_BY_EMPTY", ())
+        if empty and (name in values or not _fields(input)[name]):
             continue
         if values.get(name, "") not in ("", value):
             raise Rejected(ambiguous(name))

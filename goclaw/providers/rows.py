@@ -13,14 +13,17 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.effort import Effort
-from goclaw.providers.catalogue import BY_NAME, CHATGPT, Vendor
-from goclaw.settings.providers import OFFLINE, ModelInfo, Provider, Providers
+from goclaw.providers.catalogue import BY_NAME, CATALOGUE, CHATGPT, Vendor
+from goclaw.security.ssrf import Guard
+from goclaw.settings.providers import ModelInfo, Provider, Providers
 from goclaw.settings.section import Secret
 from goclaw.stores.providers import ProviderRow
 
 LIKE = {"anthropic_native": "anthropic", "gemini_native": "gemini", "minimax_native": "minimax"}
 PLAIN = "openai_compat"
-TYPES = frozenset({PLAIN, CHATGPT.name, *LIKE, *BY_NAME} - {OFFLINE})  # edge-http.md §7
+TYPES = frozenset(  # edge-http.md §7; programs and the offline model are no rows
+    {PLAIN, CHATGPT.name, *LIKE, *(vendor.name for vendor in CATALOGUE if vendor.base_url)}
+)
 VENDORS = {**BY_NAME, CHATGPT.name: CHATGPT}
 HEADERS = 32
 
@@ -69,6 +72,11 @@ def configured(row: ProviderRow, key: str) -> Provider:
         extra=said.extra,
         model_info=said.model_info,
     )
+
+
+def guard_of(row: ProviderRow, allow_private: bool) -> Guard:
+    """Where a row with an address of its own may lead (security.md §4.1, profile `admin`)."""
+    return Guard(allow_private=allow_private, loopback=row.provider_type == "ollama")
 
 
 def lineup(settings: Providers, rows: Iterable[ProviderRow]) -> Providers:

@@ -1,4 +1,4 @@
-"""HTTP connections that go only where a guard lets them: one lookup, and to an address of it. Contract: security.md §4.2.
+"""HTTP connections that go only where a guard lets them: to what was looked up once. Contract: security.md §4.2.
 
 Proxies of the environment are ignored: what is behind one cannot be checked.
 """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from goclaw.actors.agents import agents
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -42,6 +44,7 @@ async def house(
     ownership: Ownership | None = None,
     node: str = "",
     more: Sequence[Child] = (),
+    opening: Opening | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -55,7 +58,7 @@ async def house(
         return Supervisor(
             children=[
                 child("agents", agents, defaults, providers),
-                child("engine", engine, work, providers),
+                child("engine", partial(engine, opening=opening or Opening()), work, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,
             ]

@@ -13,11 +13,10 @@ from goclaw.actors.engine.provider import ProviderActor
 from goclaw.domain.errors import ProviderError, Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import Changed
 from goclaw.providers.provider import Provider, open_provider
-from goclaw.providers.rows import configured, settings_of, vendor_of
+from goclaw.providers.rows import configured, guard_of, settings_of, vendor_of
 from goclaw.runtime.actor import Context, handles
 from goclaw.runtime.message import Message
 from goclaw.security.box import Box, Place, SecretUnreadable
-from goclaw.security.ssrf import Guard
 from goclaw.settings.failover import Failover
 from goclaw.stores import cooldowns
 from goclaw.stores import providers as stored
@@ -31,7 +30,7 @@ class Opening:
     """How rows become clients."""
 
     box: Box = field(default_factory=Box)
-    failover: Failover = Failover()
+    failover: Failover = field(default_factory=Failover)
     allow_private: bool = False
 
     def client(self, row: ProviderRow) -> Provider:
@@ -46,10 +45,6 @@ class Opening:
         guard = guard_of(row, self.allow_private) if row.api_base else None
         keys = tuple(each for each in key.split(",") if each.strip())
         return open_provider(vendor_of(row.name, said), keys=keys, timeout=said.timeout_sec, name=row.name, guard=guard)
-
-
-def guard_of(row: ProviderRow, allow_private: bool) -> Guard:
-    return Guard(allow_private=allow_private, loopback=row.provider_type == "ollama")
 
 
 class CloseFormer(Message[None]):
