@@ -1,0 +1,103 @@
+"""What to tell a program that keeps the conversation itself: all of it once, and then only what is new.
+
+Contract: providers.md §7.1, §7.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+from msgspec import Struct
+
+from goclaw.domain.chat import ChatMessage, ChatRequest, Image
+from goclaw.domain.run import RunKind
+
+SPOKEN = frozenset(get_args(RunKind)) - {"summary", "flush", "replay"}  # those are about a conversation, not of it
+SPEAKERS = {"user": "User", "assistant": "You", "tool": "Result of a tool"}
+
+
+class Place(Struct, frozen=True):
+    """Which conversation an ask belongs to. `once`: none that anybody will come back to."""
+
+    name: str  # of files and directories
+    key: str  # of the session
+    once: bool = False
+
+
+class Bookmark(Struct, frozen=True, kw_only=True):
+    """How far a program is in its own record of a conversation; outlives it, and us."""
+
+    id: str = ""  # the program's own name for it; empty = it has not begun
+    answered: bool = False  # something was said that later asks repeat
+    resets: int = 0  # how often it began anew
+
+
+def place_of(provider: str, ask: ChatRequest) -> Place:
+    told = ask.metadata
+    key = str(told.get("session", ""))
+    if not key or told.get("run_kind") not in SPOKEN or told.get("aside"):
+        return Place(f"once-{secrets.token_hex(8)}", key, once=True)
+    owner = f"{provider}\0{told.get('tenant', '')}\0{key}"
+    return Place(hashlib.sha256(owner.encode()).hexdigest()[:24], key)
+
+
+def current(mark: Bookmark, ask: ChatRequest) -> Bookmark:
+    """`mark`, or an empty one if what was answered is not in the history any more: the session was reset."""
+    if mark.answered and not any(message.role == "assistant" for message in ask.messages):
+        return Bookmark(resets=mark.resets + 1)
+    return mark
+
+
+def instructions(ask: ChatRequest) -> str:
+    return "\n\n".join(message.content for message in ask.messages if message.role == "system")
+
+
+def pictures(messages: Sequence[ChatMessage]) -> list[Image]:
+    """Those that came with `news`."""
+    answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
+    return [image for message in messages[answers[-1] + 1 if answers else 0 :] for image in message.images]
+
+
+def news(messages: Sequence[ChatMessage]) -> str:
+    """What the user said since the last answer."""
+    said: list[str] = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            break
+        if message.role == "user":
+            said.append(message.content)
+    return "\n\n".join(reversed(said))
+
+
+def retold(messages: Sequence[ChatMessage]) -> str:
+    """The same for a program that knows nothing of what was said before."""
+    answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
+    if not answers:
+        return news(messages)
+    earlier = [
+        f"{SPEAKERS[message.role]}: {message.content}"
+        for message in messages[: answers[-1] + 1]
+        if message.role in SPEAKERS and message.content
+    ]
+    return "\n\n".join(["This conversation so far:", *earlier, "What is new:", news(messages)])
+
+
+def read_bookmark(path: Path) -> Bookmark:
+    """An empty one if there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Bookmark)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return Bookmark()
+
+
+def write_bookmark(path: Path, mark: Bookmark) -> None:
+    """Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(mark))
+    fresh.replace(path)
