@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -111,6 +112,7 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
     provider: str = ""  # who answered, after failover
     model: str = ""
+    cost_usd: Decimal | None = None  # as the vendor says, if it does
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
     rule: str = ""  # the offline rule that did
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -85,6 +86,11 @@ def retold(messages: Sequence[ChatMessage]) -> str:
         if message.role in SPEAKERS and message.content
     ]
     return "\n\n".join(["This conversation so far:", *earlier, "What is new:", news(messages)])
+
+
+def clear(directory: Path) -> None:
+    """What an ask for once leaves behind."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_bookmark(path: Path) -> Bookmark:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
@@ -37,6 +37,15 @@ log = structlog.get_logger()
 def environment(given: Mapping[str, str], also: frozenset[str] = frozenset()) -> dict[str, str]:
     """The part of `given` that a program may see: no key, no token, nothing of the gateway."""
     return {name: value for name, value in given.items() if KEPT.fullmatch(name) or name in also}
+
+
+@contextmanager
+def in_time(deadline: float, name: str, timeout: float) -> Iterator[None]:
+    """What is done here ends at `deadline`, on trio's clock, with a ProviderError."""
+    with trio.move_on_at(deadline) as limit:
+        yield
+    if limit.cancelled_caught:
+        raise ProviderError("timeout", f"{name}: no answer within {timeout:g} s")
 
 
 class Lines:

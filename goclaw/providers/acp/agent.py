@@ -167,6 +167,11 @@ class Agent:
         if self._program is not None:
             self._program.end()
 
+    async def ended(self) -> None:
+        """Wait until it has."""
+        if self._program is not None:
+            await self._program.over.wait()
+
     async def _live(self, program: Program) -> None:
         try:
             await self._peer.run(program)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
@@ -16,6 +15,7 @@ from goclaw.providers.acp.agent import Agent, Stopped
 from goclaw.providers.acp.pool import Pool, Seat
 from goclaw.providers.acp.updates import Piece
 from goclaw.providers.conversation import instructions, news, pictures, retold
+from goclaw.providers.program import in_time
 from goclaw.providers.provider import Tell
 
 PIECES = 256  # waiting for whoever reads the answer
@@ -25,11 +25,11 @@ FINISH: dict[str, FinishReason] = {"max_tokens": "length", "maxContextLength": "
 class Answer:
     """The prompt runs in a task of the provider, so that whoever asked may leave at any moment."""
 
-    def __init__(self, pool: Pool, seat: Seat, ask: ChatRequest, deadline: float, tell: Tell) -> None:
+    def __init__(self, pool: Pool, seat: Seat, ask: ChatRequest, tell: Tell) -> None:
         self._pool = pool
         self._seat = seat
         self._ask = ask
-        self._deadline = deadline
+        self._deadline = trio.current_time() + pool.timeout
         self._tell = tell
         self._agent: Agent | None = None  # that was prompted
         self._seated = False
@@ -44,7 +44,7 @@ class Answer:
 
     async def start(self) -> None:
         """Wait for the first chunk. Raises ProviderError."""
-        with self._in_time():
+        with in_time(self._deadline, self._pool.name, self._pool.timeout):
             await self._seat.turn.acquire()
             self._seated = True
             agent, remembers = await self._pool.take(self._seat, self._ask)
@@ -61,7 +61,7 @@ class Answer:
         if chunk is None and self._done is not None:
             raise StopAsyncIteration
         if chunk is None:
-            with self._in_time():
+            with in_time(self._deadline, self._pool.name, self._pool.timeout):
                 chunk = await self._next()
         return chunk
 
@@ -168,10 +168,3 @@ class Answer:
 
     def _stopping(self) -> ProviderError:
         return ProviderError("server_error", f"{self._pool.name} is being stopped")
-
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        with trio.move_on_at(self._deadline) as limit:
-            yield
-        if limit.cancelled_caught:
-            raise ProviderError("timeout", f"{self._pool.name}: the agent did not answer in time")

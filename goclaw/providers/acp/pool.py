@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from goclaw.domain.chat import ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.acp.agent import Agent
-from goclaw.providers.conversation import Bookmark, Place, current, read_bookmark, write_bookmark
+from goclaw.providers.conversation import Bookmark, Place, clear, current, read_bookmark, write_bookmark
 from goclaw.providers.program import Programs
 from goclaw.settings.subprocess import AcpAgent
 
@@ -31,10 +31,19 @@ class Seat:
 
 
 class Pool:
-    """The seats of one provider."""
+    """The seats of one provider. `timeout` bounds an answer, in seconds."""
 
-    def __init__(self, name: str, settings: AcpAgent, home: Path, env: Mapping[str, str], programs: Programs) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: AcpAgent,
+        home: Path,
+        env: Mapping[str, str],
+        programs: Programs,
+        timeout: float,
+    ) -> None:
         self.name = name
+        self.timeout = timeout
         self.programs = programs
         self.models: tuple[str, ...] = ()
         self._settings = settings
@@ -93,11 +102,9 @@ class Pool:
     def leave(self, seat: Seat) -> None:
         """A prompt that waited for its turn waits no more, or one that had it is over."""
         seat.wanted -= 1
-        if seat.agent is not None and seat.agent.dying:
-            seat.agent = None
         if seat.wanted:
             return
-        if seat.agent is None or seat.place.once:
+        if seat.agent is None or seat.agent.dying or seat.place.once:
             self._dismiss(seat)
         else:
             seat.rest = trio.CancelScope()
@@ -112,8 +119,15 @@ class Pool:
         """Its agent ends, the bookmark stays."""
         if seat.agent is not None:
             seat.agent.end()
+        if seat.place.once:
+            self.programs.start_soon(self._clear, seat)
         if self._seats.get(seat.place.name) is seat:
             del self._seats[seat.place.name]
+
+    async def _clear(self, seat: Seat) -> None:
+        if seat.agent is not None:
+            await seat.agent.ended()
+        await trio.to_thread.run_sync(clear, self._home / seat.place.name)
 
     def _file(self, seat: Seat) -> Path:
         return self._home / f"{seat.place.name}.session"

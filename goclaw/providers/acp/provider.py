@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import trio
-
 from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.acp.answer import Answer
@@ -43,9 +41,8 @@ class Acp:
             raise ProviderError("format", f"{name}: binary is not set")
         self.name = name
         self.default_model = settings.model or MODEL
-        self.timeout = timeout
         self._programs = programs or Programs()
-        self._pool = Pool(name, settings, home, environment(environ), self._programs)
+        self._pool = Pool(name, settings, home, environment(environ), self._programs, timeout)
 
     async def live(self) -> None:
         """Run what this provider keeps running. Every agent has ended when this returns."""
@@ -64,7 +61,7 @@ class Acp:
     ) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         """Waits for the prompt before. Never asks twice: what an agent did before it failed is done."""
         seat = self._pool.seat(place_of(self.name, ask))
-        answer = Answer(self._pool, seat, ask, trio.current_time() + self.timeout, tell)
+        answer = Answer(self._pool, seat, ask, tell)
         try:
             await answer.start()
             yield answer
