@@ -60,7 +60,7 @@ class HttpProvider:
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", **vendor.headers},
+            headers={"User-Agent": "GoClaw", **wire.headers, **vendor.headers},
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE

@@ -74,5 +74,15 @@ def open_provider(
             from goclaw.providers.wires import chat
 
             return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout)
+        case "responses" | "chatgpt_oauth":
+            from goclaw.providers.http import HttpProvider
+            from goclaw.providers.wires import responses
+
+            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout)
+        case "anthropic":
+            from goclaw.providers.http import HttpProvider
+            from goclaw.providers.wires import anthropic
+
+            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout)
         case _:
             assert_never(vendor.wire)

@@ -10,9 +10,13 @@ from goclaw.domain.chat import ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.wire import Learned
 
-REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …"
-    r"(?:unsupported|unrecognized|unknown|unexpected|extra|not permitted).{0,80}?\b"
-    r"(stream_options|temperature|top_p|stop|seed|presence_penalty|frequency_penalty|reasoning_effort|tool_choice)\b",
+NAMES = (
+    r"\b(stream_options|temperature|top_p|stop|seed|presence_penalty|frequency_penalty|reasoning_effort|tool_choice"
+    r"|response_format|parallel_tool_calls)\b"
+)
+REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …", "`temperature` is deprecated for this model."
+    rf"(?:unsupported|unrecognized|unknown|unexpected|extra|not permitted).{{0,80}}?{NAMES}"
+    rf"|{NAMES}.{{0,40}}?(?:deprecated|unsupported|not (?:supported|permitted|allowed)|extra inputs)",
     re.IGNORECASE,
 )
 
@@ -22,6 +26,7 @@ def remedy(error: ProviderError, ask: ChatRequest, learned: Learned) -> Learned 
     if error.status != 400:
         return None
     found = REFUSED.search(error.message)
-    if found is None or found[1] in learned.without:
+    name = found and (found[1] or found[2])
+    if not name or name in learned.without:
         return None
-    return replace(learned, without=learned.without | {found[1]})
+    return replace(learned, without=learned.without | {name})

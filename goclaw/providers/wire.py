@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
@@ -35,13 +34,15 @@ class ModelPage(Struct, frozen=True):
     more: str = ""
 
 
-@dataclass(frozen=True)
-class Wire:
+class Wire(Struct, frozen=True):
+    """One language."""
+
     write: Callable[[ChatRequest, Vendor, Learned], Call]
     assemble: Callable[[], Assembly]
     authorize: Callable[[str], dict[str, str]]  # a key as headers
     list_models: Callable[[bytes], ModelPage]  # raises msgspec.DecodeError
     models_path: str = "/models"
+    headers: dict[str, str] = {}  # of every request
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from goclaw.settings.section import Secret, Section
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
 KEYED = (
     "openrouter",
+    "anthropic",
     "openai",
     "groq",
     "deepseek",
@@ -39,6 +40,7 @@ class Provider(Section, frozen=True):
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
     models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
+    max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64
     enabled: bool = True
 
 

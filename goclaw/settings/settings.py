@@ -12,6 +12,7 @@ from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
+from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
@@ -28,6 +29,7 @@ class Settings(Section, frozen=True):
     gateway: Gateway = Gateway()
     agents: Agents = Agents()
     providers: Providers = Providers()
+    failover: Failover = Failover()
     queue: Queue = Queue()
     cron: Cron = Cron()
     record: Record = Record()

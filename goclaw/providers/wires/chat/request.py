@@ -10,9 +10,9 @@ import msgspec
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolSpec
 from goclaw.providers.catalogue import Vendor
+from goclaw.providers.prompt_cache import CACHE_BOUNDARY
 from goclaw.providers.wire import Call, Learned
 
-CACHE_BOUNDARY = "<!-- GOCLAW_CACHE_BOUNDARY -->"  # a hint for vendors that cache by block; providers.md §4.1
 ID_LIMIT = 40  # characters of a call id
 THINKS = re.compile(r"gpt-5|o[134](?:-|$)")  # length is `max_completion_tokens`, the system is a developer
 FIXED_TEMPERATURE = re.compile(r"gpt-5-(?:mini|nano)|o[134](?:-|$)|deepseek-reasoner")
