@@ -21,7 +21,7 @@ from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.providers.choose import usable
 from goclaw.providers.provider import Provider
 from goclaw.runtime.faults import RuntimeFault
-from goclaw.settings.providers import OFFLINE
+from goclaw.settings.providers import OFFLINE, programs
 
 ANY_AGENT = "goclaw-v1"
 VENDOR = 10.0  # seconds a vendor has to list its models
@@ -55,7 +55,8 @@ async def openai_model(ctx: Context, ask: GetModel) -> dict[str, Any]:
 @operation(Rpc("models.list", Role.VIEWER), Cli("models"))
 async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     """List the models of the configured providers. A vendor that does not answer is left out."""
-    names = [OFFLINE, *(vendor.name for vendor, _ in usable(ctx.house.settings.providers))]
+    configured = ctx.house.settings.providers
+    names = [OFFLINE, *(vendor.name for vendor, _ in usable(configured)), *programs(configured)]
     rows: list[dict[str, Any]] = []
     for name in names:
         if ask.provider in (None, name):

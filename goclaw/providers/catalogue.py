@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "offline"]
+Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "acp", "claude_cli", "offline"]
 Quirk = Literal[
     "model_has_slash",  # a model name without `/` means the default model
     "names_tool_results",  # a tool result repeats the tool's name
@@ -69,6 +69,8 @@ CATALOGUE = (
     Vendor("yescale", "https://api.yescale.io/v1"),
     Vendor("ollama", "http://localhost:11434/v1", "llama3.3", keyless=True),
     Vendor("ollama_cloud", "https://api.ollama.ai/v1"),
+    Vendor("claude_cli", default_model="sonnet", wire="claude_cli", keyless=True),
+    Vendor("acp", default_model="claude", wire="acp", keyless=True),
 )
 
 BY_NAME = {vendor.name: vendor for vendor in CATALOGUE}

@@ -17,7 +17,7 @@ from goclaw.settings.section import Id, Secret
 
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}  # milliseconds
-SPANS = ("_sec", "_ms", "_delay", "_timeout")  # how the names of spans of time end
+SPANS = ("_sec", "_ms", "_delay", "_timeout", "_ttl")  # how the names of spans of time end
 NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?", re.ASCII)
 DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(ms|s|m|h)", re.ASCII)
 

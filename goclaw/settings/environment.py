@@ -35,6 +35,9 @@ VARIABLES = {
     "GOCLAW_LANE_TEAM": "queue.lanes.team",
     "GOCLAW_LANE_CRON": "queue.lanes.cron",
     "GOCLAW_LOG_LEVEL": "logging.level",
+    "GOCLAW_CLAUDE_CLI_PATH": "providers.claude_cli.cli_path",
+    "GOCLAW_CLAUDE_CLI_MODEL": "providers.claude_cli.model",
+    "GOCLAW_CLAUDE_CLI_WORK_DIR": "providers.claude_cli.base_work_dir",
     # plain names of other tools; the prefixed one wins (providers.md §2)
     "ANTHROPIC_API_KEY": "providers.anthropic.api_key",
     "GEMINI_API_KEY": "providers.gemini.api_key",

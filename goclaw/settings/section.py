@@ -9,7 +9,7 @@ class Section(Struct, frozen=True):
     """A group of settings: one field per key, every field with a default.
 
     The type is the schema, the check and the documentation: ranges and descriptions live in `Meta`.
-    Keys that end in `_sec`, `_ms`, `_delay` or `_timeout` also take text such as "5m". A field typed
+    Keys that end in `_sec`, `_ms`, `_delay`, `_timeout` or `_ttl` also take text such as "5m". A field typed
     `dict[str, SomeSection]` holds rows: it takes every key of the section that is not a field (`providers.<name>`).
     """
 

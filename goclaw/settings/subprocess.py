@@ -20,6 +20,7 @@ class AcpAgent(Section, frozen=True):
     ] = ""
     idle_ttl: Annotated[float, Meta(ge=0, le=86_400, description="an agent nobody asks ends after it")] = 300.0
     perm_mode: Literal["approve-all", "approve-reads", "deny-all"] = "approve-all"
+    timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole answer")] = 300.0
 
 
 class ClaudeCli(Section, frozen=True):
@@ -31,3 +32,4 @@ class ClaudeCli(Section, frozen=True):
         "~/.goclaw/cli-workspaces"
     )
     perm_mode: Literal["bypassPermissions", "default", "acceptEdits"] = "bypassPermissions"
+    timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole answer")] = 300.0

@@ -112,7 +112,7 @@ async def _task(
         system=system,
         history=(*history, ChatMessage(role="user", content=user)),
         options=msgspec.convert(opened["options"], ChatOptions),
-        metadata=opened["metadata"],
+        metadata={**opened["metadata"], "aside": "replay"},  # a model that remembers is asked apart
         max_iterations=opened["limits"]["iterations"],
         max_tool_calls=opened["limits"]["tool_calls"],
         call_timeout=engine.defaults.llm_timeout_sec,

@@ -225,7 +225,12 @@ class Run(Actor):
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
             options=request.options or ChatOptions(max_tokens=defaults.max_tokens, temperature=defaults.temperature),
-            metadata={"run_kind": run.kind, "agent": profile.key, "session": run.session_key},
+            metadata={
+                "run_kind": run.kind,
+                "agent": profile.key,
+                "session": run.session_key,
+                "tenant": run.tenant_id,
+            },
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
             call_timeout=defaults.llm_timeout_sec,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
@@ -15,24 +18,30 @@ from goclaw.providers.provider import Provider, open_provider
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.failover import Failover
-from goclaw.settings.providers import OFFLINE, Providers
+from goclaw.settings.providers import OFFLINE, Providers, programs
 
 OFFLINE_AT_ONCE = 10_000  # it has no one to overload
+LADDER = 15.0  # seconds in which a provider ends its programs
 
 
-def engine(engine: Engine, settings: Providers, failover: Failover = Failover()) -> Supervisor:  # noqa: B008 - frozen
+def engine(
+    engine: Engine,
+    settings: Providers,
+    failover: Failover = Failover(),  # noqa: B008 - frozen
+    data_dir: Path = Path(),
+) -> Supervisor:
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("providers", providers, settings, failover),
+            child("providers", providers, settings, failover, data_dir),
             child("queue", queue, engine),
             child("lanes", lanes, engine),
         ],
     )
 
 
-def providers(settings: Providers, failover: Failover) -> Supervisor:
+def providers(settings: Providers, failover: Failover, data_dir: Path) -> Supervisor:
     vendors = [child(OFFLINE, partial(ProviderActor, at_once=OFFLINE_AT_ONCE), OFFLINE, partial(offline, settings))]
     for vendor, row in usable(settings):
         opener = partial(
@@ -46,6 +55,10 @@ def providers(settings: Providers, failover: Failover) -> Supervisor:
             ProviderActor, at_once=row.max_concurrency, threshold=failover.threshold, open_for=failover.cooldown_sec
         )
         vendors.append(child(vendor.name, actor, vendor.name, opener))
+    for name, program in programs(settings).items():
+        opener = partial(open_provider, BY_NAME[name], timeout=program.timeout_sec, program=program, data_dir=data_dir)
+        host = partial(ProgramActor, threshold=failover.threshold, open_for=failover.cooldown_sec)
+        vendors.append(child(name, host, name, opener, shutdown=LADDER))
     return Supervisor(vendors, strategy=Strategy.DYNAMIC)
 
 

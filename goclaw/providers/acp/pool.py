@@ -70,6 +70,8 @@ class Pool:
 
         Raises ProviderError.
         """
+        if not self._settings.binary:
+            raise ProviderError("format", f"{self.name}: binary is not set")
         agent, remembers = seat.agent, True
         try:
             if agent is None or agent.dying:

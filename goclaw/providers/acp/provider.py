@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from goclaw.domain.chat import ChatRequest, StreamChunk
-from goclaw.domain.errors import ProviderError
 from goclaw.providers.acp.answer import Answer
 from goclaw.providers.acp.pool import Pool
 from goclaw.providers.conversation import place_of
@@ -22,7 +21,7 @@ MODEL = "claude"  # an agent's name rather than a model's; providers.md §2
 class Acp:
     """`home` is where sessions keep their directories; `timeout` bounds a whole answer in seconds.
 
-    Nothing runs but while `live` does. Raises ProviderError for settings that cannot work.
+    Nothing runs but while `live` does.
     """
 
     slots = 1
@@ -37,8 +36,6 @@ class Acp:
         environ: Mapping[str, str] = os.environ,
         programs: Programs | None = None,
     ) -> None:
-        if not settings.binary:
-            raise ProviderError("format", f"{name}: binary is not set")
         self.name = name
         self.default_model = settings.model or MODEL
         self._programs = programs or Programs()

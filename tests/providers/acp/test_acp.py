@@ -441,5 +441,6 @@ async def test_a_program_that_is_not_there_is_an_error_that_says_so(opened: Open
     async with opened(binary="/no/such/agent") as provider:
         with pytest.raises(ProviderError, match="/no/such/agent cannot be started: No such file"):
             await answer(provider, asking("one"))
-    with pytest.raises(ProviderError, match="binary is not set"):
-        Acp("acp", AcpAgent(), Path(), timeout=1)
+    async with opened(binary="") as provider:
+        with pytest.raises(ProviderError, match="binary is not set"):
+            await answer(provider, asking("one"))
