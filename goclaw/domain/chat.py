@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from goclaw.domain.effort import Reasoning
+
 ChatRole = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "tool_calls", "length"]
 
@@ -78,7 +80,10 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens of one or several model calls. `estimated` when a vendor did not say."""
+    """Tokens of one or several model calls. `estimated` when a vendor did not say.
+
+    The prompt holds what was cached, the completion what was thought, whichever way a vendor counts.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -112,7 +117,8 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
     provider: str = ""  # who answered, after failover
     model: str = ""
-    cost_usd: Decimal | None = None  # as the vendor says, if it does
+    reasoning: Reasoning | None = None  # what became of the wish for it
+    vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
     rule: str = ""  # the offline rule that did
 

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.catalogue import Vendor
@@ -146,6 +147,7 @@ class _Answer:
         self._reader: AnswerReader
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
+        self._reasoning: Reasoning | None = None
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
@@ -177,6 +179,7 @@ class _Answer:
         while True:
             learned = provider.learned.get(model, Learned())
             call = provider.wire.write(self._ask, provider.vendor, learned)
+            self._reasoning = call.reasoning
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
@@ -198,7 +201,12 @@ class _Answer:
                 chunks, self._end = self._reader.finish()
                 self._ready.extend(chunks)
                 if isinstance(self._end, ChatResponse):
-                    self._end = self._counted(self._with_written_calls(self._end))
+                    self._end = msgspec.structs.replace(
+                        self._counted(self._with_written_calls(self._end)),
+                        provider=self._provider.name,
+                        model=self._ask.model or self._provider.default_model,
+                        reasoning=self._reasoning,
+                    )
                     self._ready.append(StreamChunk(done=self._end))
 
     async def _receive(self, patience: float) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
-from goclaw.settings.subprocess import AcpAgent, ClaudeCli
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 Tell = Callable[[Note], None]
 
@@ -71,7 +71,7 @@ def open_provider(
     keys: tuple[str, ...] = (),
     base_url: str | None = None,
     timeout: float = 300.0,
-    program: AcpAgent | ClaudeCli | None = None,
+    program: AcpAgent | ClaudeProgram | None = None,
     data_dir: Path = Path(),
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
@@ -106,9 +106,9 @@ def open_provider(
             agent = program if isinstance(program, AcpAgent) else AcpAgent(binary=base_url or "")
             return Acp(vendor.name, agent, data_dir / "acp", timeout=timeout)
         case "claude_cli":
-            from goclaw.providers.claude_cli import provider as claude_cli
+            from goclaw.providers.claude_cli.provider import ClaudeCli
 
-            cli = program if isinstance(program, ClaudeCli) else ClaudeCli()
-            return claude_cli.ClaudeCli(vendor.name, cli, timeout=timeout)
+            claude = program if isinstance(program, ClaudeProgram) else ClaudeProgram()
+            return ClaudeCli(vendor.name, claude, timeout=timeout)
         case _:
             assert_never(vendor.wire)

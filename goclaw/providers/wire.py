@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatRequest
+from goclaw.domain.effort import Reasoning
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.reader import Assembly
 
@@ -25,6 +26,7 @@ class Call(Struct, frozen=True):
     path: str
     body: bytes
     headers: dict[str, str] = {}
+    reasoning: Reasoning | None = None  # what became of the wish for it
 
 
 class ModelPage(Struct, frozen=True):

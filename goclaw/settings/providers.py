@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, field
+from msgspec import Meta, Struct, field
 
+from goclaw.domain.effort import Effort
 from goclaw.settings.section import Secret, Section
-from goclaw.settings.subprocess import AcpAgent, ClaudeCli
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 # Who is the default when several have a key, first wins (config-cli.md §9.3); vendors whose wire is not spoken yet are
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
@@ -17,8 +18,10 @@ KEYED = (
     "openai",
     "groq",
     "deepseek",
+    "gemini",
     "mistral",
     "xai",
+    "minimax",
     "cohere",
     "perplexity",
     "dashscope",
@@ -34,6 +37,17 @@ KEYLESS = ("ollama",)  # has an address of its own and asks for no key
 OFFLINE = "offline"
 
 
+class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a model better than by its name; what is left out stays as it is."""
+
+    window: Annotated[int, Meta(ge=2048, le=10_000_000)] | None = None
+    max_output: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    efforts: tuple[Effort, ...] | None = None
+    effort: Effort | None = None
+    vision: bool | None = None
+    tools: bool | None = None
+
+
 class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
@@ -43,6 +57,9 @@ class Provider(Section, frozen=True):
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
     max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64
     enabled: bool = True
+    model_info: Annotated[dict[str, ModelInfo], Meta(description="by model or pattern: window, max_output, …")] = field(
+        default_factory=dict
+    )
 
 
 class OfflineLoad(Section, frozen=True):
@@ -67,7 +84,7 @@ class Providers(Section, frozen=True):
     """Vendors by name; any other name is an OpenAI-compatible vendor with its own `api_base`."""
 
     offline: Offline = Offline()
-    claude_cli: ClaudeCli = ClaudeCli()
+    claude_cli: ClaudeProgram = ClaudeProgram()
     acp: AcpAgent = AcpAgent()
     named: dict[str, Provider] = field(default_factory=dict)
 
@@ -83,9 +100,9 @@ def usable(providers: Providers) -> list[str]:
     ]
 
 
-def programs(providers: Providers) -> dict[str, AcpAgent | ClaudeCli]:
+def programs(providers: Providers) -> dict[str, AcpAgent | ClaudeProgram]:
     """Those that are programs on this machine and are configured, by name. The best default is the first."""
-    found: dict[str, AcpAgent | ClaudeCli] = {}
+    found: dict[str, AcpAgent | ClaudeProgram] = {}
     if providers.claude_cli.cli_path:
         found["claude_cli"] = providers.claude_cli
     if providers.acp.binary:

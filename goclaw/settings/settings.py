@@ -20,6 +20,7 @@ from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
+from goclaw.settings.telemetry import Telemetry
 
 
 class Settings(Section, frozen=True):
@@ -38,3 +39,4 @@ class Settings(Section, frozen=True):
     database: Database = Database()
     cluster: Cluster = Cluster()
     logging: Logging = Logging()
+    telemetry: Telemetry = Telemetry()

@@ -23,7 +23,7 @@ class AcpAgent(Section, frozen=True):
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole answer")] = 300.0
 
 
-class ClaudeCli(Section, frozen=True):
+class ClaudeProgram(Section, frozen=True):
     """The `claude` program with the login it has on this machine."""
 
     cli_path: Annotated[str, Meta(max_length=4096, description="empty = not used")] = ""

@@ -20,6 +20,7 @@ from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.failover import Failover
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
@@ -54,7 +55,7 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, work, providers),
+                child("engine", engine, work, providers, Failover(), workspace / "data"),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,

@@ -24,12 +24,7 @@ OFFLINE_AT_ONCE = 10_000  # it has no one to overload
 LADDER = 15.0  # seconds in which a provider ends its programs
 
 
-def engine(
-    engine: Engine,
-    settings: Providers,
-    failover: Failover = Failover(),  # noqa: B008 - frozen
-    data_dir: Path = Path(),
-) -> Supervisor:
+def engine(engine: Engine, settings: Providers, failover: Failover, data_dir: Path) -> Supervisor:
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),

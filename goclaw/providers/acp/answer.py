@@ -146,12 +146,17 @@ class Answer:
         if spent is None:
             prompt = estimate_prompt(self._ask.messages, ())
             return Usage(prompt_tokens=prompt, completion_tokens=estimate(said), estimated=True)
+        read, written, thought = (
+            spent.cached_read_tokens or 0,
+            spent.cached_write_tokens or 0,
+            spent.thought_tokens or 0,
+        )
         return Usage(
-            prompt_tokens=spent.input_tokens,
-            completion_tokens=spent.output_tokens,
-            thinking_tokens=spent.thought_tokens or 0,
-            cache_read_tokens=spent.cached_read_tokens or 0,
-            cache_write_tokens=spent.cached_write_tokens or 0,
+            prompt_tokens=spent.input_tokens + read + written,
+            completion_tokens=spent.output_tokens + thought,
+            thinking_tokens=thought,
+            cache_read_tokens=read,
+            cache_write_tokens=written,
         )
 
     def _blocks(self, agent: Agent, remembers: bool) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ class Events:
             thinking="".join(self._thought),
             finish_reason="length" if result.stop_reason == "max_tokens" else "stop",
             usage=Usage(estimated=True) if result.usage is None else _usage(result.usage),
-            cost_usd=cost,
+            vendor_cost=cost,
         )
 
 
@@ -130,11 +130,12 @@ def failure(name: str, why: str) -> ProviderError:
 
 
 def _usage(counts: _Counts) -> Usage:
+    read, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
     return Usage(
-        prompt_tokens=counts.input_tokens or 0,
+        prompt_tokens=(counts.input_tokens or 0) + read + written,
         completion_tokens=counts.output_tokens or 0,
-        cache_read_tokens=counts.cache_read_input_tokens or 0,
-        cache_write_tokens=counts.cache_creation_input_tokens or 0,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
     )
 
 

@@ -21,7 +21,7 @@ from goclaw.providers.conversation import Place, clear, place_of
 from goclaw.providers.program import Program, Programs, environment, in_time
 from goclaw.providers.provider import Tell, silent
 from goclaw.providers.trouble import one_line
-from goclaw.settings.subprocess import ClaudeCli as ClaudeCliSettings
+from goclaw.settings.subprocess import ClaudeProgram
 
 MODELS = ("sonnet", "opus", "haiku")
 NAME = re.compile(r"[A-Za-z0-9][\w.:@/\[\]-]{0,127}", re.ASCII)  # of a model: never taken for an option
@@ -61,7 +61,7 @@ class ClaudeCli:
     def __init__(
         self,
         name: str,
-        settings: ClaudeCliSettings,
+        settings: ClaudeProgram,
         *,
         timeout: float,
         environ: Mapping[str, str] = os.environ,

@@ -20,7 +20,7 @@ from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Note, OwnTool
 from goclaw.providers.claude_cli.provider import AuthStatus, ClaudeCli
 from goclaw.providers.program import Programs
-from goclaw.settings.subprocess import ClaudeCli as Settings
+from goclaw.settings.subprocess import ClaudeProgram
 
 FAKE = Path(__file__).parents[2] / "fakes/agents/claude.py"
 GRACE = 0.3  # seconds of a step of the ladder
@@ -54,7 +54,7 @@ def opened(tmp_path: Path) -> Opened:
 
     @asynccontextmanager
     async def open_(environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[ClaudeCli]:
-        row = Settings(**{"cli_path": str(program), "base_work_dir": str(tmp_path / "work"), **settings})
+        row = ClaudeProgram(**{"cli_path": str(program), "base_work_dir": str(tmp_path / "work"), **settings})
         given = {**os.environ, "HOME": str(tmp_path), **(environ or {})}
         provider = ClaudeCli("claude_cli", row, timeout=10, environ=given, programs=Programs(GRACE))
         with trio.fail_after(20):
@@ -92,8 +92,8 @@ async def test_the_first_prompt_makes_a_session_and_the_next_resumes_it(opened: 
         second = await answer(provider, asking("one", "heard: one", "two"))
 
     assert (first.content, second.content) == ("heard: one", "heard: two")
-    assert first.usage == Usage(prompt_tokens=7, completion_tokens=5, cache_read_tokens=3, cache_write_tokens=2)
-    assert first.cost_usd == Decimal("0.0125")
+    assert first.usage == Usage(prompt_tokens=12, completion_tokens=5, cache_read_tokens=3, cache_write_tokens=2)
+    assert first.vendor_cost == Decimal("0.0125")
     id = str(uuid5(NAMESPACE_DNS, KEY))
     assert calls.option("--session-id") == [id, None]
     assert calls.option("--resume") == [None, id]

@@ -11,7 +11,9 @@ import msgspec
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolCall
 from goclaw.domain.tokens import estimate
 from goclaw.providers.catalogue import Vendor
+from goclaw.providers.effort import settle
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
+from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
 from goclaw.providers.wire import Call, Learned
 from goclaw.providers.wires.anthropic.models import family, model_id, thinks_by_effort
@@ -38,7 +40,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "top_p": options.top_p if options.temperature is None else None,  # newer models take only one of them
         "stop_sequences": list(options.stop) or None,
     }
-    headers = _think(body, model, options.reasoning_effort or "off")
+    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    headers = _think(body, model, (reasoning and reasoning.effective) or "none")
     if learned.most_tokens is not None:
         body["max_tokens"] = min(body["max_tokens"], learned.most_tokens)
     _offer_tools(body, ask)
@@ -48,7 +51,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     if vendor.prompt_cache:
         _mark(body)
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
-    return Call("/messages", msgspec.json.encode(body), headers)
+    return Call("/messages", msgspec.json.encode(body), headers, reasoning)
 
 
 def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
