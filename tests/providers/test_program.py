@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,12 +55,12 @@ async def first(program: Program) -> int:
     return int(await program.lines.receive())
 
 
-def dead(pid: int) -> bool:
-    """Gone, or only waiting for init to look at it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+async def gone(pid: int) -> None:
+    """A signal is on its way for a moment."""
+    with suppress(ProcessLookupError):
+        watch = os.pidfd_open(pid)
+        await trio.lowlevel.wait_readable(watch)
+        os.close(watch)
 
 
 async def test_what_a_program_started_ends_with_it() -> None:
@@ -71,7 +71,7 @@ async def test_what_a_program_started_ends_with_it() -> None:
             pass
         await program.over.wait()
         assert program.returncode == 0
-        assert dead(stray)
+        await gone(stray)
 
 
 async def test_a_whole_group_is_ended_by_the_ladder() -> None:
@@ -82,7 +82,7 @@ async def test_a_whole_group_is_ended_by_the_ladder() -> None:
         await program.over.wait()
         assert trio.current_time() - began >= GRACE
         assert program.returncode == -signal.SIGKILL
-        assert dead(child)
+        await gone(child)
 
 
 async def test_the_ladder_begins_politely_where_that_is_asked_for() -> None:
