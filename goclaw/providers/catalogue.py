@@ -71,7 +71,7 @@ CATALOGUE = (
     Vendor("xai", "https://api.x.ai/v1", "grok-3-mini"),
     Vendor("minimax", "https://api.minimax.io/v1", "MiniMax-M2.5", chat_path="/text/chatcompletion_v2"),
     Vendor("cohere", "https://api.cohere.ai/compatibility/v1", "command-a"),
-    Vendor("perplexity", "https://api.perplexity.ai", "sonar-pro", quirks=("no_tools",)),
+    Vendor("perplexity", "https://api.perplexity.ai", "sonar-pro", quirks=("alternates", "no_tools")),
     Vendor(
         "dashscope",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",

@@ -33,6 +33,8 @@ def remedy(error: ProviderError, ask: ChatRequest, learned: Learned) -> Learned 
     """What is known of the model after `error`; None if that is nothing new."""
     if error.status not in (400, 422):
         return None
+    if "tool_use_failed" in error.message and not learned.cool:
+        return replace(learned, cool=True)
     if TOO_LONG.search(error.message):
         return _shorter(error.message, ask, learned)
     if NO_TOOLS.search(error.message):

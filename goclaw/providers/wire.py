@@ -18,6 +18,7 @@ class Learned(Struct, frozen=True):
 
     without: frozenset[str] = frozenset()  # parameters it does not take
     most_tokens: int | None = None  # the longest answer it may be asked for
+    cool: bool = False  # this once: it writes calls better without temperature
 
 
 class Call(Struct, frozen=True):

@@ -82,7 +82,7 @@ class _Usage(Struct):
     completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
-    cost: Decimal | None = None  # USD; OpenRouter
+    cost: Any = None  # USD, a number of OpenRouter's; an object of others
 
 
 class _BaseResponse(Struct):
@@ -125,6 +125,7 @@ class ChatAssembly:
         self._calls: dict[int, _OpenCall] = {}
         self._last_call = -1
         self._finish = ""
+        self._streamed = False
         self._cost: Decimal | None = None
         self._images: list[Image] = []
 
@@ -142,14 +143,18 @@ class ChatAssembly:
             raise _minimax(chunk.base_resp)
         if chunk.usage is not None:
             self.usage = _usage(chunk.usage)
-            self._cost = chunk.usage.cost
+            self._cost = _dollars(chunk.usage.cost)
         if not chunk.choices:
             return None
         choice = chunk.choices[0]
         if choice.finish_reason:
             self._finish = choice.finish_reason
-        if (piece := choice.delta or choice.message) is None:
+        piece = choice.delta
+        if piece is None and not self._streamed:  # else a summary of what has come already
+            piece = choice.message
+        if piece is None:
             return None
+        self._streamed = True
         for call in piece.tool_calls or ():
             self._take_call(call)
         for picture in piece.images or ():
@@ -228,3 +233,9 @@ def _usage(said: _Usage) -> Usage:
 
 def _minimax(said: _BaseResponse) -> ProviderError:
     return inner_refusal({"message": said.status_msg, "code": MINIMAX.get(said.status_code, 0)})
+
+
+def _dollars(said: Any) -> Decimal | None:
+    if isinstance(said, dict):
+        said = said.get("total_cost")
+    return Decimal(str(said)) if isinstance(said, int | float) and not isinstance(said, bool) and said >= 0 else None

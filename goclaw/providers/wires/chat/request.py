@@ -43,7 +43,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "messages": messages_of(ask.messages, vendor, bare, system="developer" if official and thinks else "system"),
         "stream": not (tools and "no_stream_with_tools" in vendor.quirks),
         "max_completion_tokens" if thinks else "max_tokens": longest,
-        "temperature": None if FIXED_TEMPERATURE.match(bare) else options.temperature,
+        "temperature": None if FIXED_TEMPERATURE.match(bare) else 0 if learned.cool else options.temperature,
         "top_p": options.top_p,
         "stop": list(options.stop) or None,
         "seed": options.seed,
@@ -56,7 +56,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     }
     if body["stream"] and "together.xyz" not in vendor.base_url:
         body["stream_options"] = {"include_usage": True}
-    more, reasoning = _think(settle(options.reasoning_effort, known), vendor, bare)
+    more, reasoning = _think(settle(options.reasoning_effort, known), vendor, bare, streams=body["stream"])
     body |= more | vendor.extra
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
     return Call(vendor.chat_path, msgspec.json.encode(body), reasoning=reasoning)
@@ -69,12 +69,14 @@ def model_of(ask: ChatRequest, vendor: Vendor) -> str:
     return ask.model
 
 
-def _think(reasoning: Reasoning | None, vendor: Vendor, model: str) -> tuple[dict[str, Any], Reasoning | None]:
+def _think(
+    reasoning: Reasoning | None, vendor: Vendor, model: str, *, streams: bool
+) -> tuple[dict[str, Any], Reasoning | None]:
     """An effort in the vendor's words, and what became of it."""
     if reasoning is None or reasoning.effective is None:
         return {}, reasoning
     effort = reasoning.effective
-    if "thinks_by_budget" in vendor.quirks and effort in BUDGETS:
+    if "thinks_by_budget" in vendor.quirks and effort in BUDGETS and streams:
         return {"enable_thinking": True, "thinking_budget": BUDGETS[effort]}, reasoning
     if "thinks_by_object" in vendor.quirks:
         return {"reasoning": {"effort": effort}}, reasoning
