@@ -34,14 +34,14 @@ class Bookmark(Struct, frozen=True, kw_only=True):
     """How far a program is in its own record of a conversation; outlives it, and us."""
 
     id: str = ""  # the program's own name for it; empty = it has not begun
-    answered: bool = False  # something was said that later asks repeat
+    said: str = ""  # the digest of its last answer, which later asks repeat
     resets: int = 0  # how often it began anew
 
 
 def place_of(provider: str, ask: ChatRequest) -> Place:
     told = ask.metadata
     key = str(told.get("session", ""))
-    if not key or told.get("run_kind") not in SPOKEN or told.get("aside"):
+    if not key or told.get("run_kind", "chat") not in SPOKEN or told.get("aside"):
         return Place(f"once-{secrets.token_hex(8)}", key, once=True)
     owner = f"{provider}\0{told.get('tenant', '')}\0{key}"
     return Place(hashlib.sha256(owner.encode()).hexdigest()[:24], key)
@@ -49,9 +49,13 @@ def place_of(provider: str, ask: ChatRequest) -> Place:
 
 def current(mark: Bookmark, ask: ChatRequest) -> Bookmark:
     """`mark`, or an empty one if what was answered is not in the history any more: the session was reset."""
-    if mark.answered and not any(message.role == "assistant" for message in ask.messages):
+    if mark.said and not _answers(ask.messages):
         return Bookmark(resets=mark.resets + 1)
     return mark
+
+
+def answered(mark: Bookmark, content: str) -> Bookmark:
+    return msgspec.structs.replace(mark, said=_digest(content))
 
 
 def instructions(ask: ChatRequest) -> str:
@@ -59,33 +63,48 @@ def instructions(ask: ChatRequest) -> str:
 
 
 def pictures(messages: Sequence[ChatMessage]) -> list[Image]:
-    """Those that came with `news`."""
-    answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    return [image for message in messages[answers[-1] + 1 if answers else 0 :] for image in message.images]
+    """Those that came with what the user said since the last answer."""
+    return [image for message in _new(messages) for image in message.images]
 
 
-def news(messages: Sequence[ChatMessage]) -> str:
-    """What the user said since the last answer."""
-    said: list[str] = []
-    for message in reversed(messages):
-        if message.role == "assistant":
-            break
-        if message.role == "user":
-            said.append(message.content)
-    return "\n\n".join(reversed(said))
+def news(messages: Sequence[ChatMessage], mark: Bookmark) -> str:
+    """What the user said since the last answer, and before that what was said without this program."""
+    answers = _answers(messages)
+    ours = [place for place in answers if _digest(messages[place].content) == mark.said]
+    if ours and ours[-1] != answers[-1]:
+        return _told("Meanwhile in this conversation:", messages[ours[-1] + 1 :])
+    return _said(messages)
 
 
 def retold(messages: Sequence[ChatMessage]) -> str:
     """The same for a program that knows nothing of what was said before."""
-    answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    if not answers:
-        return news(messages)
+    return _told("This conversation so far:", messages) if _answers(messages) else _said(messages)
+
+
+def _told(title: str, messages: Sequence[ChatMessage]) -> str:
     earlier = [
         f"{SPEAKERS[message.role]}: {message.content}"
-        for message in messages[: answers[-1] + 1]
+        for message in messages[: _answers(messages)[-1] + 1]
         if message.role in SPEAKERS and message.content
     ]
-    return "\n\n".join(["This conversation so far:", *earlier, "What is new:", news(messages)])
+    return "\n\n".join([title, *earlier, "What is new:", _said(messages)])
+
+
+def _said(messages: Sequence[ChatMessage]) -> str:
+    return "\n\n".join(message.content for message in _new(messages) if message.role == "user")
+
+
+def _new(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    answers = _answers(messages)
+    return messages[answers[-1] + 1 :] if answers else messages
+
+
+def _answers(messages: Sequence[ChatMessage]) -> list[int]:
+    return [place for place, message in enumerate(messages) if message.role == "assistant"]
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.strip().encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def clear(directory: Path) -> None:

@@ -19,6 +19,7 @@ import trio
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.trouble import one_line
 
+AT_ONCE = 32  # of one provider; our decision
 GRACE = 5.0  # seconds between two steps of the ladder; providers.md §7.1
 LINE = 8 * 2**20  # bytes of one line; our decision
 PIECE = 65_536  # bytes read at once

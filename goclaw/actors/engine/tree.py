@@ -14,6 +14,7 @@ from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
+from goclaw.providers.program import AT_ONCE
 from goclaw.providers.provider import Provider, open_provider
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
@@ -52,7 +53,7 @@ def providers(settings: Providers, failover: Failover, data_dir: Path) -> Superv
         vendors.append(child(vendor.name, actor, vendor.name, opener))
     for name, program in programs(settings).items():
         opener = partial(open_provider, BY_NAME[name], timeout=program.timeout_sec, program=program, data_dir=data_dir)
-        host = partial(ProgramActor, threshold=failover.threshold, open_for=failover.cooldown_sec)
+        host = partial(ProgramActor, at_once=AT_ONCE, threshold=failover.threshold, open_for=failover.cooldown_sec)
         vendors.append(child(name, host, name, opener, shutdown=LADDER))
     return Supervisor(vendors, strategy=Strategy.DYNAMIC)
 

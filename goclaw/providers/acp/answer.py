@@ -131,7 +131,7 @@ class Answer:
         if not content and not thinking:
             raise ProviderError("server_error", f"{name}: an empty answer")
         try:
-            await self._pool.answered(self._seat)
+            await self._pool.answered(self._seat, content)
         except OSError as error:
             raise ProviderError("server_error", f"{name}: {error.filename}: {error.strerror}") from error
         return ChatResponse(
@@ -162,7 +162,7 @@ class Answer:
     def _blocks(self, agent: Agent, remembers: bool) -> list[dict[str, Any]]:
         """What is new, or for an agent that knows nothing of the conversation all of it."""
         messages = self._ask.messages
-        text = news(messages)
+        text = news(messages, self._seat.mark)
         if not remembers:
             text = "\n\n".join(part for part in (instructions(self._ask), retold(messages)) if part)
         images = pictures(messages) if agent.takes_images else []

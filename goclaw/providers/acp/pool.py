@@ -11,11 +11,9 @@ from msgspec.structs import replace
 from goclaw.domain.chat import ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.acp.agent import Agent
-from goclaw.providers.conversation import Bookmark, Place, clear, current, read_bookmark, write_bookmark
-from goclaw.providers.program import Programs
+from goclaw.providers.conversation import Bookmark, Place, answered, clear, current, read_bookmark, write_bookmark
+from goclaw.providers.program import AT_ONCE, Programs
 from goclaw.settings.subprocess import AcpAgent
-
-AGENTS = 32  # programs of one provider at once; our decision
 
 
 class Seat:
@@ -55,10 +53,10 @@ class Pool:
         """Wanted from now on. Raises ProviderError if there are too many agents and all of them are busy."""
         seat = self._seats.get(place.name)
         if seat is None:
-            if len(self._seats) >= AGENTS:
+            if len(self._seats) >= AT_ONCE:
                 idle = next((seat for seat in self._seats.values() if not seat.wanted), None)
                 if idle is None:
-                    raise ProviderError("overloaded", f"{self.name}: {AGENTS} agents are busy")
+                    raise ProviderError("overloaded", f"{self.name}: {AT_ONCE} agents are busy")
                 self._dismiss(idle)
             seat = self._seats[place.name] = Seat(place)
         seat.wanted += 1
@@ -90,11 +88,10 @@ class Pool:
         await agent.choose(ask.model)
         return agent, remembers
 
-    async def answered(self, seat: Seat) -> None:
-        """Somebody has read an answer in this session. Raises OSError."""
-        if not seat.mark.answered:
-            seat.mark = replace(seat.mark, answered=True)
-            await self.keep(seat)
+    async def answered(self, seat: Seat, content: str) -> None:
+        """Somebody has read this in the session. Raises OSError."""
+        seat.mark = answered(seat.mark, content)
+        await self.keep(seat)
 
     async def keep(self, seat: Seat) -> None:
         """Raises OSError."""

@@ -19,6 +19,7 @@ from goclaw.providers.claude_cli.events import Events, failure
 from goclaw.providers.conversation import (
     Bookmark,
     Place,
+    answered,
     current,
     instructions,
     news,
@@ -102,7 +103,7 @@ class Answer:
     async def _run(self, root: Path) -> None:
         """Call the program and wait for its first word."""
         provider, messages, images = self._provider, self._ask.messages, pictures(self._ask.messages)
-        text = news(messages) if self._mark.id == self._id else retold(messages)
+        text = news(messages, self._mark) if self._mark.id == self._id else retold(messages)
         piped = bool(images) or len(text.encode("utf-8", "replace")) > ARGUMENT
         words = command(
             provider.path,
@@ -146,8 +147,7 @@ class Answer:
             why = self.program.last_words
             raise failure(self._provider.name, why) if why and not self.program.trouble else obituary
         self._over = True
-        if not self._mark.answered:
-            await self._keep(replace(self._mark, answered=True))
+        await self._keep(answered(self._mark, whole.content))
         return whole
 
     async def _keep(self, mark: Bookmark) -> None:

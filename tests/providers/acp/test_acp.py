@@ -189,6 +189,18 @@ async def test_the_session_outlives_the_provider_but_not_a_reset(opened: Opened,
     assert json.loads(journal.of("prompt")[-1]) == "You are Rex.\n\nthree"
 
 
+async def test_what_another_model_answered_meanwhile_is_told(opened: Opened, journal: Journal) -> None:
+    async with opened() as provider:
+        await answer(provider, asking("one"))
+        await answer(provider, asking("one", "heard: one", "two", "somebody else", "three"))
+        await answer(provider, asking("one", "heard: one", "two", "somebody else", "three", "heard: three", "four"))
+
+    told = [json.loads(text) for text in journal.of("prompt")]
+    assert told[1].startswith("Meanwhile in this conversation:\n\nUser: two\n\nYou: somebody else")
+    assert told[1].endswith("What is new:\n\nthree")
+    assert told[2] == "four"
+
+
 async def test_a_summary_is_not_part_of_the_session(opened: Opened, journal: Journal) -> None:
     async with opened() as provider:
         await answer(provider, asking("one"))
