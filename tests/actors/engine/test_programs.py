@@ -15,7 +15,7 @@ from goclaw.actors.engine.program import ProgramActor
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import provider
 from goclaw.domain.events import of_admins
-from goclaw.domain.run import RunRequest
+from goclaw.domain.run import Replay, RunRequest
 from goclaw.domain.session import Abort, Accepted
 from goclaw.runtime.address import Address
 from goclaw.runtime.cell import Cell
@@ -23,6 +23,7 @@ from goclaw.runtime.inbox import inbox
 from goclaw.settings.providers import Providers
 from goclaw.settings.subprocess import AcpAgent
 from goclaw.stores.database import Database
+from tests.actors.engine.test_replays import replayed
 from tests.actors.house import KEY, house, turn
 from tests.actors.talk import Talk
 
@@ -59,6 +60,9 @@ async def test_runs_are_answered_by_an_agent_that_ends_with_its_actor(database: 
             ear.join(of_admins(MASTER_TENANT))
             tools = await say(talk, "think")
             assert [result.content for result in await talk.ended(tools.run_id)] == ["Let me look.\n\nSeen."]
+            same = await replayed(system, database, Replay(of=tools.run_id))
+            other = await replayed(system, database, Replay(of=tools.run_id, mode="what_if", user="who?"))
+            assert (same.verdict, other.final.replayed) == ("identical", "heard: who?")
             held = await say(talk, "hang")
             await talk.until(lambda: [event for event in talk.events if event.text == "wait"])
             await system.ask(talk.here, Abort(user_id="lan", as_admin=False, run_id=held.run_id), within=5)
@@ -72,8 +76,7 @@ async def test_runs_are_answered_by_an_agent_that_ends_with_its_actor(database: 
             assert isinstance(cell, Cell)
             assert isinstance(cell.actor, ProgramActor)
             cell.kill()
-            (pid,) = pids(journal)
-            await gone(pid)
+            await gone(pids(journal)[0])
             last = await say(talk, "once more")
             await talk.ended(last.run_id)
 
@@ -82,7 +85,8 @@ async def test_runs_are_answered_by_an_agent_that_ends_with_its_actor(database: 
         assert msgspec.json.decode(calls[0].body)["name"] == "Read a.txt"
 
     lines = journal.read_text().splitlines()
-    assert len(pids(journal)) == 2
-    await gone(pids(journal)[1])
+    assert len(pids(journal)) == 3  # one of them for the replay, which is none of the session's business
+    for pid in pids(journal):
+        await gone(pid)
     assert sum(line.startswith("load ") for line in lines) == 1
     assert json.loads(next(line for line in lines if line.startswith("new "))[4:])["cwd"].startswith(str(tmp_path))
