@@ -55,8 +55,8 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, work, providers, Failover(), workspace / "data"),
                 child("agents", agents, defaults, providers),
+                child("engine", engine, work, providers, Failover(), workspace / "data"),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
                 *more,
             ]
