@@ -21,9 +21,9 @@ from goclaw.providers.trouble import one_line
 
 AT_ONCE = 32  # of one provider; our decision
 GRACE = 5.0  # seconds between two steps of the ladder; providers.md §7.1
-LINE = 8 * 2**20  # bytes of one line; our decision
+LINE = 4 * 2**20  # bytes of one line; our decision
 PIECE = 65_536  # bytes read at once
-LINES = 256  # waiting for whoever reads them; as many messages wait for the program
+LINES = 32  # waiting for whoever reads them; as many messages wait for the program
 TAIL = 4096  # bytes of its error output that are kept
 FAREWELL = 10.0  # seconds for reading what it said before it ended
 KEPT = re.compile(  # variables a program gets; tools.md §15's allow-list and what reaching a vendor takes

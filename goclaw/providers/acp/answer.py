@@ -17,8 +17,9 @@ from goclaw.providers.acp.updates import Piece
 from goclaw.providers.conversation import instructions, news, pictures, retold
 from goclaw.providers.program import in_time
 from goclaw.providers.provider import Tell
+from goclaw.providers.reader import BODY_LIMIT
 
-PIECES = 256  # waiting for whoever reads the answer
+PIECES = 32  # waiting for whoever reads the answer
 FINISH: dict[str, FinishReason] = {"max_tokens": "length", "maxContextLength": "length"}
 
 
@@ -39,6 +40,7 @@ class Answer:
         self._prompting = trio.CancelScope()
         self._over = trio.Event()
         self._end: Stopped | ProviderError | None = None
+        self._size = 0
         self._content: list[str] = []
         self._thinking: list[str] = []
 
@@ -112,6 +114,9 @@ class Answer:
             if isinstance(piece, OwnTool):
                 self._tell(piece)
                 continue
+            self._size += len(piece.content) + len(piece.thinking)
+            if self._size > BODY_LIMIT:
+                raise ProviderError("server_error", f"{self._pool.name}: the answer is larger than {BODY_LIMIT} bytes")
             self._content.append(piece.content)
             self._thinking.append(piece.thinking)
             return piece

@@ -13,7 +13,7 @@ from msgspec import Meta, Raw, Struct, json
 from goclaw.providers.acp.peer import FAILED, Refusal
 from goclaw.security.paths import PathRefused, Workspace
 
-WHOLE = 4 * 2**20  # bytes of one file; our decision, half of a line
+WHOLE = 2 * 2**20  # bytes of one file; our decision, half of a line
 DENIED = re.compile(r"\.env|secret|[Cc]redentials")  # names on the way to a file begin like this
 DENIED_ROOT = re.compile(r"/etc/")
 

@@ -30,6 +30,7 @@ from goclaw.providers.conversation import (
 )
 from goclaw.providers.program import Program, in_time
 from goclaw.providers.provider import Tell
+from goclaw.providers.reader import BODY_LIMIT
 from goclaw.security.paths import PathRefused, Workspace
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Answer:
         self._id = ""
         self._events = Events(provider.name)
         self._ready: deque[StreamChunk] = deque()
+        self._size = 0  # bytes read
         self._over = False
 
     async def start(self) -> None:
@@ -131,6 +133,10 @@ class Answer:
             except trio.EndOfChannel:
                 self._ready.append(StreamChunk(done=await self._whole()))
                 return
+            self._size += len(line)
+            if self._size > BODY_LIMIT:
+                name = self._provider.name
+                raise ProviderError("server_error", f"{name}: the answer is larger than {BODY_LIMIT} bytes")
             for piece in self._events.feed(line):
                 if isinstance(piece, OwnTool):
                     self._tell(piece)

@@ -10,6 +10,7 @@ What the last paragraph of a prompt says chooses what happens; to any other the 
     stop REASON    that stop reason
     garbage        lines that are no messages, then an answer
     endless        a line without an end
+    flood          an answer without an end
     refuse TEXT    an error for the prompt
     think          a thought, a plan, a tool call with its end, and text around it
     ask METHOD {…} that request of the client; the answer is what came back
@@ -124,6 +125,9 @@ def perform(session, what):
     elif what == "endless":
         while True:
             os.write(1, b"x" * 65536)
+    elif what == "flood":
+        while True:
+            say(session, "x" * 2_000_000)
     elif what == "think":
         for body in THOUGHT:
             update(session, body)

@@ -279,9 +279,16 @@ async def test_nothing_is_left_when_the_provider_ends_in_mid_prompt(opened: Open
 async def test_garbage_is_left_out_and_an_endless_line_is_the_end(opened: Opened) -> None:
     async with opened() as provider:
         assert (await answer(provider, asking("garbage"))).content == "fine"
-        with pytest.raises(ProviderError, match="a line of more than 8388608 bytes") as failure:
+        with pytest.raises(ProviderError, match="a line of more than 4194304 bytes") as failure:
             await answer(provider, asking("garbage", "fine", "endless"))
     assert failure.value.kind == "server_error"
+
+
+async def test_an_answer_without_an_end_is_ended(opened: Opened, journal: Journal) -> None:
+    async with opened() as provider:
+        with pytest.raises(ProviderError, match="the answer is larger than 67108864 bytes"):
+            await heard_of(provider, asking("flood"), [])
+        await gone(journal.pids[0])
 
 
 async def test_thoughts_plans_and_tools_are_told_in_order(opened: Opened) -> None:
