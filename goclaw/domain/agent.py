@@ -28,6 +28,10 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     restrict_to_workspace: bool
     max_tool_iterations: int
     context_window: int
+    max_tokens: int | None = None  # of one answer; None: as all agents
+    temperature: float | None = None
+    effort: str = "off"  # how hard it thinks (providers.md §10.1)
+    exact_effort: bool = False
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw import __version__
 from goclaw.actors.engine.desk import models_of
@@ -50,6 +51,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
+from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
@@ -224,7 +226,7 @@ class Run(Actor):
             model=profile.model,
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
-            options=request.options or ChatOptions(max_tokens=defaults.max_tokens, temperature=defaults.temperature),
+            options=options_of(profile, defaults, request.options),
             metadata={"run_kind": run.kind, "agent": profile.key, "session": run.session_key},
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
@@ -496,6 +498,16 @@ class Run(Actor):
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+
+
+def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOptions | None) -> ChatOptions:
+    """What the request says, else the agent, else everybody's."""
+    if asked is None:
+        temperature = defaults.temperature if profile.temperature is None else profile.temperature
+        asked = ChatOptions(max_tokens=profile.max_tokens or defaults.max_tokens, temperature=temperature)
+    if asked.reasoning_effort is None and profile.effort != "off":
+        asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
+    return asked
 
 
 def failure(err: Err, partial: str) -> Any:
