@@ -12,6 +12,7 @@ from goclaw.actors.engine.journal import KnownBlobs, RunJournal
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.actor import Context
+from goclaw.runtime.clock import Clock
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Begun, Place
 
@@ -27,6 +28,7 @@ class Store:
 
     def __init__(self) -> None:
         self.written: list[str] = []
+        self.clock = Clock()
 
     async def db(self, work: Any, *args: Any, **kwargs: Any) -> None:
         self.written.append(work.name)
