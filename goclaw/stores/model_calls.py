@@ -108,9 +108,11 @@ SESSIONS = f"SELECT count(DISTINCT session_key) FROM model_calls c WHERE {MATCHI
 
 BY_AGENT = f"""
 SELECT split_part(session_key, ':', 2) AS agent_key, sum(input_tokens)::bigint AS input_tokens,
-  sum(output_tokens)::bigint AS output_tokens, count(DISTINCT session_key) AS sessions
-FROM model_calls c WHERE {MATCHING}
-GROUP BY 1 ORDER BY 1 LIMIT 1000
+  sum(output_tokens)::bigint AS output_tokens, count(*) AS sessions
+FROM (
+  SELECT session_key, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+  FROM model_calls c WHERE {MATCHING} GROUP BY session_key
+) AS spoken GROUP BY 1 ORDER BY 1 LIMIT 1000
 """
 
 

@@ -66,23 +66,35 @@ class Figures(Struct, frozen=True, kw_only=True):
 SPANS = "unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span(since, until)"
 OURS = "(%(tenant)s::uuid IS NULL OR t.id = %(tenant)s::uuid)"
 
-SOURCES = f"""
+CALLS = f"""
 calls AS (
   SELECT c.tenant_id, c.start_time, c.agent_id, c.provider, c.model, c.channel, c.user_id, c.input_tokens,
     c.output_tokens, c.cache_read_tokens, c.cache_create_tokens, c.thinking_tokens, c.total_cost, c.tool_calls
-  FROM tenants t CROSS JOIN {SPANS}
-    JOIN model_calls c ON c.tenant_id = t.id AND c.start_time >= span.since AND c.start_time < span.until
+  FROM tenants t CROSS JOIN {SPANS} CROSS JOIN LATERAL (
+    SELECT * FROM model_calls m WHERE m.tenant_id = t.id AND m.start_time >= span.since AND m.start_time < span.until
+    OFFSET 0) AS c
   WHERE {OURS} AND (%(user)s::text IS NULL OR c.user_id = %(user)s)
-), requests AS (
-  SELECT r.tenant_id, r.started_at AS start_time, r.agent_id, '' AS provider, '' AS model,
+)"""  # OFFSET keeps the planner from joining whole tables: every span is a look into an index
+
+REQUEST = """r.tenant_id, r.started_at AS start_time, r.agent_id, '' AS provider, '' AS model,
     left(split_part(r.session_key, ':', 3), 100) AS channel, r.user_id, r.state IN ('FAILED', 'DEAD_LETTER') AS failed,
-    extract(epoch FROM r.finished_at - r.started_at) * 1000 AS duration
-  FROM tenants t CROSS JOIN {SPANS}
-    JOIN run_events e ON e.tenant_id = t.id AND e.at >= span.since AND e.at < span.until AND e.type = 'task.running'
+    extract(epoch FROM r.finished_at - r.started_at) * 1000 AS duration"""
+ASKED = "r.parent_run_id IS NULL AND r.kind <> 'replay'"
+
+REQUESTS = f"""
+requests AS (
+  SELECT {REQUEST} FROM tenants t CROSS JOIN {SPANS} CROSS JOIN LATERAL (
+    SELECT * FROM run_events n WHERE n.tenant_id = t.id AND n.at >= span.since AND n.at < span.until
+      AND n.type = 'task.running' OFFSET 0) AS e
     JOIN runs r ON r.run_id = e.run_id AND r.started_at = e.at
-  WHERE {OURS} AND r.parent_run_id IS NULL AND r.kind <> 'replay'
-    AND (%(user)s::text IS NULL OR r.user_id = %(user)s)
-)"""  # the trail has the order of time, which runs have not; its first start is the run's own
+  WHERE {OURS} AND {ASKED}
+)"""  # the trail is in the order of time, which runs are not; the first start in it is the run's own
+
+REQUESTS_OF_ONE = f"""
+requests AS (
+  SELECT {REQUEST} FROM runs r JOIN {SPANS} ON r.started_at >= span.since AND r.started_at < span.until
+  WHERE r.tenant_id = %(tenant)s::uuid AND r.user_id = %(user)s AND {ASKED}
+)"""
 
 COUNTED = """input_tokens, output_tokens, cache_read_tokens, cache_create_tokens, thinking_tokens, total_cost,
   unpriced_calls, request_count, llm_call_count, tool_call_count, error_count, unique_users, avg_duration_ms"""
@@ -123,7 +135,7 @@ SELECT tenant_id, date_trunc('hour', start_time, 'UTC'), agent_id, provider, mod
   count(*), 0, 0, count(*) FILTER (WHERE failed), count(DISTINCT user_id), coalesce(round(avg(duration)), 0)
 FROM requests GROUP BY 1, 2, 3, 4, 5, 6"""
 
-COMPUTE = f"WITH {SOURCES}, made AS ({MEASURED}) {putting(COUNTED)}"
+COMPUTE = f"WITH {CALLS}, {REQUESTS}, made AS ({MEASURED}) {putting(COUNTED)}"
 
 MISSING = f"""
 SELECT hour FROM generate_series(%(since)s::timestamptz, %(until)s::timestamptz - interval '1 hour', '1 hour') AS hour
@@ -132,7 +144,7 @@ WHERE NOT EXISTS (SELECT FROM usage_snapshots s WHERE s.bucket_hour = hour) AND 
     WHERE c.start_time >= hour AND c.start_time < hour + interval '1 hour')
   OR EXISTS (SELECT FROM tenants t JOIN run_events e ON e.tenant_id = t.id JOIN runs r ON r.run_id = e.run_id
     WHERE e.at >= hour AND e.at < hour + interval '1 hour' AND e.type = 'task.running' AND r.started_at = e.at
-      AND r.parent_run_id IS NULL AND r.kind <> 'replay'))
+      AND {ASKED}))
 ORDER BY hour DESC LIMIT {24 * 90}
 """
 
@@ -155,10 +167,10 @@ MATCHING = """(%(provider)s::text IS NULL OR provider = %(provider)s) AND (%(mod
 
 
 @lru_cache(maxsize=16)
-def reporting(by: By) -> str:
+def reporting(by: By, *, of_one: bool) -> str:
     """Snapshots of `since` … `until`, and what the spans hold, in one report."""
     return f"""
-WITH {SOURCES}, hours AS (
+WITH {CALLS}, {REQUESTS_OF_ONE if of_one else REQUESTS}, hours AS (
   SELECT bucket_hour AS at, agent_id, provider, model, channel, {COUNTED}, {GAUGES} FROM usage_snapshots
   WHERE tenant_id = %(tenant)s::uuid AND bucket_hour >= %(since)s AND bucket_hour < %(until)s
   UNION ALL
@@ -172,12 +184,9 @@ GROUP BY 1 ORDER BY sum(total_cost) DESC, sum(input_tokens + output_tokens) DESC
 
 @lru_cache(maxsize=16)
 def counting(by: By) -> str:
-    """Users of the spans, by the same keys."""
+    """Users of the spans who came as far as a model, by the same keys."""
     return f"""
-WITH {SOURCES}, used AS (
-  SELECT start_time AS at, agent_id, provider, model, channel, user_id FROM calls
-  UNION ALL SELECT start_time, agent_id, provider, model, channel, user_id FROM requests
-)
+WITH {CALLS}, used AS (SELECT start_time AS at, agent_id, provider, model, channel, user_id FROM calls)
 SELECT {KEYS[by]} AS key, count(DISTINCT user_id) AS users FROM used WHERE {MATCHING} GROUP BY 1 LIMIT {ROWS}
 """
 
@@ -202,7 +211,7 @@ async def report(db: Connection, wanted: Wanted, by: By, *, now: datetime) -> li
     else:
         spans = [(wanted.since, first), (last, wanted.until)]
     matching = {**asdict(wanted), "since": first, "until": last}
-    rows = await many(Figures, db.execute(reporting(by), {**matching, **_spans(spans)}))
+    rows = await many(Figures, db.execute(reporting(by, of_one=wanted.user is not None), {**matching, **_spans(spans)}))
     if wanted.until - wanted.since > KNOWN:
         return rows
     whole = _spans([(wanted.since, wanted.until)])

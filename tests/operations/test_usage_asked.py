@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Rejected
+from goclaw.domain.schedule import zone_of
 from goclaw.operations import usage
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import Nothing
@@ -20,6 +21,7 @@ from goclaw.runtime.system import open_system
 from goclaw.settings.agents import AgentDefaults, Agents
 from goclaw.settings.settings import Settings
 from goclaw.stores.database import Database
+from goclaw.stores.usage import compute
 from tests.stores.test_usage import NOW, THIS, Past
 
 HOUR = timedelta(hours=1)
@@ -110,7 +112,7 @@ async def test_a_period_is_compared_with_the_same_span_before_it(ask: Any, past:
         return found["period"], found["current"]["llm_calls"], found["previous"]["llm_calls"]
 
     # what is settled comes from snapshots, and nobody made any of these hours
-    await past.database.run(usage.usage.compute, [THIS - hours * HOUR for hours in range(24 * 60)])
+    await past.database.run(compute, [THIS - hours * HOUR for hours in range(24 * 60)])
     assert await both() == ("24h", 1, 2)
     assert await both(period="7d") == ("7d", 4, 1)
     assert await both(period="30d") == ("30d", 5, 1)
@@ -122,7 +124,7 @@ async def test_a_period_is_compared_with_the_same_span_before_it(ask: Any, past:
 async def test_today_begins_in_the_house_and_is_compared_with_as_much_of_yesterday(
     ask: Any, past: Past, zone: str
 ) -> None:
-    begins = NOW.astimezone(usage.zone_of(zone)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    begins = NOW.astimezone(zone_of(zone)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
     day = timedelta(days=1)
     moments = {
         "today": begins + timedelta(seconds=1),
@@ -132,7 +134,7 @@ async def test_today_begins_in_the_house_and_is_compared_with_as_much_of_yesterd
     }
     for session, at in enumerate(moments.values()):
         await past.turn(at, session=session)
-    await past.database.run(usage.usage.compute, [THIS - hours * HOUR for hours in range(80)])
+    await past.database.run(compute, [THIS - hours * HOUR for hours in range(80)])
 
     found = await ask(usage.summary, given(Summarize, period="today"), zone=zone)
     late = moments["later yesterday"] >= begins  # so close to midnight that it is today
@@ -185,7 +187,7 @@ async def test_who_is_no_admin_sees_what_they_used(ask: Any, past: Past) -> None
     await past.turn(NOW - HOUR)
     await past.turn(NOW - HOUR, session=2, user="ann")
     await past.turn(NOW - 9 * HOUR, session=2, user="ann")
-    await past.database.run(usage.usage.compute, [THIS - hours * HOUR for hours in range(12)])
+    await past.database.run(compute, [THIS - hours * HOUR for hours in range(12)])
     hers: dict[str, Any] = {"user": "ann", "role": Role.VIEWER}
 
     assert (await ask(usage.get, given(ListUsage), **hers))["total"] == 1

@@ -134,6 +134,6 @@ async def test_conversations_are_added_up_and_those_without_tokens_left_out(data
         ({"since": later}, 1),
         ({"until": AT}, 1),
     ):
-        some = Wanted(tenant=MASTER_TENANT, **narrower)  # type: ignore[arg-type]
+        some = Wanted(tenant=MASTER_TENANT, **narrower)
         assert await database.run(model_calls.sessions, some) == count, narrower
         assert len(await database.run(model_calls.by_session, some, limit=10, offset=0)) == count, narrower

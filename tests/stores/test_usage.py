@@ -46,13 +46,13 @@ class Past:
         (run,) = await claim(self.database, key)
         kept = Kept(calls=(call(at=at, **more),))
         if fails:
-            ended = {"result": result(run), "reason": "FAILED_PROVIDER", "error": "no", "messages": []}
-            await self.database.run(runs.fail, run, kept=kept, **ended)  # type: ignore[arg-type]
+            failed: dict[str, Any] = {"reason": "FAILED_PROVIDER", "error": "no", "messages": []}
+            await self.database.run(runs.fail, run, result=result(run), kept=kept, **failed)
         else:
             await self.database.run(runs.succeed, run, result=result(run), messages=[], kept=kept)
         for statement in SHIFT.split(";\n"):
             if statement.strip():
-                self.db.execute(psycopg.sql.SQL(statement), {"to": at, "run": run_id})  # type: ignore[arg-type]
+                self.db.execute(statement, {"to": at, "run": run_id})
 
     def snapshots(self) -> list[tuple[Any, ...]]:
         query = """
