@@ -129,15 +129,16 @@ def tree(
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults = settings.agents.defaults
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
+    pricing = settings.telemetry.model_pricing
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, pricing=pricing)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
             child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
-            child("agents", agents, defaults, settings.providers),
-            child("engine", engine, work, settings.providers),
+            child("agents", agents, defaults, settings.providers, settings.failover),
+            child("engine", engine, work, settings.providers, settings.failover),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
-from goclaw.providers.provider import Provider
+from goclaw.domain.price import cost
+from goclaw.providers.prices import price_of
+from goclaw.providers.provider import Model, Tell, silent
 from goclaw.runtime.clock import Clock
+from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores.model_calls import CallStatus, ModelCall
 
-TOKENS = 2**53  # of a call; a vendor can say any number
+TOKENS = 10**12  # of a call; a vendor can say any number …
+COST = Decimal(10**6)  # … also of dollars
 
 
 class Open(Struct, frozen=True):
@@ -27,10 +32,14 @@ class Open(Struct, frozen=True):
 
 
 class CallLog:
-    """One call at a time is open. What has ended stays here until a commit has it."""
+    """One call at a time is open. What has ended stays here until a commit has it.
 
-    def __init__(self, clock: Clock) -> None:
+    `pricing` is `telemetry.model_pricing`; a price holds for the calls that end under it.
+    """
+
+    def __init__(self, clock: Clock, pricing: Mapping[str, ModelPrice]) -> None:
         self._clock = clock
+        self._pricing = pricing
         self._next = 0
         self._open: Open | None = None
         self._ended: list[ModelCall] = []
@@ -41,13 +50,27 @@ class CallLog:
         self._next += 1
 
     def end(self, response: ChatResponse) -> None:
+        if (call := self._open) is None:
+            return
+        self._open = replace(
+            call, provider=response.provider or call.provider, model=response.model or call.model
+        )  # who answered, not who was asked first
         self._close(
             "completed",
             finish_reason=response.finish_reason,
             tool_calls=len(response.tool_calls),
-            total_cost=Decimal(0) if response.offline else None,
+            total_cost=self._cost(response, self._open),
             **_counted(response.usage),
         )
+
+    def _cost(self, response: ChatResponse, call: Open) -> Decimal | None:
+        """In USD: what the vendor says, else by the price of the model, if anybody knows it."""
+        if response.offline:
+            return Decimal(0)
+        said = response.vendor_cost
+        if said is None or not said.is_finite():
+            said = cost(response.usage, price_of(call.provider, call.model, self._pricing))
+        return None if said is None else max(Decimal(0), min(said, COST))
 
     def failed(self, kind: str) -> None:
         self._close("error", error=kind)
@@ -80,16 +103,15 @@ class CallLog:
 class Logged:
     """A model whose calls are written down, for who has no journal."""
 
-    def __init__(self, name: str, model: Provider, calls: CallLog) -> None:
-        self.name = name
-        self.default_model = model.default_model
+    def __init__(self, model: Model, calls: CallLog) -> None:
+        self.name = model.name
         self._model = model
         self._calls = calls
 
     @asynccontextmanager
-    async def stream(self, ask: ChatRequest) -> AsyncIterator[AsyncIterator[StreamChunk]]:
-        self._calls.begin(self.name, ask.model or self.default_model)
-        async with self._model.stream(ask) as chunks, aclosing(self._heard(chunks)) as heard:
+    async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
+        self._calls.begin(self.name, ask.model)
+        async with self._model.stream(ask, tell=tell) as chunks, aclosing(self._heard(chunks)) as heard:
             yield heard
 
     async def _heard(self, chunks: AsyncIterator[StreamChunk]) -> AsyncGenerator[StreamChunk, None]:
@@ -97,12 +119,6 @@ class Logged:
             if chunk.done is not None:
                 self._calls.end(chunk.done)
             yield chunk
-
-    async def models(self) -> list[str]:
-        return await self._model.models()
-
-    async def aclose(self) -> None:
-        """It is only lent."""
 
 
 def _counted(usage: Usage) -> dict[str, Any]:

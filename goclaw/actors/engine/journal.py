@@ -56,11 +56,12 @@ class RunJournal:
         blobs: KnownBlobs,
         effect_of: Callable[[str], str],
         own: Ownership,
+        calls: CallLog,
     ) -> None:
         self._ctx = ctx
         self._run = run
         self.recorder = recorder
-        self.calls = CallLog(ctx.clock)
+        self.calls = calls
         self.provider = ""  # who is asked
         self._blobs = blobs
         self._effect_of = effect_of

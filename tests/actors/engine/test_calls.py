@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.run import Replay, RunRequest
 from goclaw.operations.feed import listening
 from goclaw.runtime.clock import Clock
+from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from goclaw.tools.tool import collect
@@ -73,7 +76,7 @@ async def test_calls_that_fail_or_are_stopped_are_calls(database: Database, tmp_
         await talk.ended(second.run_id)
 
     failed, stopped = await database.run(rows)
-    assert failed.startswith("fake echo error bad_")
+    assert failed.startswith("fake echo error content_policy")
     assert stopped == "fake echo cancelled 0 f unpriced"
 
 
@@ -93,8 +96,31 @@ async def test_a_replay_counts_the_living_model_and_not_the_recorded_one(databas
             assert len(await database.run(rows)) == calls, mode
 
 
+PRICE = ModelPrice(input_per_million=2, output_per_million=10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "answered", "price"),
+    [
+        ({}, "groq m", None),
+        ({"provider": "fake", "model": "m-9"}, "fake m-9", "0.00040000"),
+        ({"provider": "fake", "model": "m-9", "vendor_cost": Decimal("0.5")}, "fake m-9", "0.5"),
+        ({"provider": "fake", "model": "m-9", "vendor_cost": Decimal("1e30")}, "fake m-9", "1000000"),
+        ({"offline": True}, "groq m", "0"),
+    ],
+)
+async def test_a_call_is_on_the_bill_of_who_answered(answer: Any, answered: str, price: str | None) -> None:
+    calls = CallLog(Clock(), {"fake/m-9": PRICE})
+    calls.begin("groq", "m")
+    calls.end(ChatResponse(usage=Usage(prompt_tokens=100, completion_tokens=20), **answer))
+    (call,) = calls.waiting()
+
+    assert f"{call.provider} {call.model}" == answered
+    assert call.total_cost == (None if price is None else Decimal(price))
+
+
 async def test_what_a_vendor_counts_fits_into_a_number() -> None:
-    calls = CallLog(Clock())
+    calls = CallLog(Clock(), {})
     calls.begin("p", "m")
     calls.end(ChatResponse(usage=Usage(prompt_tokens=10**30, completion_tokens=-5)))
     calls.begin("p", "m")

@@ -8,6 +8,7 @@ from typing import Any, cast
 import trio
 from trio.testing import MockClock
 
+from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.journal import KnownBlobs, RunJournal
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.cluster import Ownership
@@ -28,7 +29,6 @@ class Store:
 
     def __init__(self) -> None:
         self.written: list[str] = []
-        self.clock = Clock()
 
     async def db(self, work: Any, *args: Any, **kwargs: Any) -> None:
         self.written.append(work.name)
@@ -36,7 +36,9 @@ class Store:
 
 async def test_no_effect_begins_in_quarantine_and_the_run_goes_on_after_it(autojump_clock: MockClock) -> None:
     store, own = Store(), Ownership(alone=False)
-    journal = RunJournal(cast("Context", store), RUN, Recorder("full"), KnownBlobs(), lambda name: "unsafe", own)
+    journal = RunJournal(
+        cast("Context", store), RUN, Recorder("full"), KnownBlobs(), lambda name: "unsafe", own, CallLog(Clock(), {})
+    )
     call = Begun(place=Place(0, 0), tool="send", effect="unsafe", request_hash="0" * 64, before="")
     own.held = False
 
