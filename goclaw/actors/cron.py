@@ -26,6 +26,7 @@ from goclaw.runtime.child import Exhausted, Limit, child
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.cron import Cron
+from goclaw.stores import cron_ends as ends
 from goclaw.stores import cron_ticks as ticks
 from goclaw.stores.cron import Job
 from goclaw.stores.cron_ticks import AT_ONCE, Agenda, Fired
@@ -141,7 +142,7 @@ class Ticker(Actor):
 
     async def _finish(self, ctx: Context, row: Agenda, run_id: str, now: datetime) -> None:
         done = await ctx.db(
-            ticks.finish,
+            ends.finish,
             tenant=row.tenant_id,
             id=row.id,
             run_id=run_id,

@@ -10,6 +10,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec import Struct
+
 from goclaw.domain.events import HeartbeatEvent, body
 from goclaw.domain.schedule import fnv1a
 from goclaw.domain.session import SessionKey
@@ -28,6 +30,25 @@ SPAN = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 Status = Literal["ok", "suppressed", "error", "skipped"]
 Action = Literal["running", "completed", "suppressed", "error", "skipped"]
+
+
+class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What may be chosen about a heartbeat (§6.1)."""
+
+    enabled: bool = False
+    interval_sec: int = 1800
+    prompt: str | None = None
+    provider_name: str | None = None
+    model: str | None = None
+    isolated_session: bool = True
+    light_context: bool = False
+    ack_max_chars: int = 300
+    max_retries: int = 2
+    active_hours_start: str | None = None  # HH:MM
+    active_hours_end: str | None = None
+    timezone: str | None = None
+    channel: str | None = None
+    chat_id: str | None = None
 
 
 class WakeHeartbeat(Message[None]):

@@ -1,6 +1,6 @@
 """Scheduled jobs and the log of their runs. Tables `cron_jobs`, `cron_run_logs` (migration 0017).
 
-What makes them run is in `cron_ticks`.
+What makes them run is in `cron_ticks`, how runs end in `cron_ends`.
 """
 
 from __future__ import annotations
@@ -189,6 +189,11 @@ async def remove(db: Connection, *, tenant: str, id: str) -> None:
 @transaction(readonly=True)
 async def get(db: Connection, *, tenant: str, id: str) -> Job | None:
     return await maybe(Job, db.execute(GET, {"id": id, "tenant": tenant}))
+
+
+async def locked(db: Connection, tenant: str, id: str) -> Job | None:
+    """The job, until the end of the transaction nobody else's to change."""
+    return await maybe(Job, db.execute(f"{GET} FOR UPDATE OF j", {"id": id, "tenant": tenant}))
 
 
 @transaction(readonly=True)
