@@ -80,9 +80,10 @@ class Ticker(Actor):
             now=now,
             run_id=run_id,
             only_due=ask.only_due,
+            key=ask.key,
             settings=self.settings,
         )
-        if fired is not None:
+        if fired is not None and fired.run_id in ("", run_id):
             self._tell(ctx, fired, now)
         return Ran(run_id=fired.run_id if fired is not None else "")
 

@@ -71,10 +71,20 @@ class Heartbeat(Actor):
     async def test(self, ctx: Context, ask: TryHeartbeat) -> None:
         found = await ctx.db(rows.get, tenant=ask.tenant_id, agent=ask.agent_id)
         if found is not None:
-            await self._beat(ctx, ask.tenant_id, ask.agent_id, found.workspace, ctx.clock.now(), forced=True)
+            await self._beat(
+                ctx, ask.tenant_id, ask.agent_id, found.workspace, ctx.clock.now(), forced=True, key=ask.key
+            )
 
     async def _beat(
-        self, ctx: Context, tenant: str, agent: str, workspace: str, now: datetime, *, forced: bool = False
+        self,
+        ctx: Context,
+        tenant: str,
+        agent: str,
+        workspace: str,
+        now: datetime,
+        *,
+        forced: bool = False,
+        key: str = "",
     ) -> None:
         try:
             todo = await trio.to_thread.run_sync(checklist.read, self.workspace, workspace)
@@ -82,7 +92,7 @@ class Heartbeat(Actor):
             ctx.log.warning("heartbeat.unreadable", agent=agent, error=trouble.strerror)
             todo = ""
         beaten = await ctx.db(
-            rows.beat, tenant=tenant, agent=agent, now=now, run_id=new_id(), checklist=todo, forced=forced
+            rows.beat, tenant=tenant, agent=agent, now=now, run_id=new_id(), checklist=todo, forced=forced, key=key
         )
         if beaten is not None and not beaten.told:
             self._tell(ctx, beaten)

@@ -34,11 +34,12 @@ class Ran(Message[None]):
 
 
 class RunJob(Message[Ran]):
-    """Run a job now. `only_due`: and only if it is due. The schedule stays as it is."""
+    """Run a job now. `only_due`: and only if it is due. The schedule stays as it is. A `key` starts one run."""
 
     tenant_id: str
     job_id: str
     only_due: bool
+    key: str = ""
 
 
 def session_of(agent_key: str, job_id: str) -> SessionKey:

@@ -59,10 +59,11 @@ class WakeHeartbeat(Message[None]):
 
 
 class TryHeartbeat(Message[None]):
-    """Run it now, whatever the hour, enabled or not."""
+    """Run it now, whatever the hour, enabled or not. A `key` starts one run."""
 
     tenant_id: str
     agent_id: str
+    key: str = ""
 
 
 class Beat(Message[None]):

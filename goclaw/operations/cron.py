@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import CRON
+from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cron import Ran, RunJob, epoch_ms
 from goclaw.domain.errors import (
     Rejected,
@@ -102,10 +103,10 @@ class Upcoming(Struct, kw_only=True):
 @operation(Rpc("cron.list", Role.VIEWER))
 async def list_jobs(ctx: Context, ask: ListJobs) -> JobList:
     """List scheduled jobs by name: your own, or all for admins."""
-    agent = (await resolve_agent(ctx, ask.agent_id)).id if ask.agent_id else None
-    rows = await ctx.db(
-        cron.page, tenant=ctx.caller.tenant_id, user=whose(ctx), agent=agent, disabled=ask.include_disabled
-    )
+    user, agent = whose(ctx)
+    if ask.agent_id:
+        agent = (await agent_of(ctx, ask.agent_id)).id
+    rows = await ctx.db(cron.page, tenant=ctx.caller.tenant_id, user=user, agent=agent, disabled=ask.include_disabled)
     return JobList(jobs=[job_of(row) for row in rows], status=await _figures(ctx))
 
 
@@ -123,7 +124,7 @@ async def run(ctx: Context, ask: RunNow) -> RanJob:
     job = await own(ctx, ask.job_id)
     if ctx.house.draining:
         raise Rejected(unavailable("shutting_down"))
-    message = RunJob(tenant_id=ctx.caller.tenant_id, job_id=job.id, only_due=ask.mode == "due")
+    message = RunJob(tenant_id=ctx.caller.tenant_id, job_id=job.id, only_due=ask.mode == "due", key=ctx.idempotency_key)
     ran: Ran = await ctx.ask(CRON, message, within=ASK)
     return RanJob(ok=True, ran=bool(ran.run_id), run_id=ran.run_id or None)
 
@@ -132,10 +133,10 @@ async def run(ctx: Context, ask: RunNow) -> RanJob:
 async def list_runs(ctx: Context, ask: ListRuns) -> EntryPage:
     """Read the run log of a job, or of all of yours, newest first."""
     job = (await own(ctx, ask.job_id)).id if ask.job_id is not None else None
-    tenant, user = ctx.caller.tenant_id, whose(ctx)
+    tenant, (user, agent) = ctx.caller.tenant_id, whose(ctx)
     limit = min(ask.limit, PAGE)
-    rows = await ctx.db(cron.log, tenant=tenant, user=user, job=job, limit=limit, offset=ask.offset)
-    total = await ctx.db(cron.logged, tenant=tenant, user=user, job=job)
+    rows = await ctx.db(cron.log, tenant=tenant, user=user, agent=agent, job=job, limit=limit, offset=ask.offset)
+    total = await ctx.db(cron.logged, tenant=tenant, user=user, agent=agent, job=job)
     return EntryPage(entries=[entry_of(row) for row in rows], total=total)
 
 
@@ -157,21 +158,31 @@ async def preview(ctx: Context, ask: Preview) -> Upcoming:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def whose(ctx: Context) -> str | None:
-    """Whose jobs the caller sees; None for all of them."""
-    return None if ctx.caller.is_admin else ctx.user_id
+def whose(ctx: Context) -> tuple[str | None, str | None]:
+    """Of which user and of which agent the caller sees jobs; None for all. An agent that asks sees its own (§5.3)."""
+    return (None, None) if ctx.caller.is_admin else (ctx.user_id, ctx.caller.agent_id or None)
+
+
+async def agent_of(ctx: Context, name: str | None) -> AgentProfile:
+    """The agent a job is or will be of. Refused as not found unless the caller sees its jobs."""
+    agent = await resolve_agent(ctx, name)
+    if whose(ctx)[1] not in (None, agent.id):
+        raise Rejected(not_found("agent", agent.key))
+    return agent
 
 
 async def own(ctx: Context, id: str) -> Job:
     """The job, if the caller may see it. Refused as not found otherwise."""
     job = await ctx.db(cron.get, tenant=ctx.caller.tenant_id, id=id) if _is_id(id) else None
-    if job is None or whose(ctx) not in (None, job.user_id):
+    user, agent = whose(ctx)
+    if job is None or user not in (None, job.user_id) or agent not in (None, job.agent_id):
         raise Rejected(not_found("cron_job", id[:100]))
     return job
 
 
 async def _figures(ctx: Context) -> CronFigures:
-    found = await ctx.db(cron.figures, tenant=ctx.caller.tenant_id, user=whose(ctx))
+    user, agent = whose(ctx)
+    found = await ctx.db(cron.figures, tenant=ctx.caller.tenant_id, user=user, agent=agent)
     return CronFigures(
         enabled=ctx.house.settings.cron.enabled,
         running=found.running,

@@ -15,12 +15,13 @@ from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.schedule import first
 from goclaw.operations.activity import record
 from goclaw.operations.context import Context
-from goclaw.operations.cron import JobId, own
+from goclaw.operations.cron import JobId, agent_of, own
 from goclaw.operations.cron_shapes import CronJob, CronSchedule, job_of
 from goclaw.operations.cron_times import check, scheduled, zone
+from goclaw.operations.once import id_of
 from goclaw.operations.operation import Cli, Rpc, operation
 from goclaw.operations.params import decode
-from goclaw.operations.turns import cut, resolve_agent
+from goclaw.operations.turns import cut
 from goclaw.stores import cron
 from goclaw.stores.cron import Job
 
@@ -29,7 +30,7 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class Wanted(Struct, kw_only=True):
-    """What a job is made of; absent members keep what they are, null and "" clear what may be empty."""
+    """What a job is made of; absent members keep what they are, null clears what may be empty."""
 
     ALIASES: ClassVar = {
         "agent_key": "agent_id",
@@ -44,12 +45,12 @@ class Wanted(Struct, kw_only=True):
     agent_id: str | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     deliver: bool | UnsetType = UNSET
-    channel: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
-    to: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    channel: Annotated[str, Meta(max_length=100)] | UnsetType | None = UNSET
+    to: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
     stateless: bool | UnsetType = UNSET
     wake_heartbeat: bool | UnsetType = UNSET
     delete_after_run: bool | UnsetType = UNSET
-    timeout_sec: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType = UNSET
+    timeout_sec: Annotated[int, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
 
 
 class CreateJob(Wanted, kw_only=True):
@@ -83,8 +84,8 @@ class Toggled(Struct, rename="camel", kw_only=True):
 @operation(Rpc("cron.create", Role.OPERATOR))
 async def create(ctx: Context, ask: CreateJob) -> MadeJob:
     """Make a job that runs by schedule, under your name."""
-    agent = await resolve_agent(ctx, ask.agent_id or None)
-    id = ctx.new_id()
+    agent = await agent_of(ctx, ask.agent_id or ctx.caller.agent_id or None)
+    id = id_of(ctx)
     schedule, columns = scheduled(ctx, ask.schedule, id)
     once = ask.schedule.kind == "at"
     enabled = ask.enabled is not False
@@ -122,7 +123,7 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
         schedule, columns = scheduled(ctx, changes.schedule, job.id)
     if enabled and not job.enabled:
         check(ctx, schedule)  # a single time that is over cannot come again
-    agent = job.agent_id if changes.agent_id is UNSET else (await resolve_agent(ctx, changes.agent_id or None)).id
+    agent = job.agent_id if changes.agent_id is UNSET else (await agent_of(ctx, changes.agent_id or None)).id
     message = job.payload["message"] if changes.message is UNSET else _message(ctx, changes.message)
     values = {
         "agent": agent,
@@ -134,8 +135,8 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
         "stateless": _or(changes.stateless, job.stateless),
         **_delivery(
             _or(changes.deliver, job.deliver),
-            _or(changes.channel, job.deliver_channel or ""),
-            _or(changes.to, job.deliver_to or ""),
+            _or(changes.channel, job.deliver_channel) or "",
+            _or(changes.to, job.deliver_to) or "",
         ),
         "wake_heartbeat": _or(changes.wake_heartbeat, job.wake_heartbeat),
         "reschedule": enabled != job.enabled or changes.schedule is not UNSET,

@@ -39,22 +39,22 @@ class FoundHeartbeat(Struct, kw_only=True):
 
 
 class SetHeartbeat(OfAgent, kw_only=True):
-    """Absent members keep what they are; "" clears hours, zone, prompt, model, channel and chat."""
+    """Absent members keep what they are; null clears hours, zone, prompt, provider, model, channel and chat."""
 
     enabled: bool | UnsetType = UNSET
     interval_sec: Annotated[int, Meta(ge=300, le=YEAR)] | UnsetType = UNSET
-    prompt: Annotated[str, Meta(max_length=8000)] | UnsetType = UNSET
-    provider_name: Annotated[str, Meta(max_length=50)] | UnsetType = UNSET
-    model: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    prompt: Annotated[str, Meta(max_length=8000)] | UnsetType | None = UNSET
+    provider_name: Annotated[str, Meta(max_length=50)] | UnsetType | None = UNSET
+    model: Annotated[str, Meta(max_length=200)] | UnsetType | None = UNSET
     isolated_session: bool | UnsetType = UNSET
     light_context: bool | UnsetType = UNSET
     ack_max_chars: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
     max_retries: Annotated[int, Meta(ge=0, le=10)] | UnsetType = UNSET
-    active_hours_start: Hours | UnsetType = UNSET
-    active_hours_end: Hours | UnsetType = UNSET
-    timezone: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
-    channel: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
-    chat_id: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    active_hours_start: Hours | UnsetType | None = UNSET
+    active_hours_end: Hours | UnsetType | None = UNSET
+    timezone: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
+    channel: Annotated[str, Meta(max_length=100)] | UnsetType | None = UNSET
+    chat_id: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
 
 
 class ToggleHeartbeat(OfAgent, kw_only=True):
@@ -111,7 +111,7 @@ async def set(ctx: Context, ask: SetHeartbeat) -> FoundHeartbeat:
     agent = await resolve_agent(ctx, ask.agent_id)
     before = await _find(ctx, agent)
     given = {name: getattr(ask, name) for name in Terms.__struct_fields__}
-    changes = {name: None if value == "" else value for name, value in given.items() if value is not UNSET}
+    changes = {name: value for name, value in given.items() if value is not UNSET}
     terms = replace(_terms(before) if before is not None else _defaults(ctx), **changes)
     _check(terms)
     return FoundHeartbeat(heartbeat=await _put(ctx, agent, before, terms))
@@ -133,7 +133,8 @@ async def test(ctx: Context, ask: OfAgent) -> Begun:
     await _need(ctx, agent)
     if ctx.house.draining:
         raise Rejected(unavailable("shutting_down"))
-    ctx.system.tell(HEARTBEAT, TryHeartbeat(tenant_id=ctx.caller.tenant_id, agent_id=agent.id))
+    order = TryHeartbeat(tenant_id=ctx.caller.tenant_id, agent_id=agent.id, key=ctx.idempotency_key)
+    ctx.system.tell(HEARTBEAT, order)
     return Begun()
 
 

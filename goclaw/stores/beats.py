@@ -126,11 +126,19 @@ async def over(db: Connection) -> list[Row]:
 
 @transaction
 async def beat(
-    db: Connection, *, tenant: str, agent: str, now: datetime, run_id: str, checklist: str, forced: bool = False
+    db: Connection,
+    *,
+    tenant: str,
+    agent: str,
+    now: datetime,
+    run_id: str,
+    checklist: str,
+    forced: bool = False,
+    key: str = "",
 ) -> Beaten | None:
     """A beat: its run and the next time, or why there is none (§6.2). None if it is not due, or runs already.
 
-    `forced`: whatever the hour and whoever is busy, enabled or not.
+    `forced`: whatever the hour and whoever is busy, enabled or not. A `key` starts one run.
     """
     query = f"{SELECT} {OF_AGENT} FOR UPDATE OF h"
     found = await maybe(Row, db.execute(query, {"tenant": tenant, "agent": agent}))
@@ -139,7 +147,7 @@ async def beat(
     if not forced and not (found.enabled and found.next_run_at is not None and found.next_run_at <= now):
         return None
     at = now if forced or found.next_run_at is None else found.next_run_at
-    ingress = f"hb:{agent}:{int(at.timestamp() * 1000)}"
+    ingress = f"hb:{agent}:key:{key}" if key else f"hb:{agent}:{int(at.timestamp() * 1000)}"
     reason: Reason = await _why_not(db, found, now, checklist, forced)
     if not reason and await runs.known(db, tenant=tenant, ingress_key=ingress) is not None:
         reason = "duplicate"  # the clock was set back over a beat that ran

@@ -126,7 +126,7 @@ SELECT %(id)s::uuid, %(tenant)s::uuid, %(agent)s::uuid, %(user)s, %(name)s, %(en
   %(payload)s::jsonb, %(timeout_sec)s::int, %(delete_after_run)s, %(stateless)s, %(deliver)s, %(deliver_channel)s,
   %(deliver_to)s, %(wake_heartbeat)s, %(next_run_at)s::timestamptz
 WHERE (SELECT count(*) FROM cron_jobs WHERE tenant_id = %(tenant)s::uuid) < %(most)s
-ON CONFLICT (tenant_id, agent_id, name) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING id
 """
 
@@ -161,8 +161,10 @@ ORDER BY j.name, j.id LIMIT {JOBS}
 
 @transaction
 async def add(db: Connection, /, **job: Any) -> Job | Literal["exists", "full"]:
-    """A new job. "exists": its agent has one of that name; "full": the tenant has as many as it may."""
+    """A new job, or the one with this id. "exists": its agent has one of that name; "full": the tenant has enough."""
     if await maybe(str, db.execute(ADD, {**job, "most": JOBS})) is None:
+        if (before := await maybe(Job, db.execute(GET, job))) is not None:
+            return before
         return "exists" if await one(bool, db.execute(TAKEN, job)) else "full"
     return await one(Job, db.execute(GET, job))
 
@@ -203,17 +205,18 @@ async def page(db: Connection, *, tenant: str, user: str | None, agent: str | No
 
 
 @transaction(readonly=True)
-async def figures(db: Connection, *, tenant: str, user: str | None) -> Figures:
+async def figures(db: Connection, *, tenant: str, user: str | None, agent: str | None) -> Figures:
     query = """
     SELECT count(*) AS jobs, count(active_run_id) AS running, min(next_run_at) FILTER (WHERE enabled) AS next_run_at
     FROM cron_jobs WHERE tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR agent_id = %(agent)s::uuid)
     """
-    return await one(Figures, db.execute(query, {"tenant": tenant, "user": user}))
+    return await one(Figures, db.execute(query, {"tenant": tenant, "user": user, "agent": agent}))
 
 
 @transaction(readonly=True)
 async def log(
-    db: Connection, *, tenant: str, user: str | None, job: str | None, limit: int, offset: int
+    db: Connection, *, tenant: str, user: str | None, job: str | None, limit: int, offset: int, agent: str | None = None
 ) -> list[LogRow]:
     """Runs, newest first: of a job, or of all jobs of a user or of all."""
     query = f"""
@@ -223,19 +226,21 @@ async def log(
       ORDER BY outbox_id DESC LIMIT 1
     ) AS o ON true
     WHERE l.tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR j.user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR j.agent_id = %(agent)s::uuid)
       AND (%(job)s::uuid IS NULL OR l.job_id = %(job)s::uuid)
     ORDER BY l.scheduled_at DESC, l.id DESC LIMIT %(limit)s OFFSET %(offset)s
     """
-    params = {"tenant": tenant, "user": user, "job": job, "limit": limit, "offset": offset}
+    params = {"tenant": tenant, "user": user, "agent": agent, "job": job, "limit": limit, "offset": offset}
     return await many(LogRow, db.execute(query, params))
 
 
 @transaction(readonly=True)
-async def logged(db: Connection, *, tenant: str, user: str | None, job: str | None) -> int:
+async def logged(db: Connection, *, tenant: str, user: str | None, job: str | None, agent: str | None = None) -> int:
     """How many there are of what `log` pages through."""
     query = """
     SELECT count(*) FROM cron_run_logs l JOIN cron_jobs j ON j.id = l.job_id
     WHERE l.tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR j.user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR j.agent_id = %(agent)s::uuid)
       AND (%(job)s::uuid IS NULL OR l.job_id = %(job)s::uuid)
     """
-    return await one(int, db.execute(query, {"tenant": tenant, "user": user, "job": job}))
+    return await one(int, db.execute(query, {"tenant": tenant, "user": user, "agent": agent, "job": job}))

@@ -141,11 +141,12 @@ async def fire(
 
 @transaction
 async def fire_now(
-    db: Connection, *, tenant: str, id: str, now: datetime, run_id: str, only_due: bool, settings: Cron
+    db: Connection, *, tenant: str, id: str, now: datetime, run_id: str, only_due: bool, settings: Cron, key: str = ""
 ) -> Fired | None:
     """Run the job now; unless it is due anyway, its schedule stays (C5.9).
 
-    None if it still runs, is gone, its agent is not there, or it had to be due and is not.
+    None if it still runs, is gone, its agent is not there, or it had to be due and is not. A `key` starts one run: used
+    again, it names that one.
     """
     job = await locked(db, tenant, id)
     if job is None:
@@ -155,9 +156,12 @@ async def fire_now(
         if due is None or due > now:
             return None
         return await fire(db, tenant=tenant, id=id, due=due, now=now, run_id=run_id, settings=settings)
+    ingress = f"cron:{id}:key:{key}" if key else None
+    if ingress is not None and (before := await runs.known(db, tenant=tenant, ingress_key=ingress)) is not None:
+        return Fired(job=job, run_id=before.run_id, next_run_at=job.next_run_at)
     if job.busy or not job.runnable:
         return None
-    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=None)
+    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=ingress)
     return Fired(job=job, run_id=run_id, next_run_at=job.next_run_at)
 
 

@@ -157,6 +157,19 @@ async def test_the_command_line_speaks_of_jobs(gateway: Gateway) -> None:
     assert id in await goclaw("list", "--all")
 
 
+async def test_an_agent_makes_a_job_for_the_one_it_talks_to(gateway: Gateway, vendor: ObedientVendor, key: str) -> None:
+    job = {"name": f"job-{next(_names)}", "schedule": HOURLY, "message": "look after it"}
+    called = json.dumps({"action": "add", "job": job})
+
+    async with gateway.client("minh") as minh:
+        await minh.chat(f"!tool {called}", key + "-minh")
+        jobs = (await minh.ask("cron.list"))["jobs"]
+
+    (made,) = [one for one in jobs if one["name"] == job["name"]]
+    assert (made["userId"], made["agentKey"], made["payload"]["message"]) == ("minh", "default", "look after it")
+    assert vendor.calls["tool"] == 2
+
+
 # --- heartbeats -----------------------------------------------------------------------------------
 
 
