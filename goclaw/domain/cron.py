@@ -13,7 +13,7 @@ from goclaw.domain.schedule import LATE, in_words
 from goclaw.domain.session import SessionKey
 from goclaw.runtime.message import Message
 
-NAME = 64  # characters of a job's name; §5.1
+NAME = 100  # characters of a job's name; edge-websocket.md §7.7 (§5.1 has 64)
 LOGS = 200  # runs of a job that are remembered; §5.2
 PREVIEW = 500  # characters of an answer that are
 ERRORS = 10  # in a row, then the job is disabled; C5.8

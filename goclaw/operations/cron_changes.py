@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from goclaw.domain.access import Role
 from goclaw.domain.address import CRON
 from goclaw.domain.cron import NAME, Action, Look, epoch_ms, news
-from goclaw.domain.errors import Rejected, already_exists, exhausted, failed_precondition, required
+from goclaw.domain.errors import Rejected, already_exists, ambiguous, exhausted, failed_precondition, invalid, required
 from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.schedule import first
 from goclaw.operations.activity import record
@@ -27,6 +28,7 @@ from goclaw.stores.cron import Job
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*(?!\n)$", max_length=NAME)]
 Text = Annotated[str, Meta(min_length=1)]
+File = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Wanted(Struct, kw_only=True):
@@ -42,6 +44,7 @@ class Wanted(Struct, kw_only=True):
     name: Name | UnsetType = UNSET
     schedule: CronSchedule | UnsetType = UNSET
     message: Text | UnsetType = UNSET
+    prompt_file: File | UnsetType = UNSET  # instead of a message: read in the workspace when the job runs
     agent_id: str | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     deliver: bool | UnsetType = UNSET
@@ -56,7 +59,6 @@ class Wanted(Struct, kw_only=True):
 class CreateJob(Wanted, kw_only=True):
     name: Name
     schedule: CronSchedule
-    message: Text
 
 
 class MadeJob(Struct, kw_only=True):
@@ -86,6 +88,8 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
     """Make a job that runs by schedule, under your name."""
     agent = await agent_of(ctx, ask.agent_id or ctx.caller.agent_id or None)
     id = id_of(ctx)
+    if ctx.idempotency_key and (before := await ctx.db(cron.get, tenant=ctx.caller.tenant_id, id=id)) is not None:
+        return MadeJob(job=job_of(before))
     schedule, columns = scheduled(ctx, ask.schedule, id)
     once = ask.schedule.kind == "at"
     enabled = ask.enabled is not False
@@ -93,7 +97,7 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
         "agent": agent.id,
         "name": ask.name,
         "enabled": enabled,
-        "payload": {"message": _message(ctx, ask.message)},
+        "payload": _payload(ctx, ask),
         "timeout_sec": ask.timeout_sec or None,
         "delete_after_run": once if ask.delete_after_run is UNSET else ask.delete_after_run,
         "stateless": ask.stateless is not False,
@@ -124,12 +128,12 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
     if enabled and not job.enabled:
         check(ctx, schedule)  # a single time that is over cannot come again
     agent = job.agent_id if changes.agent_id is UNSET else (await agent_of(ctx, changes.agent_id or None)).id
-    message = job.payload["message"] if changes.message is UNSET else _message(ctx, changes.message)
+    payload = job.payload if (changes.message, changes.prompt_file) == (UNSET, UNSET) else _payload(ctx, changes)
     values = {
         "agent": agent,
         "name": job.name if changes.name is UNSET else changes.name,
         "enabled": enabled,
-        "payload": {**job.payload, "message": message},
+        "payload": payload,
         "timeout_sec": job.timeout_sec if changes.timeout_sec is UNSET else changes.timeout_sec,
         "delete_after_run": _or(changes.delete_after_run, job.delete_after_run),
         "stateless": _or(changes.stateless, job.stateless),
@@ -200,10 +204,18 @@ def _columns_of(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in names}
 
 
-def _message(ctx: Context, text: str) -> str:
-    if not text.strip():
+def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
+    """What the agent will be told: the message, or the file that will hold it."""
+    if wanted.prompt_file is not UNSET:
+        if wanted.message is not UNSET:
+            raise Rejected(ambiguous("prompt_file"))
+        path = PurePosixPath(wanted.prompt_file)
+        if path.is_absolute() or ".." in path.parts or not wanted.prompt_file.isprintable():
+            raise Rejected(invalid("prompt_file", "it is no path inside of the workspace"))
+        return {"prompt_file": wanted.prompt_file}
+    if wanted.message is UNSET or not wanted.message.strip():
         raise Rejected(required("message"))
-    return cut(ctx, text)[0]
+    return {"message": cut(ctx, wanted.message)[0]}
 
 
 def _delivery(deliver: bool, channel: str, to: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Job(Struct, frozen=True, kw_only=True):
     tenant_id: str
     agent_id: str
     agent_key: str
+    workspace: str  # of its agent
     runnable: bool  # its agent is there and active
     user_id: str
     name: str
@@ -61,6 +62,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def busy(self) -> bool:
         """Its last tick is not over: it runs, or waits for another try."""
         return self.active_run_id is not None or self.retry_at is not None
+
+    @property
+    def prompt_file(self) -> str:
+        """The file in the user's workspace that holds its message; empty if the job holds it."""
+        return str(self.payload.get("prompt_file", ""))
 
     @property
     def session_key(self) -> str:
@@ -103,11 +109,12 @@ class Figures(Struct, frozen=True, kw_only=True):
     next_run_at: datetime | None
 
 
-COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.status = 'active' AND a.deleted_at IS NULL AS runnable,
-j.user_id, j.name, j.enabled, j.schedule_kind, j.cron_expression, j.interval_ms, j.run_at, j.timezone, j.stagger_ms,
-j.payload, j.timeout_sec, j.delete_after_run, j.stateless, j.deliver, j.deliver_channel, j.deliver_to, j.wake_heartbeat,
-j.next_run_at, j.last_run_at, j.last_status, j.last_error, j.consecutive_errors, j.run_count, j.active_run_id,
-j.scheduled_at, j.trigger, j.attempt, j.retry_at, j.version, j.created_at, j.updated_at"""
+COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.workspace,
+a.status = 'active' AND a.deleted_at IS NULL AS runnable, j.user_id, j.name, j.enabled, j.schedule_kind,
+j.cron_expression, j.interval_ms, j.run_at, j.timezone, j.stagger_ms, j.payload, j.timeout_sec, j.delete_after_run,
+j.stateless, j.deliver, j.deliver_channel, j.deliver_to, j.wake_heartbeat, j.next_run_at, j.last_run_at, j.last_status,
+j.last_error, j.consecutive_errors, j.run_count, j.active_run_id, j.scheduled_at, j.trigger, j.attempt, j.retry_at,
+j.version, j.created_at, j.updated_at"""
 
 LOG_COLUMNS = """l.id, l.job_id, l.run_id, l.scheduled_at, l.started_at, l.finished_at, l.status, l.attempt, l.trigger,
 l.error, l.output_preview, l.input_tokens, l.output_tokens, l.duration_ms,
@@ -126,7 +133,7 @@ SELECT %(id)s::uuid, %(tenant)s::uuid, %(agent)s::uuid, %(user)s, %(name)s, %(en
   %(payload)s::jsonb, %(timeout_sec)s::int, %(delete_after_run)s, %(stateless)s, %(deliver)s, %(deliver_channel)s,
   %(deliver_to)s, %(wake_heartbeat)s, %(next_run_at)s::timestamptz
 WHERE (SELECT count(*) FROM cron_jobs WHERE tenant_id = %(tenant)s::uuid) < %(most)s
-ON CONFLICT DO NOTHING
+ON CONFLICT (tenant_id, agent_id, name) DO NOTHING
 RETURNING id
 """
 
@@ -161,10 +168,8 @@ ORDER BY j.name, j.id LIMIT {JOBS}
 
 @transaction
 async def add(db: Connection, /, **job: Any) -> Job | Literal["exists", "full"]:
-    """A new job, or the one with this id. "exists": its agent has one of that name; "full": the tenant has enough."""
+    """A new job. "exists": its agent has one of that name; "full": the tenant has as many as it may."""
     if await maybe(str, db.execute(ADD, {**job, "most": JOBS})) is None:
-        if (before := await maybe(Job, db.execute(GET, job))) is not None:
-            return before
         return "exists" if await one(bool, db.execute(TAKEN, job)) else "full"
     return await one(Job, db.execute(GET, job))
 

@@ -34,6 +34,7 @@ class Agenda(Struct, frozen=True, kw_only=True):
     what: Literal["due", "retry", "ended"]
     at: datetime | None
     run_id: str | None
+    from_file: bool  # its message is to be read
 
 
 class Fired(Struct, frozen=True, kw_only=True):
@@ -46,15 +47,16 @@ class Fired(Struct, frozen=True, kw_only=True):
 
 
 AGENDA = """
-(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
+(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id, false AS from_file
+ FROM cron_jobs j
  WHERE active_run_id IS NOT NULL AND NOT EXISTS (
    SELECT FROM runs r WHERE r.run_id = j.active_run_id AND r.state = ANY(%(open)s::text[]))
  LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'retry', retry_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, 'retry', retry_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'due', next_run_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, 'due', next_run_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s
    AND NOT (schedule_kind = 'at' AND (active_run_id IS NOT NULL OR retry_at IS NOT NULL))
  ORDER BY next_run_at LIMIT %(limit)s)
@@ -79,8 +81,8 @@ DELETE FROM cron_run_logs WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND 
   SELECT id FROM cron_run_logs WHERE job_id = %(job)s ORDER BY scheduled_at DESC, id DESC OFFSET %(kept)s)
 """
 
-GIVE_UP = f"""
-UPDATE cron_jobs SET retry_at = NULL, last_status = 'skipped', last_error = '{INACTIVE}',
+GIVE_UP = """
+UPDATE cron_jobs SET retry_at = NULL, last_status = 'skipped', last_error = %(reason)s,
   enabled = enabled AND NOT (schedule_kind = 'at' AND next_run_at IS NULL),
   version = version + (enabled AND schedule_kind = 'at' AND next_run_at IS NULL)::int, updated_at = now()
 WHERE id = %(id)s AND tenant_id = %(tenant)s
@@ -96,10 +98,11 @@ async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> li
 
 @transaction
 async def fire(
-    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron
+    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron, said: str = ""
 ) -> Fired | None:
     """The job's tick that was due at `due`: its run, its log and its next time, in one commit (C5.2).
 
+    `said` is what its prompt file holds, here and below.
     None if it is not due any more: somebody else fired it, or it was changed.
     """
     job = await locked(db, tenant, id)
@@ -114,7 +117,7 @@ async def fire(
     scheduled = found.run or due
     key = f"cron:{id}:{_ms(scheduled)}"
     if not reason:
-        reason = await _why_not(db, job, found, key)
+        reason = await _why_not(db, job, found, key, said)
     await db.execute(
         """
         UPDATE cron_jobs SET next_run_at = %(next)s, enabled = %(next)s::timestamptz IS NOT NULL OR %(runs)s,
@@ -135,13 +138,22 @@ async def fire(
     if reason:
         await _log(db, job, None, scheduled, now, "skipped", attempt=1, trigger="tick", error=reason)
         return Fired(job=job, reason=reason, next_run_at=found.next)
-    await _start(db, job, run_id, scheduled, now, settings, attempt=1, trigger="tick", ingress_key=key)
+    await _start(db, job, run_id, scheduled, now, settings, attempt=1, trigger="tick", ingress_key=key, said=said)
     return Fired(job=job, run_id=run_id, next_run_at=found.next)
 
 
 @transaction
 async def fire_now(
-    db: Connection, *, tenant: str, id: str, now: datetime, run_id: str, only_due: bool, settings: Cron, key: str = ""
+    db: Connection,
+    *,
+    tenant: str,
+    id: str,
+    now: datetime,
+    run_id: str,
+    only_due: bool,
+    settings: Cron,
+    key: str = "",
+    said: str = "",
 ) -> Fired | None:
     """Run the job now; unless it is due anyway, its schedule stays (C5.9).
 
@@ -155,32 +167,41 @@ async def fire_now(
         due = job.next_run_at
         if due is None or due > now:
             return None
-        return await fire(db, tenant=tenant, id=id, due=due, now=now, run_id=run_id, settings=settings)
+        return await fire(db, tenant=tenant, id=id, due=due, now=now, run_id=run_id, settings=settings, said=said)
     ingress = f"cron:{id}:key:{key}" if key else None
     if ingress is not None and (before := await runs.known(db, tenant=tenant, ingress_key=ingress)) is not None:
         return Fired(job=job, run_id=before.run_id, next_run_at=job.next_run_at)
-    if job.busy or not job.runnable:
+    if job.busy or not job.runnable or _mute(job, said):
         return None
-    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=ingress)
+    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=ingress, said=said)
     return Fired(job=job, run_id=run_id, next_run_at=job.next_run_at)
 
 
 @transaction
 async def retry(
-    db: Connection, *, tenant: str, id: str, at: datetime, now: datetime, run_id: str, settings: Cron
+    db: Connection, *, tenant: str, id: str, at: datetime, now: datetime, run_id: str, settings: Cron, said: str = ""
 ) -> Fired | None:
     """Another try of a tick that failed, as a run of its own (C5.7). None if it is not wanted any more."""
     job = await locked(db, tenant, id)
     if job is None or job.retry_at != at or job.scheduled_at is None:
         return None
-    if not job.runnable:
-        await db.execute(GIVE_UP, {"id": id, "tenant": tenant})
-        await _log(db, job, None, job.scheduled_at, now, "skipped", attempt=1, trigger=job.trigger, error=INACTIVE)
-        return Fired(job=job, reason=INACTIVE, next_run_at=job.next_run_at)
+    if reason := INACTIVE if not job.runnable else _mute(job, said):
+        await db.execute(GIVE_UP, {"id": id, "tenant": tenant, "reason": reason})
+        await _log(db, job, None, job.scheduled_at, now, "skipped", attempt=1, trigger=job.trigger, error=reason)
+        return Fired(job=job, reason=reason, next_run_at=job.next_run_at)
     attempt = job.attempt + 1
     key = f"cron:{id}:{_ms(job.scheduled_at)}:{attempt}" if job.trigger == "tick" else None
     await _start(
-        db, job, run_id, job.scheduled_at, now, settings, attempt=attempt, trigger=job.trigger, ingress_key=key
+        db,
+        job,
+        run_id,
+        job.scheduled_at,
+        now,
+        settings,
+        attempt=attempt,
+        trigger=job.trigger,
+        ingress_key=key,
+        said=said,
     )
     return Fired(job=job, run_id=run_id, next_run_at=job.next_run_at)
 
@@ -208,7 +229,7 @@ async def realign(db: Connection, *, now: datetime, settings: Cron) -> int:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-async def _why_not(db: Connection, job: Job, found: Tick, key: str) -> str:
+async def _why_not(db: Connection, job: Job, found: Tick, key: str, said: str) -> str:
     """Why a tick does not run; empty if it does."""
     if found.run is None:
         return "missed"
@@ -218,7 +239,12 @@ async def _why_not(db: Connection, job: Job, found: Tick, key: str) -> str:
         return INACTIVE
     if await runs.known(db, tenant=job.tenant_id, ingress_key=key) is not None:
         return "duplicate"  # the clock was set back over a tick that ran
-    return ""
+    return _mute(job, said)
+
+
+def _mute(job: Job, said: str) -> str:
+    """Why it has nothing to say; empty if it has."""
+    return "prompt_file" if job.prompt_file and not said.strip() else ""
 
 
 async def _start(
@@ -232,10 +258,11 @@ async def _start(
     attempt: int,
     trigger: Trigger,
     ingress_key: str | None,
+    said: str,
 ) -> None:
     there = now.astimezone(zone_of(job.timezone or settings.default_timezone))
     late = now - scheduled if attempt == 1 else timedelta()
-    text = prompt(job.name, job.payload.get("message", ""), there, late)
+    text = prompt(job.name, said or job.payload.get("message", ""), there, late)
     await runs.accept(
         db,
         run_id=run_id,

@@ -94,7 +94,7 @@ async def test_a_single_time_runs_and_is_gone(client: Client, vendor: ObedientVe
         ({"schedule": {"kind": "often"}}, "schedule.kind", "often"),
         ({"name": "No Slug"}, "name", "regex"),
         ({"name": "slug\n"}, "name", "regex"),
-        ({"name": "x" * 65}, "name", "64"),
+        ({"name": "x" * 101}, "name", "100"),
         ({"message": "  "}, "message", "required"),
         ({"deliver": True}, "channel", "required"),
         ({"agentId": "nobody"}, None, None),

@@ -98,6 +98,35 @@ async def test_what_is_not_named_stays_as_it_is(house: House) -> None:
     assert after.state.next_run_at_ms == job.state.next_run_at_ms, "its time too"
 
 
+async def test_null_clears_what_a_job_may_be_without(house: House) -> None:
+    lan = as_(house, "lan")
+    job = await make(lan, deliver=True, channel="tg", to="7", timeoutSec=30)
+    wanted = {"jobId": job.id, "deliver": False, "channel": None, "to": None, "patch": {"timeoutSec": None}}
+
+    after = (await changes.update(lan, decode(changes.UpdateJob, wanted))).job
+
+    assert (after.payload.channel, after.payload.to, after.timeout_sec) == ("", "", None)
+
+
+async def test_a_job_says_a_message_or_what_is_in_a_file(house: House) -> None:
+    lan = as_(house, "lan")
+    ask = decode(changes.CreateJob, {"name": "job", "schedule": DAILY, "promptFile": "tasks/morning.md"})
+    job = (await changes.create(lan, ask)).job
+    assert (job.payload.message, job.payload.prompt_file) == ("", "tasks/morning.md")
+
+    kept = (await changes.update(lan, changes.UpdateJob(job_id=job.id, name="other"))).job
+    said = (await changes.update(lan, changes.UpdateJob(job_id=job.id, message="hi"))).job
+    assert kept.payload == job.payload
+    assert (said.payload.message, said.payload.prompt_file) == ("hi", "")
+
+    for wrong in ({}, {"message": "hi", "promptFile": "a.md"}):
+        ask = decode(changes.CreateJob, {"name": "no", "schedule": DAILY, **wrong})
+        assert (await refusal(changes.create(lan, ask))).code == "INVALID_REQUEST"
+    for path in ("/etc/passwd", "../x", "a/../../x", "a\n"):
+        ask = decode(changes.CreateJob, {"name": "no", "schedule": DAILY, "promptFile": path})
+        assert (await refusal(changes.create(lan, ask))).details["field"] == "prompt_file"
+
+
 async def test_a_time_that_is_over_does_not_come_again(house: House) -> None:
     lan = as_(house, "lan")
     soon = int(house.system.clock.now().timestamp() * 1000) + 50

@@ -69,13 +69,16 @@ class Engine:
         return {kind: {name: tool for name, tool in self.tools.items() if kind not in tool.not_in} for kind in KINDS}
 
     def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
-        """The directory of an agent for one user, made on first use (tools.md §9.1).
+        """The directory of an agent for one user, made on first use."""
+        return _made(place_of(self.defaults.workspace, agent.workspace, user_id))
 
-        The installation's own user works in the base directory, everybody else below it.
-        """
-        base = self.defaults.workspace / agent.workspace  # an absolute one replaces the default
-        place = base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
-        return _made(place)
+
+def place_of(root: Path, workspace: str, user_id: str) -> Path:
+    """Where an agent works for one user (tools.md §9.1): the installation's own user in its base directory, everybody
+    else below it. An absolute `workspace` replaces `root`.
+    """
+    base = root / workspace
+    return base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,8 @@ from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
 NAMES = 100  # tries for a name that is free
 JOB = (
     '{"name":"a-slug","schedule":{"kind":"at","atMs":…} or {"kind":"every","everyMs":…} or '
-    '{"kind":"cron","expr":"0 9 * * 1-5","tz":"Europe/Paris"},"message":"what to do"}; may also have agentId, enabled, '
+    '{"kind":"cron","expr":"0 9 * * 1-5","tz":"Europe/Paris"},"message":"what to do"}; '
+    "instead of message: promptFile, a path in the workspace; may also have agentId, enabled, "
     "deliver, channel, to, stateless, wakeHeartbeat, deleteAfterRun, timeoutSec"
 )
 SHAPES = {
@@ -24,7 +25,7 @@ SHAPES = {
     "remove": '{"action":"remove","jobId":"…"}',
     "run": '{"action":"run","jobId":"…","runMode":"due" or "force"}',
 }
-MEMBERS = {"name", "schedule", "message", "agentId", "enabled", "deliver", "channel", "to", "stateless"}
+MEMBERS = {"name", "schedule", "message", "promptFile", "agentId", "enabled", "deliver", "channel", "to", "stateless"}
 MEMBERS |= {"wakeHeartbeat", "deleteAfterRun", "timeoutSec"}
 SCHEDULE = {"kind", "atMs", "everyMs", "expr", "tz", "staggerMs"}
 

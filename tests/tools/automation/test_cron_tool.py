@@ -11,6 +11,7 @@ import pytest
 from goclaw.actors.engine.engine import Engine
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ToolCall
+from goclaw.domain.cron import NAME
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 from goclaw.stores import cron as jobs
@@ -87,10 +88,10 @@ async def test_an_agent_sees_jobs_of_its_own_user_and_its_own_only(desk: Desk) -
 
 
 async def test_a_name_that_is_taken_gets_a_number(desk: Desk) -> None:
-    long = "a" * 64
+    long = "a" * NAME
 
     assert [(await add(desk))["name"] for _ in range(3)] == ["morning", "morning-2", "morning-3"]
-    assert [(await add(desk, name=long))["name"] for _ in range(2)] == [long, f"{'a' * 62}-2"]
+    assert [(await add(desk, name=long))["name"] for _ in range(2)] == [long, f"{long[:-2]}-2"]
 
 
 async def test_what_is_asked_twice_under_one_key_is_made_once(desk: Desk) -> None:
