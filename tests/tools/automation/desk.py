@@ -30,6 +30,7 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
+from goclaw.tools.ledger import Ledger, Place
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import ToolResult, call
 from goclaw.tools.tool import ToolContext, collect, equipped
@@ -56,14 +57,16 @@ class Desk:
         chat: tuple[str, str] = ("", ""),
         key: str = "",
         again: bool = False,
+        place: Place | None = None,
+        ledger: Ledger | None = None,
         **arguments: Any,
     ) -> ToolResult:
-        """One call. `key` is that of an earlier one, `again` says that nobody saw its end."""
+        """One call. `key` is that of an earlier one, `again` says that nobody saw its end; or a `ledger` says both."""
         asker = Asker(MASTER_TENANT, user, agent or self.agent, "", "agent:default:x", *chat)
         clock = self.house.system.clock.now
         key = key or f"run:{next(self._keys)}:0"
         ctx = ToolContext(Workspace(self.workspace), clock, "", asker, key, again)
-        return await call(self.tools, ctx, ToolCall(id="c", name=tool, arguments=arguments))
+        return await call(self.tools, ctx, ToolCall(id="c", name=tool, arguments=arguments), place, ledger)
 
     async def said(self, tool: str, user: str = "lan", **arguments: Any) -> Any:
         """What a call that goes well says."""

@@ -16,7 +16,9 @@ from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 from goclaw.stores import cron as jobs
 from goclaw.stores.database import Database
+from goclaw.tools.ledger import Place
 from goclaw.tools.pipeline import effect_of
+from tests.agent.notebook import Notebook
 from tests.tools.automation.desk import OWNER, TOOLS, Desk, open_desk
 
 DAILY = {"kind": "cron", "expr": "0 9 * * *"}
@@ -112,6 +114,22 @@ async def test_what_is_asked_twice_under_one_key_is_made_once(desk: Desk) -> Non
     assert gone == [{"deleted": True}, {"deleted": True}]
     assert await names(desk, "lan") == ["morning"]
     assert (await desk.refused("cron", action="remove", jobId=first["job"]["id"]))[0] == "not_found"
+
+
+async def test_a_call_whose_end_nobody_wrote_down_is_made_again_under_its_key(desk: Desk) -> None:
+    book = Notebook()  # nobody notes ends in it
+    added, gone = [], []
+
+    for _ in range(2):
+        added.append(await desk.said("cron", action="add", job=JOB, place=Place(1, 0), ledger=book))
+    await desk.said("cron", action="list", place=Place(2, 0), ledger=book)
+    id = added[0]["job"]["id"]
+    for _ in range(2):
+        gone.append(await desk.said("cron", action="remove", jobId=id, place=Place(3, 0), ledger=book))
+
+    assert [one["job"]["id"] for one in added] == [id, id]
+    assert gone == [{"deleted": True}] * 2
+    assert list(book.begun) == [Place(1, 0), Place(3, 0)], "what only reads is not written down"
 
 
 async def test_another_key_runs_a_job_again_and_due_waits_for_its_time(desk: Desk, database: Database) -> None:
