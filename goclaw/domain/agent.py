@@ -45,8 +45,8 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
         return replace(self, provider=provider or self.provider, model=model) if model else self
 
     def visible_to(self, caller: Caller) -> bool:
-        """Admins see all, everybody sees the default agent and his own (edge-auth.md §5.3)."""
-        return caller.is_admin or self.is_default or self.owner_id == caller.user_id
+        """Admins see all, everybody the default agent, his own and the one that asks for him (edge-auth.md §5.3)."""
+        return caller.is_admin or self.is_default or self.owner_id == caller.user_id or self.id == caller.agent_id
 
 
 class GetProfile(Message[AgentProfile]):

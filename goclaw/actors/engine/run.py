@@ -59,7 +59,6 @@ from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
 from goclaw.tools.ledger import LedgerConflict
 from goclaw.tools.pipeline import Toolbox, effect_of
-from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
@@ -108,7 +107,7 @@ class Run(Actor):
         self.recorder = Recorder(self.engine.record.level if self.request.replay is None else "off")
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
-        self.tools = self.engine.tools if self.request.use_tools else {}
+        self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
         calls = CallLog(ctx.clock, self.engine.pricing)
         self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls)
@@ -205,8 +204,7 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        workspace = self.engine.workspace(profile, run.user_id)
-        hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
+        hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
@@ -214,8 +212,7 @@ class Run(Actor):
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
-        workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
-        reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
+        reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None
         comparison = await replay(ctx, self.engine, self.run, ask, reach, self.journal.calls)
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
