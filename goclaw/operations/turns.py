@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
@@ -18,6 +20,7 @@ from goclaw.operations.once import scoped
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
+METADATA = 64 * 1024  # bytes of a caller's metadata; edge-http.md §5
 
 
 async def resolve_agent(ctx: Context, name: str | None) -> AgentProfile:
@@ -105,3 +108,11 @@ def cut(ctx: Context, text: str) -> tuple[str, bool]:
     """A message at its longest allowed length, and whether it was longer (edge-websocket.md §1.1)."""
     limit = ctx.house.settings.gateway.max_message_chars
     return text[:limit], len(text) > limit
+
+
+def metadata_text(given: dict[str, Any]) -> str:
+    """A caller's metadata as JSON, empty for none. Refused when it is longer than `METADATA`."""
+    text = msgspec.json.encode(given).decode() if given else ""
+    if len(text.encode()) > METADATA:
+        raise Rejected(invalid("metadata", f"longer than {METADATA} bytes"))
+    return text
