@@ -20,6 +20,7 @@ from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.settings.cron import Cron
 from goclaw.stores import outbox, runs
 from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
+from goclaw.stores.sessions import withdraw
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
 
@@ -130,7 +131,8 @@ WHERE id = %(id)s AND tenant_id = %(tenant)s
 
 FORGET = """
 UPDATE session_messages m SET archived_at = now() FROM sessions s
-WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND m.archived_at IS NULL
+WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND NOT m.hidden
+  AND m.archived_at IS NULL
 """  # what was said stays readable for the curious; the next run of a stateless job hears none of it
 
 
@@ -267,6 +269,7 @@ async def finish(
     await _end(db, job, run_id, run, status, error, now)
     if job.stateless:
         await db.execute(FORGET, {"tenant": tenant, "key": job.session_key})
+        await withdraw(db, tenant=tenant, key=job.session_key)
     if deleted:
         await remove(db, tenant=tenant, id=id)
     else:

@@ -23,7 +23,7 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
-from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
+from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
@@ -535,7 +535,8 @@ WITH again AS (
   SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
 ), message AS (
-  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
+  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = coalesce(m.archived_at, now())
+  FROM again WHERE m.run_id = again.run_id
 )
 SELECT run_id, session_key, lane, false AS new FROM again
 """  # what was asked is said again by the new life, under its own id
@@ -842,10 +843,9 @@ async def try_again(
     key = await maybe(str, db.execute(query, named))
     if key is None:
         return None
-    again = await maybe(Retried, db.execute(TRY_AGAIN, named))
-    if again is None:
-        return await maybe(Retried, db.execute(ANEW, named))
-    if fresh:
+    again = await maybe(Retried, db.execute(TRY_AGAIN, named)) or await maybe(Retried, db.execute(ANEW, named))
+    await withdraw(db, tenant=tenant, key=key)
+    if fresh and again is not None and not again.new:
         for table in ("run_steps", "loop_checkpoints", "run_records"):
             await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
     return again
