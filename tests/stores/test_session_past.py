@@ -125,7 +125,7 @@ async def change(database: Database, key: str, dice: Random) -> None:
 
 async def test_tt_1_the_fold_at_every_row_is_the_state_of_when_it_was_written(database: Database) -> None:
     for seed in range(HISTORIES):
-        key, dice = f"agent:default:ws:direct:{seed}", Random(seed)  # noqa: S311 - a plan, no secret
+        key, dice = f"agent:default:ws:direct:{seed}", Random(seed)
         await answered(database, key)
         seen = {await last_seq_of(database, key): await now(database, key)}
         for _ in range(CHANGES):
