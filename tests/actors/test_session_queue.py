@@ -104,6 +104,21 @@ async def test_sl_04_the_oldest_give_way_when_too_many_wait(database: Database, 
         assert (result.error.code, result.error.details["reason"]) == ("RESOURCE_EXHAUSTED", "queue_dropped")
 
 
+async def test_a_result_is_told_while_turns_wait_and_takes_nobodys_place(database: Database, tmp_path: Path) -> None:
+    async with talking(database, tmp_path, Queue(cap=2, drop="new")) as talk:
+        held = await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        turns = [(await talk.say(str(n))).run_id for n in range(2)]
+        results = [(await talk.say(f"result {n}", kind="announce")).run_id for n in range(2)]
+        told = await talk.ended(*results)
+        with pytest.raises(Rejected):
+            await talk.say("one too many")
+        talk.vendor.release()
+        await talk.ended(held.run_id, *turns)
+
+    assert [result.content for result in told] == ["echo result 0", "echo result 1"]
+
+
 async def test_sl_05_the_newcomer_is_refused_when_that_is_wanted(database: Database, tmp_path: Path) -> None:
     async with talking(database, tmp_path, Queue(drop="new")) as talk:
         await talk.say(HOLD)

@@ -56,7 +56,9 @@ class Taking(Changing):
             return joined
         if mode == "interrupt" and self.open:
             return await self._interrupt(ctx, ask, asides)
-        waiting = self._waiting(ctx)
+        if ask.kind == "announce":  # a result has its own slot and takes nobody's place
+            return await self._accept(ctx, ask, asides, one_more=True)
+        waiting = [run_id for run_id in self._waiting(ctx) if self.open[run_id].kind != "announce"]
         if len(waiting) >= self.queue.cap:
             if self.queue.drop == "new":
                 dropped(ctx, ask.kind, "new")
