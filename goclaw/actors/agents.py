@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.queue_policy import override_of
 from goclaw.providers.choose import default_model, default_provider
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -53,6 +54,7 @@ class Agent(Actor):
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations,
             context_window=row.context_window,
+            queue=override_of(row.other_config),
         )
 
     @handles

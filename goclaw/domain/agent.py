@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
+from goclaw.domain.queue_policy import NOTHING, Override
 from goclaw.runtime.message import Message
 
 DEFAULT_KEY = "default"  # the starter agent; the web UI asks for it by this name (wire-compat.md C2)
@@ -27,6 +28,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     restrict_to_workspace: bool
     max_tool_iterations: int
     context_window: int
+    queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
 
     def answering_with(self, provider: str, model: str) -> AgentProfile:
         """The same agent with another model, if there is one; of its own provider unless one is named."""

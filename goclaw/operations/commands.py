@@ -15,7 +15,8 @@ from msgspec import Struct
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
 from goclaw.domain.errors import Rejected, invalid, not_found, role_too_low
-from goclaw.domain.session import FlushWindows, GetActivity, QueueMode
+from goclaw.domain.queue_policy import NOTHING, Override, QueueMode, resolved
+from goclaw.domain.session import FlushWindows, GetActivity
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.session_changes import (
@@ -28,6 +29,7 @@ from goclaw.operations.session_changes import (
     reset,
 )
 from goclaw.operations.sessions import session_seen
+from goclaw.operations.turns import checked_key, resolve_agent
 from goclaw.stores import session_changes, session_queue
 from goclaw.stores.session_queue import RunFacts
 
@@ -77,8 +79,10 @@ async def _compact(ctx: Context, key: str, _words: list[str]) -> str:
 async def _queue(ctx: Context, key: str, words: list[str]) -> str:
     if not words:
         known = await ctx.db(session_changes.known, tenant=ctx.caller.tenant_id, key=key)
-        own = (known.queue_config or {}).get("mode") if known else None
-        return f"Queue mode: {own or ctx.house.settings.queue.mode}."
+        own = Override(mode=(known.queue_config or {}).get("mode")) if known else NOTHING
+        name, queue = checked_key(key), ctx.house.settings.queue
+        agent = await resolve_agent(ctx, name.agent_key)
+        return f"Queue mode: {resolved(own, agent.queue, queue.of_channel(name.channel), queue).mode}."
     if not ctx.caller.is_admin:
         raise Rejected(role_too_low("/queue", Role.ADMIN.label))
     mode = next((mode for mode in MODES if mode == words[0].lower()), None)

@@ -12,8 +12,9 @@ from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
+from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import RunKind, RunRequest
-from goclaw.domain.session import WINDOWS, Accepted, Earlier, QueueMode, Send, SessionKey, Terms, parse_key
+from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 
@@ -65,7 +66,7 @@ async def send(
     idempotency_key: str = "",
     fresh: bool = False,
     mode: QueueMode | Literal["inject"] | None = None,
-    debounce_ms: int = 0,
+    debounce_ms: int | None = None,
     terms: Terms | None = None,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
@@ -93,12 +94,13 @@ async def send(
             fresh=fresh,
             mode=mode,
             debounce_ms=debounce_ms,
+            queue=agent.queue,
             received_at=ctx.received_at,
             terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        within = ACCEPT_WITHIN + WINDOWS * debounce_ms / 1000
+        within = ACCEPT_WITHIN + WINDOWS * (debounce_ms or 0) / 1000
         accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=within)
         ctx.replayed = accepted.run_id != run_id and not (accepted.merged or accepted.injected)
         return accepted

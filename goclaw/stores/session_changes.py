@@ -27,6 +27,7 @@ class Known(Struct, frozen=True, kw_only=True):
     user_id: str
     model: str | None
     queue_config: dict[str, Any] | None
+    slots: int | None  # runs at once; None before the first
     stale_before: datetime | None
 
 
@@ -58,7 +59,9 @@ class Patch(Struct, frozen=True, kw_only=True):
 
 
 KNOWN = """
-SELECT user_id, model, queue_config, stale_before FROM sessions WHERE tenant_id = %(tenant)s AND session_key = %(key)s
+SELECT s.user_id, s.model, s.queue_config, h.max_concurrent AS slots, s.stale_before
+FROM sessions s LEFT JOIN session_heads h USING (tenant_id, session_key)
+WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s
 """
 
 ROW = f"""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.address import agent
+from goclaw.domain.agent import GetProfile
 from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.ids import new_id
+from goclaw.domain.queue_policy import Override
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import OPEN_WINDOWS, Accepted, FlushWindows, GetActivity, RunLost
 from goclaw.runtime.cell import Cell
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Passivate
-from goclaw.settings.queue import Queue
+from goclaw.settings.queue import ChannelQueue, ChannelQueues, Queue
 from goclaw.stores import session_queue, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.session_queue import Aside, Place
@@ -497,3 +501,69 @@ async def test_an_abort_is_in_the_database_before_it_is_answered(database: Datab
 
     assert flagged == ["task.cancel_requested"]
     assert result.cancelled
+
+
+async def test_a_channel_and_an_agent_have_queues_of_their_own(database: Database, tmp_path: Path) -> None:
+    """The agent's word counts more than the channel's, and a request's most."""
+    slack = ChannelQueues(named={"slack": ChannelQueue(cap=1, drop="new", mode="followup", max_concurrent_dm=2)})
+    async with talking(database, tmp_path, Queue(channels=slack), key="agent:default:slack:direct:1") as talk:
+        sent = [(await talk.say(f"{HOLD} {n}")).run_id for n in range(2)]
+        await talk.vendor.holds(2)
+        waits = await talk.say("waits")
+        merged = await talk.say("merged")
+        with pytest.raises(Rejected) as refused:
+            await talk.say("too many", mode="queue")
+        agents = await talk.say("of the agent", queue=Override(cap=2, mode="queue"))
+        talk.vendor.release()
+        await talk.ended(*sent, waits.run_id, agents.run_id)
+
+    assert (merged.merged, merged.run_id) == (True, waits.run_id)
+    assert refused.value.err.details["reason"] == "queue_full"
+    assert alternates(talk.story(), 2)
+    assert not alternates(talk.story(), 1)
+
+
+async def test_other_slots_count_from_the_next_turn_on(database: Database, tmp_path: Path) -> None:
+    @transaction(readonly=True)
+    async def slots(db: Connection) -> int | None:
+        return await maybe(int, db.execute("SELECT max_concurrent FROM session_heads"))
+
+    seen = []
+    async with talking(database, tmp_path) as talk:
+        for wish in (Override(), Override(max_concurrent_dm=3), Override(max_concurrent_dm=3), Override()):
+            await talk.ended((await talk.say("hi", queue=wish)).run_id)
+            seen.append(await database.run(slots))
+
+    assert seen == [1, 3, 3, 1]
+
+
+async def test_only_texts_from_a_channel_wait_for_more_unless_one_asks_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    async with talking(database, tmp_path, Queue(debounce_ms=10_000)) as talk:
+        await talk.ended((await talk.say("at once")).run_id)
+        async with trio.open_nursery() as nursery:
+            for text in ("a", "b"):
+                nursery.start_soon(partial(talk.say, text, kind="channel"))
+            await talk.holds_back(2)
+            talk.system.tell(talk.here, FlushWindows())
+        off = await talk.say("c", kind="channel", queue=Override(debounce_ms=-1))
+        await talk.ended(off.run_id)
+
+    assert [row.text for row in await talk.rows() if row.state == "SUCCEEDED"] in (
+        ["at once", "a\nb", "c"],
+        ["at once", "b\na", "c"],
+    )
+
+
+async def test_an_agents_free_configuration_says_how_turns_wait_for_it(database: Database, tmp_path: Path) -> None:
+    @transaction
+    async def configure(db: Connection) -> None:
+        await db.execute("""UPDATE agents SET other_config = '{"inbound_debounce_ms": 300, "queue": {"cap": 2}}'""")
+
+    await accept(database)
+    await database.run(configure)
+    async with talking(database, tmp_path) as talk:
+        profile = await talk.system.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5)
+
+    assert profile.queue == Override(debounce_ms=300, cap=2)
