@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
+from goclaw.domain.model import Candidate
 from goclaw.domain.queue_policy import NOTHING, Override
 from goclaw.runtime.message import Message
 
@@ -29,6 +30,13 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     max_tool_iterations: int
     context_window: int
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
+    fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Who may answer, in order of preference (providers.md §9.2)."""
+        first = Candidate(self.provider, self.model)
+        return (first, *(other for other in self.fallbacks if other != first))
 
     def answering_with(self, provider: str, model: str) -> AgentProfile:
         """The same agent with another model, if there is one; of its own provider unless one is named."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Wire = Literal["openai_chat", "offline"]
+Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "offline"]
 Quirk = Literal[
     "model_has_slash",  # a model name without `/` means the default model
     "names_tool_results",  # a tool result repeats the tool's name
@@ -30,10 +30,12 @@ class Vendor(Struct, frozen=True):
     quirks: tuple[Quirk, ...] = ()
     headers: dict[str, str] = {}
     keyless: bool = False
+    prompt_cache: bool = True  # mark what is worth caching, where that is asked for
 
 
 CATALOGUE = (
     Vendor("offline", default_model="offline-1", wire="offline", keyless=True),
+    Vendor("anthropic", "https://api.anthropic.com/v1", "claude-sonnet-4-5-20250929", wire="anthropic"),
     Vendor("openai", "https://api.openai.com/v1", "gpt-4o"),
     Vendor(
         "openrouter",

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolSpec
 from goclaw.providers.catalogue import Vendor
+from goclaw.providers.prompt_cache import CACHE_BOUNDARY
+from goclaw.providers.wire import Call, Learned
 
-CACHE_BOUNDARY = "<!-- GOCLAW_CACHE_BOUNDARY -->"  # a hint for vendors that cache by block; providers.md §4.1
 ID_LIMIT = 40  # characters of a call id
 THINKS = re.compile(r"gpt-5|o[134](?:-|$)")  # length is `max_completion_tokens`, the system is a developer
 FIXED_TEMPERATURE = re.compile(r"gpt-5-(?:mini|nano)|o[134](?:-|$)|deepseek-reasoner")
 ECHOES_REASONING = re.compile(r"deepseek|kimi.*think", re.IGNORECASE)
 
 
-def request_body(ask: ChatRequest, vendor: Vendor, without: Collection[str] = ()) -> bytes:
-    """The JSON to POST. `without` names parameters this vendor has refused before."""
+def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     model = model_of(ask, vendor)
     bare = model.rpartition("/")[2]
     tools = [] if "no_tools" in vendor.quirks else [_tool(tool) for tool in ask.tools]
@@ -46,9 +45,8 @@ def request_body(ask: ChatRequest, vendor: Vendor, without: Collection[str] = ()
         body["stream"] = False
     if not body["stream"] or "no_stream_options" in vendor.quirks:
         del body["stream_options"]
-    return msgspec.json.encode(
-        {name: value for name, value in body.items() if value is not None and name not in without}
-    )
+    body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
+    return Call("/chat/completions", msgspec.json.encode(body))
 
 
 def model_of(ask: ChatRequest, vendor: Vendor) -> str:
