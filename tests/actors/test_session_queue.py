@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -567,3 +568,23 @@ async def test_an_agents_free_configuration_says_how_turns_wait_for_it(database:
         profile = await talk.system.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5)
 
     assert profile.queue == Override(debounce_ms=300, cap=2)
+
+
+async def test_sl_14_the_31st_run_waits_for_a_slot_of_its_lane(database: Database, tmp_path: Path) -> None:
+    async with talking(database, tmp_path) as talk:
+        for n in range(30):
+            talk.key = f"agent:default:ws:direct:{n}"
+            await talk.say(HOLD)
+        await talk.vendor.holds(30)
+        talk.key = "agent:default:ws:direct:last"
+        last = await talk.say("hello")
+        queued = await talk.until(
+            lambda: next((e for e in talk.events if (e.run_id, e.type) == (last.run_id, "run.queued")), None)
+        )
+        begun = {e.run_id for e in talk.events if e.type == "run.started"}
+        talk.vendor.release()
+        (result,) = await talk.ended(last.run_id)
+
+    assert msgspec.json.decode(queued.body)["position"] == 1
+    assert (len(begun), last.run_id in begun) == (30, False)
+    assert result.content == "echo hello"
