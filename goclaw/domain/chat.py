@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
+
+from goclaw.domain.effort import Reasoning
 
 ChatRole = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "tool_calls", "length"]
@@ -114,6 +117,8 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
     provider: str = ""  # who answered, after failover
     model: str = ""
+    reasoning: Reasoning | None = None  # what became of the wish for it
+    vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
     rule: str = ""  # the offline rule that did
 

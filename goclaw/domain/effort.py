@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import Struct
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+
+class Reasoning(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was wished for and what was sent. Without `effective` nothing was, for `reason`."""
+
+    requested: str
+    effective: Effort | None = None
+    reason: str = ""
 
 
 def nearest(wanted: Effort, offered: tuple[Effort, ...]) -> Effort | None:

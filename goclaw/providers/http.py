@@ -9,12 +9,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
+from typing import TypeVar
 
 import httpx
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.catalogue import Vendor
@@ -26,6 +29,8 @@ from goclaw.providers.trouble import one_line, refusal
 from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import written_calls
 
+T = TypeVar("T")
+
 CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
@@ -33,7 +38,8 @@ LISTING_LIMIT = 8 * 2**20  # bytes of it
 CONNECTIONS = 64  # at once; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
-MODELS_LEARNED = 256  # models whose refusals are remembered
+MODELS_LEARNED = 256  # models of which something is remembered
+SHOWN_FOR = 600.0  # seconds; providers.md §2
 PAGES = 20  # of a list of models
 
 
@@ -56,6 +62,7 @@ class HttpProvider:
         self.wire = wire
         self.timeout = timeout
         self.learned: dict[str, Learned] = {}  # by model
+        self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
@@ -99,6 +106,27 @@ class HttpProvider:
             return ids
         raise self.blame(ProviderError("timeout", f"no list of models within {LISTING:.0f} s"))
 
+    async def takes_tools(self, model: str) -> bool:
+        """Whether Ollama's model does; asked once in ten minutes. Yes if it does not say."""
+        known, until = self._takes_tools.get(model, (True, -math.inf))
+        if until > trio.current_time():
+            return known
+        root = self.vendor.base_url.rstrip("/").removesuffix("/v1")
+        asked = msgspec.json.encode({"model": model or self.default_model})
+        takes = True
+        with trio.move_on_after(LISTING):
+            try:
+                response = await self.send("POST", "/api/show", asked, root=root)
+                shown = msgspec.json.decode(await read(response, LISTING_LIMIT), type=_Shown)
+                takes = shown.capabilities is None or "tools" in shown.capabilities
+            except (ProviderError, httpx.HTTPError, *BROKEN):
+                pass  # the question itself will show it
+        _remember(self._takes_tools, model, (takes, trio.current_time() + SHOWN_FOR))
+        return takes
+
+    def learn(self, model: str, learned: Learned) -> None:
+        _remember(self.learned, model, replace(learned, cool=False))
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
@@ -110,11 +138,12 @@ class HttpProvider:
         *,
         slot: int = 0,
         headers: Mapping[str, str] = MappingProxyType({}),
+        root: str = "",
     ) -> httpx.Response:
         """The vendor's answer once its head has come, if it is a 200. Every refusal is a ProviderError."""
         key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
-        url = self.vendor.base_url.rstrip("/") + path
+        url = (root or self.vendor.base_url.rstrip("/")) + path
         try:
             request = self._http.build_request(method, url, content=content, headers=headers)
             response = await self._http.send(request, stream=True)
@@ -133,6 +162,16 @@ class HttpProvider:
         return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
 
 
+class _Shown(msgspec.Struct):
+    capabilities: list[str] | None = None
+
+
+def _remember(known: dict[str, T], model: str, what: T) -> None:
+    while len(known) >= MODELS_LEARNED:
+        del known[next(iter(known))]
+    known[model] = what
+
+
 class _Answer:
     """One attempt: sends the request, feeds the reader, hands out its chunks."""
 
@@ -146,6 +185,7 @@ class _Answer:
         self._reader: AnswerReader
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
+        self._reasoning: Reasoning | None = None
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
@@ -174,18 +214,20 @@ class _Answer:
     async def _send(self) -> httpx.Response:
         """Ask, and ask again as long as the refusal says how."""
         provider, model = self._provider, self._ask.model
+        learned = provider.learned.get(model, Learned())
+        if self._ask.tools and "asks_for_tools" in provider.vendor.quirks and not await provider.takes_tools(model):
+            learned = replace(learned, without=learned.without | {"tools"})
         while True:
-            learned = provider.learned.get(model, Learned())
             call = provider.wire.write(self._ask, provider.vendor, learned)
+            self._reasoning = call.reasoning
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
                 better = remedy(error, self._ask, learned)
                 if better is None:
                     raise
-                while len(provider.learned) >= MODELS_LEARNED:
-                    del provider.learned[next(iter(provider.learned))]
-                provider.learned[model] = better
+                learned = better
+                provider.learn(model, better)
 
     async def _fill(self, patience: float) -> None:
         """Read until there is something to hand out. `patience` is in seconds without a byte."""
@@ -198,7 +240,12 @@ class _Answer:
                 chunks, self._end = self._reader.finish()
                 self._ready.extend(chunks)
                 if isinstance(self._end, ChatResponse):
-                    self._end = self._counted(self._with_written_calls(self._end))
+                    self._end = msgspec.structs.replace(
+                        self._counted(self._with_written_calls(self._end)),
+                        provider=self._provider.name,
+                        model=self._ask.model or self._provider.default_model,
+                        reasoning=self._reasoning,
+                    )
                     self._ready.append(StreamChunk(done=self._end))
 
     async def _receive(self, patience: float) -> bytes:

@@ -114,7 +114,9 @@ def explanation(body: Any) -> str:
     """The vendor's own words, in whichever of the usual places they are; message first, then type and code."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        words = (error.get(name) for name in ("message", "detail", "type", "code"))
+        words = [error.get(name) for name in ("message", "detail", "type", "code")]
+        if isinstance(words[0], dict | list):  # one field after the other
+            words[0] = msgspec.json.encode(words[0])[:LINE].decode("utf-8", "replace")
         if said := " · ".join(word for word in words if isinstance(word, str) and word):
             return said
     return error if isinstance(error, str) else msgspec.json.encode(error)[:LINE].decode("utf-8", "replace")

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatRequest
+from goclaw.domain.effort import Reasoning
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.reader import Assembly
 
@@ -17,6 +18,7 @@ class Learned(Struct, frozen=True):
 
     without: frozenset[str] = frozenset()  # parameters it does not take
     most_tokens: int | None = None  # the longest answer it may be asked for
+    cool: bool = False  # this once: it writes calls better without temperature
 
 
 class Call(Struct, frozen=True):
@@ -25,6 +27,7 @@ class Call(Struct, frozen=True):
     path: str
     body: bytes
     headers: dict[str, str] = {}
+    reasoning: Reasoning | None = None  # what became of the wish for it
 
 
 class ModelPage(Struct, frozen=True):

@@ -35,7 +35,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from tests.fakes.vendor import PAGE, error_body, next_request, whole
+from tests.fakes.http1 import Request, next_request, whole
+from tests.fakes.vendor import PAGE, error_body
 
 
 class Ask(Struct):
@@ -73,7 +74,7 @@ class FakeEmbedder:
         buffer = bytearray()
         try:
             while request := await next_request(connection, buffer):
-                if (answer := self._answer(*request)) is None:
+                if (answer := self._answer(request)) is None:
                     self.hung.set()
                     await connection.receive_some(1)  # until the client gives up
                     return
@@ -83,13 +84,13 @@ class FakeEmbedder:
         finally:
             await trio.aclose_forcefully(connection)
 
-    def _answer(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:
-        self.requests.append((path, headers))
-        if headers.get("authorization") == "Bearer bad-key":
+    def _answer(self, request: Request) -> bytes | None:
+        self.requests.append((request.target, request.headers))
+        if request.headers.get("authorization") == "Bearer bad-key":
             return whole(401, error_body(401, "Incorrect API key provided: bad-key"))
-        if path not in ("/v1/embeddings", "/api/embed"):
-            return whole(404, error_body(404, f"no such path: {path}"))
-        ask = decode(body)
+        if request.target not in ("/v1/embeddings", "/api/embed"):
+            return whole(404, error_body(404, f"no such path: {request.target}"))
+        ask = decode(request.body)
         self.calls[ask.model] += 1
         self.asked.append(ask)
         if len(ask.input) > 100 or not all(ask.input):
@@ -105,7 +106,7 @@ class FakeEmbedder:
                 return None
             case "page":
                 return whole(200, PAGE, "text/html")
-        return whole(200, self._vectors(path, ask))
+        return whole(200, self._vectors(request.target, ask))
 
     def _vectors(self, path: str, ask: Ask) -> bytes:
         size = re.search(r"-(\d{1,4})$", ask.model)

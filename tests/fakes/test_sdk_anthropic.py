@@ -141,6 +141,22 @@ async def test_a_new_model_thinks_unasked_and_shows_it_only_when_asked(sdk):
     assert shown.thinking == "The user says: hello there"
 
 
+async def test_a_new_model_takes_a_thought_back_only_after_the_same_words(sdk, vendor):
+    vendor.will(answer(Think("hm"), Call("look_up", {"word": "tea"})))
+    more = {"model": NEW, "tools": TOOLS, "system": "be brief"}
+    said = await final(sdk, **more)
+    result = {"type": "tool_result", "tool_use_id": said.content[1].id, "content": "leaves"}
+    back = [*HELLO, {"role": "assistant", "content": said.content}, {"role": "user", "content": [result]}]
+
+    assert (await final(sdk, back, **more)).content[-1].text == "the tool said: leaves"
+    marked = [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]
+    assert await ask(sdk, back, **{**more, "system": marked})
+    assert await ask(sdk, back, **{**more, "model": "claude-sonnet-5-5"})
+    for change in ({"system": "be long"}, {"tools": [{**TOOLS[0], "description": "x"}]}):
+        with pytest.raises(anthropic.BadRequestError, match="The block is bound to a different conversation"):
+            await ask(sdk, back, **{**more, **change})
+
+
 async def test_what_is_cached_is_written_once_and_read_again(sdk):
     system = [{"type": "text", "text": "word " * 2000, "cache_control": {"type": "ephemeral"}}]
     first = (await final(sdk, system=system)).usage

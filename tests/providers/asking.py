@@ -13,6 +13,7 @@ from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.provider import Provider, open_provider
 from tests.fakes.vendors.vendor import Vendor
 
+COMPATIBLE = {"gemini": "/openai"}  # where its other wire is
 LOOK_UP = ToolSpec(
     name="look_up",
     description="Looks a word up",
@@ -24,7 +25,8 @@ LOOK_UP = ToolSpec(
 async def provider_of(vendor: Vendor, *keys: str, **more: Any) -> AsyncIterator[Provider]:
     """Our row for a vendor of the farm, at the farm's address."""
     row = replace(BY_NAME[vendor.name], **more) if more else BY_NAME[vendor.name]
-    provider = open_provider(row, keys=keys or ("key",), base_url=vendor.url, timeout=20)
+    base = vendor.url + COMPATIBLE.get(vendor.name, "")
+    provider = open_provider(row, keys=keys or ("key",), base_url=base, timeout=20)
     try:
         yield provider
     finally:

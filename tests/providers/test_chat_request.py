@@ -104,7 +104,6 @@ def test_call_ids_fit_the_vendor_and_still_meet_their_results(vendor, longest, i
 def test_quirks_of_vendors():
     assert body(BY_NAME["openrouter"], "gpt-4o")["model"] == "anthropic/claude-sonnet-4-5-20250929"
     assert body(BY_NAME["openrouter"], "x/y")["model"] == "x/y"
-    assert "stream_options" not in body(BY_NAME["cohere"])
     assert "tools" not in body(BY_NAME["perplexity"], tools=(TOOL,))
     assert body(BY_NAME["dashscope"], tools=(TOOL,))["stream"] is False
     assert body(BY_NAME["dashscope"])["stream"] is True

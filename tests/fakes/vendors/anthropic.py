@@ -9,6 +9,7 @@ from itertools import chain, count, zip_longest
 from typing import Any
 
 from tests.fakes.vendors import anthropic_rules as rules
+from tests.fakes.vendors import anthropic_thoughts as thoughts
 from tests.fakes.vendors.brain import Ask, Tool, encode
 from tests.fakes.vendors.script import Answer, Call, Part, Redacted, Refuse, Say, Think, cut, pieces, tokens
 from tests.fakes.vendors.vendor import BAD_KEY, Heard, Vendor, Wire, sse
@@ -73,7 +74,7 @@ class Messages(Wire):
             text=last_text(body["messages"]),
             results=tuple(text_of(block.get("content", "")) for block in blocks if block["type"] == "tool_result"),
             tools=tuple(Tool(tool["name"], tool.get("input_schema", {})) for tool in body.get("tools", ())),
-            thinks=rules.thinks(body),
+            thinks=thoughts.thinks(body),
             size=tokens(heard.raw.decode()),
             body=body,
         )
@@ -84,21 +85,28 @@ class Messages(Wire):
             "type": "message",
             "role": "assistant",
             "model": ask.model,
-            "content": [self.block(part, ask) for part in said.parts],
+            "content": self.blocks(said, ask),
             "stop_reason": STOPS[said.ends],
             "stop_sequence": None,
             "usage": self.usage(said, ask),
         }
 
-    def block(self, part: Part, ask: Ask) -> dict[str, Any]:
+    def blocks(self, said: Answer, ask: Ask) -> list[dict[str, Any]]:
+        out: list[dict[str, Any]] = []
+        turns = rules.merged(ask.body["messages"])
+        for part in said.parts:
+            out.append(self.block(part, ask, thoughts.prefix(ask.body, turns, out)))
+        return out
+
+    def block(self, part: Part, ask: Ask, before: str) -> dict[str, Any]:
         match part:
             case Say(text):
                 return {"type": "text", "text": text}
             case Think(text):
-                shown = "" if rules.omits(ask.body) else text
-                return {"type": "thinking", "thinking": shown, "signature": rules.seal(ask.model, shown)}
+                shown = "" if thoughts.omits(ask.body) else text
+                return {"type": "thinking", "thinking": shown, "signature": thoughts.seal(ask.model, shown, before)}
             case Redacted(text):
-                return {"type": "redacted_thinking", "data": rules.seal(ask.model, text)}
+                return {"type": "redacted_thinking", "data": thoughts.seal(ask.model, text, before)}
             case Call(name, arguments, id):
                 return {
                     "type": "tool_use",
@@ -184,7 +192,7 @@ class Messages(Wire):
             sse({"type": "content_block_stop", "index": index}, "content_block_stop"),
         ]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         kind = "overloaded_error" if "overloaded" in message.lower() else "api_error"
         return sse({"type": "error", "error": {"type": kind, "message": message}}, "error")
 
@@ -235,7 +243,7 @@ def models(heard: Heard, found: re.Match[str]) -> Any:
             "display_name": title,
             "created_at": "2025-09-29T00:00:00Z",
             "lifecycle": "active",
-            "max_input_tokens": 1_000_000 if rules.generation(name) >= (4, 6) else 200_000,
+            "max_input_tokens": 1_000_000 if thoughts.generation(name) >= (4, 6) else 200_000,
             "max_tokens": rules.longest(name),
         }
         for name, title in MODELS[start:stop][:limit]

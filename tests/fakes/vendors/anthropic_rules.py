@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from tests.fakes.vendors.anthropic_thoughts import check_seal, generation, prefix, preserves, thinks
 from tests.fakes.vendors.script import Refuse
 
 FIELDS = frozenset(
@@ -23,7 +22,6 @@ SAMPLING = ("temperature", "top_p", "top_k")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-SECRET = b"only the vendor knows"
 
 
 def check(body: dict[str, Any], *, sampling: bool = True) -> None:
@@ -136,8 +134,9 @@ def check_messages(body: dict[str, Any]) -> None:
     messages = body["messages"]
     if not messages:
         raise Refuse(400, "messages: at least one message is required")
+    roles = ("user", "assistant", "system") if preserves(body["model"]) else ("user", "assistant")
     for place, message in enumerate(messages):
-        if message.get("role") not in ("user", "assistant"):
+        if message.get("role") not in roles:
             advice = 'The Messages API accepts a top-level `system` parameter, not "system" as an input message role.'
             raise Refuse(400, f'messages: Unexpected role "{message.get("role")}". {advice}')
         if not message.get("content") and (place < len(messages) - 1 or message["role"] == "user"):
@@ -148,7 +147,10 @@ def check_messages(body: dict[str, Any]) -> None:
     turns = merged(messages)
     for place, (role, blocks) in enumerate(turns):
         for index, block in enumerate(blocks):
-            check_block(block, role, f"messages.{place}.content.{index}", body)
+            where = f"messages.{place}.content.{index}"
+            check_block(block, role, where)
+            if block["type"] in ("thinking", "redacted_thinking"):
+                check_thought(block, where, body, prefix(body, turns[:place], blocks[:index]))
         check_pairs(turns, place)
     last = turns[-1]
     if last[0] == "assistant":
@@ -156,23 +158,15 @@ def check_messages(body: dict[str, Any]) -> None:
     check_kept_thoughts(turns, body)
 
 
-def check_block(block: dict[str, Any], role: str, where: str, body: dict[str, Any]) -> None:
+def check_block(block: dict[str, Any], role: str, where: str) -> None:
     match block.get("type"):
         case "text":
             if not block.get("text"):
                 if "cache_control" in block:
                     raise Refuse(400, f"{where}: cache_control cannot be set for empty text blocks")
                 raise Refuse(400, "messages: text content blocks must be non-empty")
-        case "thinking":
-            if "signature" not in block:
-                raise Refuse(400, f"{where}.thinking.signature: Field required")
-            if not sealed(block["signature"], block.get("thinking")):
-                raise Refuse(400, f"{where}: Invalid `signature` in `thinking` block")
-            if "cache_control" in block:
-                raise Refuse(400, f"{where}.thinking.cache_control: Extra inputs are not permitted")
-        case "redacted_thinking":
-            if not sealed(block.get("data", ""), None):
-                raise Refuse(400, f"{where}: Invalid `data` in `redacted_thinking` block")
+        case "thinking" | "redacted_thinking":
+            pass
         case "tool_use":
             if not ID.fullmatch(str(block.get("id", ""))):
                 raise Refuse(400, f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
@@ -190,6 +184,16 @@ def check_block(block: dict[str, Any], role: str, where: str, body: dict[str, An
             raise Refuse(
                 400, f"{where}: Input tag '{other}' found using 'type' does not match any of the expected tags"
             )
+
+
+def check_thought(block: dict[str, Any], where: str, body: dict[str, Any], before: str) -> None:
+    if "cache_control" in block:
+        raise Refuse(400, f"{where}.{block['type']}.cache_control: Extra inputs are not permitted")
+    if block["type"] == "redacted_thinking":
+        return check_seal(block.get("data", ""), None, where, body, before)
+    if "signature" not in block:
+        raise Refuse(400, f"{where}.thinking.signature: Field required")
+    return check_seal(block["signature"], block.get("thinking", ""), where, body, before)
 
 
 def check_pairs(turns: list[tuple[str, list[Any]]], place: int) -> None:
@@ -273,39 +277,6 @@ def prefixes(body: dict[str, Any]) -> list[bytes]:
     return out
 
 
-def seal(model: str, text: str) -> str:
-    """A signature: only this vendor can make it, and it fits only this text."""
-    head = f"{model}:{text}".encode()
-    return base64.b64encode(hmac.digest(SECRET, head, "sha512") * 2 + head).decode()
-
-
-def sealed(signature: str, text: str | None) -> bool:
-    """Whether `seal` made it, and for this text if one is given."""
-    try:
-        said = base64.b64decode(signature, validate=True)[128:].decode()
-    except ValueError:
-        return False
-    model, _, thought = said.partition(":")
-    return seal(model, thought) == signature and text in (None, thought)
-
-
-def generation(model: str) -> tuple[int, int]:
-    """(4, 5) of claude-haiku-4-5-20251001; (4, 0) of what is no such name."""
-    found = re.match(r"claude-[a-z]+-(\d{1,2})(?!\d)(?:-(\d{1,2})(?!\d))?", model)
-    return (int(found[1]), int(found[2] or 0)) if found else (4, 0)
-
-
 def longest(model: str) -> int:
     """Tokens an answer may have."""
     return 128_000 if generation(model) >= (4, 6) else 64_000
-
-
-def thinks(body: dict[str, Any]) -> bool:
-    kind = (body.get("thinking") or {}).get("type")
-    return kind in ("enabled", "adaptive") or (kind is None and generation(body["model"]) >= (5, 0))
-
-
-def omits(body: dict[str, Any]) -> bool:
-    """Newer models show the text of their thoughts only to those who ask."""
-    display = (body.get("thinking") or {}).get("display")
-    return display == "omitted" or (display is None and generation(body["model"]) >= (4, 7))

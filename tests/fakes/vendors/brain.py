@@ -14,10 +14,11 @@ hello there            "echo hello there"; with thinking on, it thinks first
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.fakes.vendors.script import Answer, Behaviour, Call, Refuse, Think, Trouble, answer
 
@@ -42,6 +43,8 @@ class Ask(Struct, kw_only=True):
     wants_usage: bool = True
     size: int = 0  # tokens of the whole request
     body: dict[str, Any] = {}
+    query: dict[str, str] = {}
+    id: str = field(default_factory=lambda: secrets.token_hex(12))  # of the answer
 
 
 HALF = "half an answer that goes no further"

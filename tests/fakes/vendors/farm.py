@@ -11,10 +11,11 @@ import trio
 
 from tests.fakes.http1 import Hangup, next_request, whole
 from tests.fakes.vendors.anthropic import anthropic
+from tests.fakes.vendors.compatible import compatible, minimax
+from tests.fakes.vendors.gemini import gemini
+from tests.fakes.vendors.ollama import ollama
 from tests.fakes.vendors.openai import chatgpt, openai
 from tests.fakes.vendors.vendor import Vendor, encode
-
-MAKERS = (anthropic, openai, chatgpt)
 
 
 class Farm:
@@ -24,7 +25,7 @@ class Farm:
         self.origin = f"http://127.0.0.1:{port}"
         self.connections = 0  # open now
         self.accepted = 0  # so far
-        self._vendors = {vendor.name: vendor for vendor in (make() for make in MAKERS)}
+        self._vendors = {vendor.name: vendor for vendor in vendors()}
         for vendor in self:
             vendor.origin = self.origin
 
@@ -54,6 +55,10 @@ class Farm:
         finally:
             self.connections -= 1
             await trio.aclose_forcefully(connection)
+
+
+def vendors() -> list[Vendor]:
+    return [anthropic(), openai(), chatgpt(), gemini(), *compatible(), minimax(), ollama()]
 
 
 @asynccontextmanager

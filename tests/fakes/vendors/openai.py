@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fakes.vendors.embeddings import embed
 from tests.fakes.vendors.openai_chat import OpenAIChat, models
 from tests.fakes.vendors.openai_responses import AccountResponses, Responses
 from tests.fakes.vendors.vendor import Vendor
@@ -13,6 +14,7 @@ def openai() -> Vendor:
     routes = {
         "POST /v1/chat/completions": OpenAIChat(),
         "POST /v1/responses": Responses(),
+        "POST /v1/embeddings": embed,
         "GET /v1/models": models(*NAMES, owner="openai"),
     }
     return Vendor("openai", "/v1", routes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from itertools import count, zip_longest
 from typing import Any, ClassVar
 
@@ -110,17 +109,15 @@ class Chat(Wire):
     # The answer
 
     def frame(self, ask: Ask, kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
-        made = {"id": self._id, "object": kind, "created": CREATED, "model": ask.model}
+        made = {"id": f"chatcmpl-{ask.id}", "object": kind, "created": CREATED, "model": ask.model}
         return {**made, "choices": choices, "system_fingerprint": "fp_fake", **more}
 
     def whole(self, said: Answer, ask: Ask) -> Any:
-        self._id = f"chatcmpl-{secrets.token_hex(8)}"
         message = self.message(said, [self.call(call) for call in said.calls])
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISHES[said.ends]}
         return self.frame(ask, "chat.completion", [choice], usage=self.usage(said, ask))
 
     def events(self, said: Answer, ask: Ask) -> list[bytes]:
-        self._id = f"chatcmpl-{secrets.token_hex(8)}"
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None if said.calls else "", "refusal": None}]
         if self.thought_field and said.thought:
             deltas += [{self.thought_field: piece} for piece in pieces(said.thought)]
@@ -157,7 +154,7 @@ class Chat(Wire):
             out.append(sse(self.frame(ask, "chat.completion.chunk", [], usage=self.usage(said, ask))))
         return out
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         return sse({"error": {"message": message, "type": "server_error", "param": None, "code": None}})
 
     def headers(self) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -51,7 +50,7 @@ class Responses(Chat):
     def response(self, ask: Ask, status: str, output: list[Any], **more: Any) -> dict[str, Any]:
         body = ask.body
         return {
-            "id": self._id,
+            "id": f"resp_{ask.id}",
             "object": "response",
             "created_at": CREATED,
             "status": status,
@@ -118,12 +117,9 @@ class Responses(Chat):
                 return {**item, "call_id": id or self.call_id(), "status": "completed"}
 
     def whole(self, said: Answer, ask: Ask) -> Any:
-        self._id = f"resp_{secrets.token_hex(16)}"
         return self.ended(said, ask)
 
     def events(self, said: Answer, ask: Ask) -> list[bytes]:
-        self._id = f"resp_{secrets.token_hex(16)}"
-        self._ask = ask
         final = self.ended(said, ask)
         begun = self.response(ask, "in_progress", [])
         out: list[Event] = [{"type": f"response.{kind}", "response": begun} for kind in ("created", "in_progress")]
@@ -171,9 +167,9 @@ class Responses(Chat):
             {"type": "response.reasoning_summary_part.done", **here, "part": part},
         ]
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         error = {"code": "server_error", "message": message}
-        response = self.response(self._ask, "failed", [], error=error)
+        response = self.response(ask, "failed", [], error=error)
         return sse({"type": "response.failed", "response": response, "sequence_number": sent}, "response.failed")
 
 

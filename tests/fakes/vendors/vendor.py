@@ -7,7 +7,8 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from contextlib import suppress
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -43,7 +44,9 @@ class Heard(Struct, frozen=True):
 class Wire:
     """One way of asking a vendor and of being answered. `ask` and `admit` raise Refuse."""
 
-    content_type: ClassVar[str] = "text/event-stream"
+    def content_type(self, ask: Ask) -> str:
+        """Of a stream."""
+        return "text/event-stream"
 
     def admit(self, heard: Heard) -> None:
         """Look at the key."""
@@ -59,13 +62,17 @@ class Wire:
         """The answer in one JSON document."""
         raise NotImplementedError
 
-    def failed(self, message: str, sent: int) -> bytes:
+    def failed(self, ask: Ask, message: str, sent: int) -> bytes:
         """An error in a stream after so many events."""
         raise NotImplementedError
 
     def refusal(self, no: Refuse) -> Any:
         """The JSON document of an error."""
         raise NotImplementedError
+
+    def refused_as(self, no: Refuse) -> int:
+        """The HTTP status of an error."""
+        return no.status
 
     def headers(self) -> dict[str, str]:
         """Sent with every answer."""
@@ -81,8 +88,10 @@ class Vendor:
     def __init__(self, name: str, base: str, routes: Mapping[str, Wire | Table]) -> None:
         self.name = name
         self.base = base
-        self.routes = [(re.compile(pattern), to) for pattern, to in routes.items()]
         self.wire = next(to for to in routes.values() if isinstance(to, Wire))  # refuses what no route takes
+        self._routes: list[tuple[re.Pattern[str], Wire, Table | None]] = []
+        for pattern, to in routes.items():
+            self._add(pattern, *((to, None) if isinstance(to, Wire) else (self.wire, to)))
         self.origin = ""  # set by the farm
         self.heard: deque[Heard] = deque(maxlen=200)
         self.held = 0  # answers that wait for `release`
@@ -90,6 +99,14 @@ class Vendor:
         self._script: deque[Behaviour] = deque()
         self._go = trio.Event()
         self._changed = trio.Event()
+
+    def tables(self, wire: Wire, routes: Mapping[str, Table]) -> None:
+        """More documents, for which `wire` looks at the key and refuses."""
+        for pattern, table in routes.items():
+            self._add(pattern, wire, table)
+
+    def _add(self, pattern: str, wire: Wire, table: Table | None) -> None:
+        self._routes.append((re.compile(pattern), wire, table))
 
     @property
     def url(self) -> str:
@@ -128,42 +145,42 @@ class Vendor:
             return await to.send_all(b"HTTP/1.1 404 Fake\r\ncontent-length: 0\r\n\r\n")
         wire = self.wire
         try:
-            found, target = self._route(heard)
-            wire = target if isinstance(target, Wire) else wire
+            found, wire, table = self._route(heard)
             wire.admit(heard)
-            if not isinstance(target, Wire):
-                return await to.send_all(whole(200, encode(target(heard, found)), more=lines(wire.headers())))
+            if table is not None:
+                return await to.send_all(whole(200, encode(table(heard, found)), more=lines(wire.headers())))
             if not isinstance(heard.body, dict):
                 raise Refuse(400, "We could not parse the JSON body of your request.")
-            ask = target.ask(heard, found)
+            ask = wire.ask(heard, found)
             behaviour = self._script.popleft() if self._script else reply_to(ask)
             if isinstance(behaviour, Refuse):
                 raise behaviour
         except Refuse as no:
-            body = no.body if no.body is not None else encode(wire.refusal(no))
             more = lines({**wire.headers(), **no.headers})
-            return await to.send_all(whole(no.status, body, no.content_type, more))
-        await self._say(to, target, behaviour, ask)
+            if no.body is not None:
+                return await to.send_all(whole(no.status, no.body, no.content_type, more))
+            return await to.send_all(whole(wire.refused_as(no), encode(wire.refusal(no)), more=more))
+        await self._say(to, wire, behaviour, ask)
 
-    def _route(self, heard: Heard) -> tuple[re.Match[str], Wire | Table]:
-        for pattern, to in self.routes:
+    def _route(self, heard: Heard) -> tuple[re.Match[str], Wire, Table | None]:
+        for pattern, wire, table in self._routes:
             if found := pattern.fullmatch(f"{heard.method} {heard.path}"):
-                return found, to
+                return found, wire, table
         raise Refuse(404, f"Unknown request URL: {heard.method} {heard.path}.")
 
     async def _say(self, to: trio.SocketStream, wire: Wire, said: Answer, ask: Ask) -> None:
         trouble = said.trouble
         if trouble and trouble.after is None:
-            await self._trouble(to, wire, trouble)
+            await self._trouble(to, wire, trouble, ask)
         if not ask.stream:
             return await self._say_whole(to, wire, said, ask)
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {wire.content_type}\r\ntransfer-encoding: chunked\r\n"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {wire.content_type(ask)}\r\ntransfer-encoding: chunked\r\n"
         await to.send_all((head + lines(wire.headers()) + "\r\n").encode())
         frames = wire.events(said, ask)
         due = min(trouble.after, len(frames)) if trouble and trouble.after is not None else -1
         for place in range(len(frames) + 1):
             if trouble and place == due:
-                await self._trouble(to, wire, trouble)
+                await self._trouble(to, wire, trouble, ask)
             if place < len(frames):
                 if said.pace:
                     await trio.sleep(1 / said.pace)
@@ -176,26 +193,25 @@ class Vendor:
         if said.trouble and said.trouble.after is not None and said.trouble.kind not in ("garbage", "error"):
             half = len(body) - len(body) // 4
             await to.send_all(body[:half])
-            await self._trouble(to, wire, said.trouble)
+            await self._trouble(to, wire, said.trouble, ask)
             body = body[half:]
         await to.send_all(body)
 
-    async def _trouble(self, to: trio.SocketStream, wire: Wire, trouble: Trouble) -> None:
+    async def _trouble(self, to: trio.SocketStream, wire: Wire, trouble: Trouble, ask: Ask) -> None:
         match trouble.kind:
             case "garbage":
                 return await to.send_all(chunked(trouble.data))
             case "hold":
                 return await self._hold(to)
             case "stall":
-                await to.receive_some(1)
+                await until_left(to)
                 self.abandoned += 1
                 self._changed.set()
             case "raw":
                 await to.send_all(trouble.data)
             case "error":
-                await to.send_all(
-                    chunked(wire.failed(trouble.data.decode() or "something broke", trouble.after or 0)) + END
-                )
+                message = trouble.data.decode() or "something broke"
+                await to.send_all(chunked(wire.failed(ask, message, trouble.after or 0)) + END)
             case "reset":
                 to.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             case "close":
@@ -207,7 +223,7 @@ class Vendor:
 
         async def notice() -> None:
             nonlocal gone
-            await to.receive_some(1)
+            await until_left(to)
             gone = True
             nursery.cancel_scope.cancel()
 
@@ -224,6 +240,11 @@ class Vendor:
             self._changed.set()
         if gone:
             raise Hangup
+
+
+async def until_left(client: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        await client.receive_some(1)
 
 
 def heard_of(request: Request, path: str) -> Heard:

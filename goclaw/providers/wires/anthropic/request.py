@@ -11,7 +11,9 @@ import msgspec
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolCall
 from goclaw.domain.tokens import estimate
 from goclaw.providers.catalogue import Vendor
+from goclaw.providers.effort import settle
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
+from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
 from goclaw.providers.wire import Call, Learned
 from goclaw.providers.wires.anthropic.models import family, model_id, thinks_by_effort
@@ -22,6 +24,7 @@ ROOM = 8192  # tokens of answer beside a budget
 EFFORT_TOKENS = 16_384  # the least for an answer with effort
 EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
 WORTH_CACHING = 1024  # tokens; §11
+THOUGHTS = ("thinking", "redacted_thinking")
 EPHEMERAL = {"type": "ephemeral"}
 OPENING = "(The conversation goes on.)"  # somebody must have spoken before the assistant
 
@@ -38,7 +41,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "top_p": options.top_p if options.temperature is None else None,  # newer models take only one of them
         "stop_sequences": list(options.stop) or None,
     }
-    headers = _think(body, model, options.reasoning_effort or "off")
+    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    headers = _think(body, model, (reasoning and reasoning.effective) or "none")
     if learned.most_tokens is not None:
         body["max_tokens"] = min(body["max_tokens"], learned.most_tokens)
     _offer_tools(body, ask)
@@ -48,12 +52,12 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     if vendor.prompt_cache:
         _mark(body)
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
-    return Call("/messages", msgspec.json.encode(body), headers)
+    return Call("/messages", msgspec.json.encode(body), headers, reasoning)
 
 
 def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
     """Let it think as hard as `effort` says; headers for that."""
-    if effort not in BUDGETS:
+    if effort not in BUDGETS or not (thinks_by_effort(model) or _thought_so_far(body["messages"])):
         return {}
     body["temperature"] = body["top_p"] = None
     if thinks_by_effort(model):
@@ -66,6 +70,13 @@ def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
     if body["max_tokens"] <= budget:
         body["max_tokens"] = budget + ROOM
     return {"anthropic-beta": "interleaved-thinking-2025-05-14"}
+
+
+def _thought_so_far(turns: list[dict[str, Any]]) -> bool:
+    """Whether a loop over tools that is under way began with a thought; one that did not cannot think later."""
+    said = turns[-2:-1]
+    last = turns[-1]["content"][0]["type"]
+    return last != "tool_result" or not said or said[0]["content"][0]["type"] in THOUGHTS
 
 
 def _offer_tools(body: dict[str, Any], ask: ChatRequest) -> None:
@@ -137,5 +148,5 @@ def _mark(body: dict[str, Any]) -> None:
     if body.get("tools"):
         body["tools"][-1]["cache_control"] = EPHEMERAL
     last = body["messages"][-1]["content"][-1]
-    if last["type"] not in ("thinking", "redacted_thinking"):
+    if last["type"] not in THOUGHTS:
         last["cache_control"] = EPHEMERAL

@@ -13,14 +13,15 @@ import msgspec
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolCall
 from goclaw.providers.catalogue import Vendor
+from goclaw.providers.effort import settle
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
+from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
 from goclaw.providers.wire import Call, Learned
 
 INSTRUCTIONS = "You are a helpful assistant."  # the backend of accounts wants some
 SEALED = "reasoning.encrypted_content"
 LEAST = 16  # tokens of an answer
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
 def family(model: str) -> str:
@@ -32,7 +33,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     model, options = ask.model or vendor.default_model, ask.options
     system = "\n\n".join(message.content for message in ask.messages if message.role == "system")
     system = system.replace(CACHE_BOUNDARY, "")
-    effort = options.reasoning_effort if options.reasoning_effort in EFFORTS else None
+    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    effort = reasoning.effective if reasoning else None
     body: dict[str, Any] = {
         "model": model,
         "input": [item for message in ask.messages for item in _items(message, family(model))],
@@ -64,7 +66,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         }
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
     headers = {"OpenAI-Beta": "responses=v1"} if account else {}
-    return Call("/codex/responses" if account else "/responses", msgspec.json.encode(body), headers)
+    return Call("/codex/responses" if account else "/responses", msgspec.json.encode(body), headers, reasoning)
 
 
 def _items(message: ChatMessage, of: str) -> Iterator[dict[str, Any]]:
