@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.queue_policy import override_of
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -60,6 +61,7 @@ class Agent(Actor):
             temperature=row.temperature,
             effort=effort,
             exact_effort=exact,
+            queue=override_of(row.other_config),
             fallbacks=fallbacks(provider, row.fallback_models, self.providers, self.failover, self.defaults),
         )
 

@@ -16,6 +16,7 @@ from goclaw.domain.run_states import OPEN
 from goclaw.settings.cron import Cron
 from goclaw.stores import outbox
 from goclaw.stores.cron import Job, Status, locked, remove
+from goclaw.stores.sessions import withdraw
 from goclaw.stores.unit import Connection, maybe, transaction
 from goclaw.stores.values import cut
 
@@ -63,7 +64,8 @@ WHERE id = %(id)s AND tenant_id = %(tenant)s
 
 FORGET = """
 UPDATE session_messages m SET archived_at = now() FROM sessions s
-WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND m.archived_at IS NULL
+WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND NOT m.hidden
+  AND m.archived_at IS NULL
 """  # what was said stays readable for the curious; the next run of a stateless job hears none of it
 
 
@@ -106,6 +108,7 @@ async def finish(
     await _end(db, job, run_id, run, status, error, now)
     if job.stateless:
         await db.execute(FORGET, {"tenant": tenant, "key": job.session_key})
+        await withdraw(db, tenant=tenant, key=job.session_key)
     if deleted:
         await remove(db, tenant=tenant, id=id)
     else:
