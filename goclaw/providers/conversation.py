@@ -15,8 +15,9 @@ from typing import get_args
 import msgspec
 from msgspec import Struct
 
-from goclaw.domain.chat import ChatMessage, ChatRequest, Image
+from goclaw.domain.chat import ChatMessage, ChatRequest, Image, Usage
 from goclaw.domain.run import RunKind
+from goclaw.domain.tokens import estimate, estimate_prompt
 
 SPOKEN = frozenset(get_args(RunKind)) - {"summary", "flush", "replay"}  # those are about a conversation, not of it
 SPEAKERS = {"user": "User", "assistant": "You", "tool": "Result of a tool"}
@@ -105,6 +106,11 @@ def _answers(messages: Sequence[ChatMessage]) -> list[int]:
 
 def _digest(content: str) -> str:
     return hashlib.sha256(content.strip().encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def estimated(ask: ChatRequest, said: str) -> Usage:
+    """What an answer may have taken, from a program that does not count."""
+    return Usage(prompt_tokens=estimate_prompt(ask.messages, ()), completion_tokens=estimate(said), estimated=True)
 
 
 def clear(directory: Path) -> None:

@@ -10,11 +10,10 @@ import trio
 from goclaw.domain.chat import ChatRequest, ChatResponse, FinishReason, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import OwnTool
-from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.acp.agent import Agent, Stopped
 from goclaw.providers.acp.pool import Pool, Seat
 from goclaw.providers.acp.updates import Piece
-from goclaw.providers.conversation import instructions, news, pictures, retold
+from goclaw.providers.conversation import estimated, instructions, news, pictures, retold
 from goclaw.providers.program import in_time
 from goclaw.providers.provider import Tell
 from goclaw.providers.reader import BODY_LIMIT
@@ -149,8 +148,7 @@ class Answer:
     def _usage(self, end: Stopped, said: str) -> Usage:
         spent = end.usage
         if spent is None:
-            prompt = estimate_prompt(self._ask.messages, ())
-            return Usage(prompt_tokens=prompt, completion_tokens=estimate(said), estimated=True)
+            return estimated(self._ask, said)
         read, written, thought = (
             spent.cached_read_tokens or 0,
             spent.cached_write_tokens or 0,

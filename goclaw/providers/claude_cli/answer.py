@@ -21,6 +21,7 @@ from goclaw.providers.conversation import (
     Place,
     answered,
     current,
+    estimated,
     instructions,
     news,
     pictures,
@@ -154,6 +155,8 @@ class Answer:
             raise failure(self._provider.name, why) if why and not self.program.trouble else obituary
         self._over = True
         await self._keep(answered(self._mark, whole.content))
+        if whole.usage.estimated:
+            return replace(whole, usage=estimated(self._ask, whole.content + whole.thinking))
         return whole
 
     async def _keep(self, mark: Bookmark) -> None:

@@ -128,7 +128,7 @@ elif what == "garbage":
     says({"type": "text"}, 3, {"type": "tool_use"}, {"type": "unknown"})
     event("assistant", message={"content": "no list"})
     event("stream_event", event={})
-    result("fine")
+    result("fine", usage=None)
 elif what == "env":
     result(json.dumps(sorted(os.environ)))
 else:

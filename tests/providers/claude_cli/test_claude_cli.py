@@ -225,7 +225,10 @@ async def test_leaving_ends_the_program_and_the_next_prompt_waits_for_that(
 
 async def test_garbage_is_left_out(opened: Opened) -> None:
     async with opened() as provider:
-        assert (await answer(provider, asking("garbage"))).content == "fine"
+        whole = await answer(provider, asking("garbage"))
+    assert whole.content == "fine"
+    assert whole.usage.estimated  # its end did not say
+    assert whole.usage.completion_tokens > 0
 
 
 async def test_the_program_sees_its_own_login_and_no_secret_of_ours(opened: Opened) -> None:
