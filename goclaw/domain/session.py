@@ -135,6 +135,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     max_attempts: int
     run_at: datetime | None = None  # not before
     resource_keys: tuple[str, ...] = ()
+    keys_inferred: bool = False  # nobody asked for them
 
 
 class Accepted(Message[None]):

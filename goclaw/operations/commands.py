@@ -28,7 +28,7 @@ from goclaw.operations.session_changes import (
     reset,
 )
 from goclaw.operations.sessions import session_seen
-from goclaw.stores import session_changes, session_queue
+from goclaw.stores import locks, session_changes, session_queue
 from goclaw.stores.session_queue import RunFacts
 
 WORD = re.compile(r"/(?P<name>[a-z]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL | re.IGNORECASE)
@@ -106,8 +106,17 @@ async def _session_status(ctx: Context, key: str) -> str:
     running, waiting = len(activity.running), len(activity.waiting)
     return (
         f"{messages} messages, {tokens} tokens; {running} running, {waiting} waiting; "
-        f"up {ctx.house.uptime_ms // 1000} s."
+        f"up {ctx.house.uptime_ms // 1000} s.{await _keys(ctx, key)}"
     )
+
+
+async def _keys(ctx: Context, key: str) -> str:
+    """What runs of this session have for themselves, or wait for (sessions-lanes-cron.md §11)."""
+    lines = [
+        f"Run {run.run_id} {'waits for' if run.waits else 'holds'} {', '.join(run.resource_keys)}."
+        for run in await ctx.db(locks.of_session, tenant=ctx.caller.tenant_id, key=key)
+    ]
+    return "".join(f"\n{line}" for line in lines)
 
 
 async def _wait(ctx: Context, key: str, which: str, given: str) -> str:

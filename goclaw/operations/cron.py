@@ -47,6 +47,7 @@ from goclaw.operations.cron_shapes import (
 )
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.params import decode
+from goclaw.operations.resource_keys import wanted
 from goclaw.operations.turns import cut, resolve_agent
 from goclaw.stores import cron
 from goclaw.stores.cron import Job
@@ -189,7 +190,7 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
         "agent": agent.id,
         "name": ask.name,
         "enabled": enabled,
-        "payload": {"message": _message(ctx, ask.message)},
+        "payload": _payload(ctx, ask.message),
         "timeout_sec": ask.timeout_sec or None,
         "delete_after_run": once if ask.delete_after_run is UNSET else ask.delete_after_run,
         "stateless": ask.stateless is not False,
@@ -220,12 +221,12 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
     if enabled and not job.enabled:
         _check(ctx, schedule)  # a single time that is over cannot come again
     agent = job.agent_id if changes.agent_id is UNSET else (await resolve_agent(ctx, changes.agent_id or None)).id
-    message = job.payload["message"] if changes.message is UNSET else _message(ctx, changes.message)
+    payload = job.payload if changes.message is UNSET else _payload(ctx, changes.message)
     values = {
         "agent": agent,
         "name": job.name if changes.name is UNSET else changes.name,
         "enabled": enabled,
-        "payload": {**job.payload, "message": message},
+        "payload": payload,
         "timeout_sec": job.timeout_sec if changes.timeout_sec is UNSET else changes.timeout_sec,
         "delete_after_run": _or(changes.delete_after_run, job.delete_after_run),
         "stateless": _or(changes.stateless, job.stateless),
@@ -397,10 +398,18 @@ def _zone(ctx: Context) -> str:
     return ctx.house.settings.cron.default_timezone
 
 
-def _message(ctx: Context, text: str) -> str:
+def _payload(ctx: Context, text: str) -> dict[str, Any]:
+    """What is said, as it was written, and what its runs want for themselves."""
     if not text.strip():
         raise Rejected(required("message"))
-    return cut(ctx, text)[0]
+    message = cut(ctx, text)[0]
+    wants = wanted(ctx, "cron", message)
+    payload: dict[str, Any] = {"message": message}
+    if wants.text != message:
+        payload["said"] = wants.text  # without the directive
+    if wants.keys:
+        payload |= {"keys": list(wants.keys), "keys_inferred": wants.inferred}
+    return payload
 
 
 def _delivery(deliver: bool, channel: str, to: str) -> dict[str, Any]:

@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
-from goclaw.domain.run import RunKind, RunRequest
+from goclaw.domain.run import KINDS, RunKind, RunRequest
 from goclaw.domain.session import WINDOWS, Accepted, Earlier, QueueMode, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
+from goclaw.operations.resource_keys import wanted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
@@ -77,6 +80,10 @@ async def send(
             raise Rejected(unavailable("quarantined", 2.0))
         if agent.status != "active":
             raise Rejected(unavailable("agent_inactive"))
+        wants = wanted(ctx, kind, request.message, terms.resource_keys if terms is not None else ())
+        if wants.keys:
+            terms = terms or Terms(priority=KINDS[kind].priority, max_attempts=KINDS[kind].attempts)
+            terms = replace(terms, resource_keys=wants.keys, keys_inferred=wants.inferred)
         ask = Send(
             run_id=run_id,
             user_id=ctx.user_id,
@@ -84,7 +91,7 @@ async def send(
             agent_id=agent.id,
             agent_key=agent.key,
             kind=kind,
-            request=request,
+            request=replace(request, message=wants.text),
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,

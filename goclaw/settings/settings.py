@@ -13,6 +13,7 @@ from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -30,6 +31,7 @@ class Settings(Section, frozen=True):
     providers: Providers = Providers()
     queue: Queue = Queue()
     cron: Cron = Cron()
+    locks: Locks = Locks()
     record: Record = Record()
     retention: Retention = Retention()
     chaos: Chaos = Chaos()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -15,10 +16,11 @@ from msgspec import Struct
 from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay, silent
 from goclaw.domain.errors import Err
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import RunRequest, RunResult, RunState
+from goclaw.domain.run import KINDS, RunRequest, RunResult, RunState
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
+from goclaw.domain.session import Terms
 from goclaw.settings.cron import Cron
-from goclaw.stores import outbox, runs
+from goclaw.stores import outbox, run_intake, runs
 from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
 from goclaw.stores.unit import Connection, many, maybe, transaction
 from goclaw.stores.values import cut
@@ -337,9 +339,13 @@ async def _start(
 ) -> None:
     there = now.astimezone(zone_of(job.timezone or settings.default_timezone))
     late = now - scheduled if attempt == 1 else timedelta()
-    text = prompt(job.name, job.payload.get("message", ""), there, late)
-    await runs.accept(
-        db,
+    text = prompt(job.name, job.payload.get("said") or job.payload.get("message", ""), there, late)
+    accept = (
+        partial(run_intake.accept, db, runs.accept, terms=_terms(job))
+        if "keys" in job.payload
+        else partial(runs.accept, db)
+    )
+    await accept(
         run_id=run_id,
         session_id=new_id(),
         tenant=job.tenant_id,
@@ -361,6 +367,15 @@ async def _start(
     started = {"run": run_id, "scheduled": scheduled, "trigger": trigger, "attempt": attempt, "now": now}
     await db.execute(START, {**started, "id": job.id, "tenant": job.tenant_id})
     await _log(db, job, run_id, scheduled, now, "running", attempt=attempt, trigger=trigger)
+
+
+def _terms(job: Job) -> Terms:
+    return Terms(
+        priority=KINDS["cron"].priority,
+        max_attempts=KINDS["cron"].attempts,
+        resource_keys=tuple(job.payload["keys"]),
+        keys_inferred=job.payload["keys_inferred"],
+    )
 
 
 async def _log(

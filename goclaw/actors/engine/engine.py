@@ -16,6 +16,7 @@ from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.tools.tool import Tool
@@ -30,6 +31,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
+    locks: Locks = field(default_factory=Locks)
 
     @property
     def rules(self) -> Rules:

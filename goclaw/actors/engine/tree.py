@@ -6,6 +6,7 @@ from functools import partial
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.providers.choose import usable
@@ -61,7 +62,7 @@ def offline(settings: Providers) -> Provider:
 
 
 def queue(engine: Engine) -> Supervisor:
-    return Supervisor([child("keeper", QueueKeeper, engine)])
+    return Supervisor([child("keeper", QueueKeeper, engine), child("locks", LockTable, engine)])
 
 
 def lanes(engine: Engine) -> Supervisor:

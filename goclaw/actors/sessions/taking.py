@@ -50,6 +50,8 @@ class Taking(Changing):
         if self.cutoff - TRANSIT < ask.received_at < self.cutoff:
             return await self._pass_over(ctx, ask)
         mode = ask.mode or (self.mode if ask.kind in INTERACTIVE else "queue")
+        if ask.terms is not None and mode in ("inject", "followup"):
+            mode = "queue"  # what holds keys of its own is a run of its own
         if mode == "inject" and (taken := await self._into_a_run(ctx, ask, asides)) is not None:
             return taken
         if mode == "followup" and not asides and (joined := await self._into_one_that_waits(ctx, ask)) is not None:
@@ -69,7 +71,8 @@ class Taking(Changing):
 
         `one_more` waits then, if none gave way for it.
         """
-        later = self.closing or (ask.terms is not None and ask.terms.run_at is not None)
+        claimed_alone = ask.terms is not None and bool(ask.terms.run_at or ask.terms.resource_keys)
+        later = self.closing or claimed_alone
         mine = self.own.has(self.tenant, self.text_key)
         at_once = mine and not (self.open or later) and await self._slot(ctx, ask)
         if one_more and not at_once:
@@ -83,7 +86,9 @@ class Taking(Changing):
             with self._forgetting():
                 stored: runs.Stored | First
                 if asides:
-                    stored = await ctx.db(session_queue.accept_merged, asides=asides, node=node, **turn)
+                    stored = await ctx.db(
+                        session_queue.accept_merged, asides=asides, terms=ask.terms, node=node, **turn
+                    )
                 elif ask.idempotency_key:
                     stored = await ctx.db(ingress.accept, earlier=earlier, terms=ask.terms, node=node, **turn)
                 elif ask.terms is not None:
@@ -118,7 +123,11 @@ class Taking(Changing):
             await room_for(ctx, self.queue, tenant=self.tenant, user=self.owner or ask.user_id, kind=ask.kind)
         with self._forgetting():
             stored, stopped = await ctx.db(
-                session_queue.accept_interrupting, by=ask.user_id, asides=asides, **self._turn(ask)
+                session_queue.accept_interrupting,
+                by=ask.user_id,
+                asides=asides,
+                terms=ask.terms,
+                **self._turn(ask),
             )
         if isinstance(stored, First):
             return await self._again(ctx, ask, stored)
