@@ -15,12 +15,13 @@ from pathlib import Path
 
 from goclaw.actors.heartbeat import Heartbeat
 from goclaw.actors.scheduled import Lead, begin
-from goclaw.domain.address import HEARTBEAT
+from goclaw.domain.address import HEARTBEAT, QUOTA
 from goclaw.domain.cron import Action, Look, Ran, RunJob, epoch_ms, news
-from goclaw.domain.errors import StoreError
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
 from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
+from goclaw.domain.quota import GiveTurnBack, Payer, TakeTurn
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Exhausted, Limit, child
 from goclaw.runtime.crashpoint import crash_point
@@ -30,6 +31,7 @@ from goclaw.stores import cron_ticks as ticks
 from goclaw.stores.cron import Job
 from goclaw.stores.cron_ticks import AT_ONCE, Agenda, Fired
 
+COUNTED = 5.0  # seconds the quota has to answer
 LONGEST = 1.0  # seconds between two looks; C5.1
 JUMP = 1.0  # seconds; what a clock is moved by at least before it is worth a line
 
@@ -39,10 +41,11 @@ class Ticker(Actor):
 
     weather = (StoreError,)
 
-    def __init__(self, lead: Lead, settings: Cron, resting: Callable[[], bool]) -> None:
+    def __init__(self, lead: Lead, settings: Cron, resting: Callable[[], bool], metered: bool = False) -> None:
         self.lead = lead
         self.settings = settings
         self.resting = resting  # the gateway drains
+        self.metered = metered  # turns are counted (§8.1)
         self.fired = 0
         self.wait = LONGEST
 
@@ -113,17 +116,7 @@ class Ticker(Actor):
     async def _do(self, ctx: Context, row: Agenda, now: datetime) -> None:
         match row.what:
             case "due" if row.at is not None:
-                fired = await ctx.db(
-                    ticks.fire,
-                    tenant=row.tenant_id,
-                    id=row.id,
-                    due=row.at,
-                    now=now,
-                    run_id=new_id(),
-                    settings=self.settings,
-                )
-                if fired is not None:
-                    self._tell(ctx, fired, now)
+                await self._fire(ctx, row, row.at, now)
             case "retry" if row.at is not None:
                 again = await ctx.db(
                     ticks.retry,
@@ -138,6 +131,29 @@ class Ticker(Actor):
                     self._tell(ctx, again, now)
             case "ended" if row.run_id is not None:
                 await self._finish(ctx, row, row.run_id, now)
+
+    async def _fire(self, ctx: Context, row: Agenda, due: datetime, now: datetime) -> None:
+        run_id, payer = new_id(), Payer(row.tenant_id, row.user_id)
+        refused = ""
+        if self.metered:
+            try:
+                await ctx.ask(QUOTA, TakeTurn(payer=payer, run_id=run_id, channel="cron"), within=COUNTED)
+            except Rejected:
+                refused = "quota"
+        fired = await ctx.db(
+            ticks.fire,
+            tenant=row.tenant_id,
+            id=row.id,
+            due=due,
+            now=now,
+            run_id=run_id,
+            settings=self.settings,
+            refused=refused,
+        )
+        if self.metered and (fired is None or not fired.run_id):
+            ctx.tell(QUOTA, GiveTurnBack(payer=payer, run_id=run_id))
+        if fired is not None:
+            self._tell(ctx, fired, now)
 
     async def _finish(self, ctx: Context, row: Agenda, run_id: str, now: datetime) -> None:
         done = await ctx.db(
@@ -198,11 +214,13 @@ class Ticker(Actor):
         return {"leads": self.lead.held, "fired": self.fired, "enabled": self.settings.enabled}
 
 
-def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool]) -> Supervisor:
+def cron(
+    node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool], metered: bool = False
+) -> Supervisor:
     """`workspace` is where agents keep their files. While `resting` nothing is begun."""
     return Supervisor(
         [
-            child("ticker", Ticker, Lead(node_id), settings, resting),
+            child("ticker", Ticker, Lead(node_id), settings, resting, metered),
             child("heartbeat", Heartbeat, Lead(node_id), workspace, resting),
         ],
         limit=Limit(restarts=5, within=60.0),

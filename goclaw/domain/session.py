@@ -175,6 +175,8 @@ class Send(Message[Accepted]):
     mode: QueueMode | Literal["inject"] | None = None  # None: the session's own (sessions-lanes-cron.md §3.2)
     debounce_ms: int = 0  # wait so long for more of the same sender (§3.3)
     received_at: int = 0  # epoch milliseconds at the door; 0: just now
+    provider: str = ""  # who will answer, as far as is known at the door
+    unmetered: bool = False  # an owner asks: no quota holds
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None
 

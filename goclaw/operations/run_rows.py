@@ -105,8 +105,8 @@ def run_of(ctx: Context, row: RunRow) -> Run:
 
 
 def _sub_status(row: RunRow) -> str | None:
-    """What a run that is due waits for."""
-    if row.state != "QUEUED" or row.later:
+    """What a run waits for that is due, or would be if it had its keys."""
+    if row.state != "QUEUED" or (row.later and not row.wait_reason):
         return None
     return row.wait_reason or ("session_slot" if row.slot_taken else "lane_slot")
 

@@ -99,6 +99,8 @@ async def send(
             debounce_ms=debounce_ms,
             received_at=ctx.received_at,
             terms=terms,
+            provider=request.provider or agent.provider,
+            unmetered=ctx.caller.is_owner,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )

@@ -37,6 +37,7 @@ class Agenda(Struct, frozen=True, kw_only=True):
 
     id: str
     tenant_id: str
+    user_id: str
     what: Literal["due", "retry", "ended"]
     at: datetime | None
     run_id: str | None
@@ -75,15 +76,15 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 AGENDA = """
-(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
+(SELECT id, tenant_id, user_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
  WHERE active_run_id IS NOT NULL AND NOT EXISTS (
    SELECT FROM runs r WHERE r.run_id = j.active_run_id AND r.state <> ALL(%(ended)s::text[]))
  LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'retry', retry_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, user_id, 'retry', retry_at, NULL FROM cron_jobs
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'due', next_run_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, user_id, 'due', next_run_at, NULL FROM cron_jobs
  WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s
    AND NOT (schedule_kind = 'at' AND (active_run_id IS NOT NULL OR retry_at IS NOT NULL))
  ORDER BY next_run_at LIMIT %(limit)s)
@@ -145,11 +146,19 @@ async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> li
 
 @transaction
 async def fire(
-    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron
+    db: Connection,
+    *,
+    tenant: str,
+    id: str,
+    due: datetime,
+    now: datetime,
+    run_id: str,
+    settings: Cron,
+    refused: str = "",
 ) -> Fired | None:
     """The job's tick that was due at `due`: its run, its log and its next time, in one commit (C5.2).
 
-    None if it is not due any more: somebody else fired it, or it was changed.
+    `refused` is why it may not run, if so. None if it is not due any more: somebody else fired it, or it was changed.
     """
     job = await _lock(db, tenant, id)
     if job is None or not job.enabled or job.next_run_at != due:
@@ -163,7 +172,7 @@ async def fire(
     scheduled = found.run or due
     key = f"cron:{id}:{_ms(scheduled)}"
     if not reason:
-        reason = await _why_not(db, job, found, key)
+        reason = await _why_not(db, job, found, key) or refused
     await db.execute(
         """
         UPDATE cron_jobs SET next_run_at = %(next)s, enabled = %(next)s::timestamptz IS NOT NULL OR %(runs)s,

@@ -9,22 +9,24 @@ from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.quota import QuotaActor
 from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
 from goclaw.providers.provider import Provider, open_provider
 from goclaw.runtime.child import Child, Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import OFFLINE, Providers
 
 
-def engine(engine: Engine, settings: Providers) -> Supervisor:
+def engine(engine: Engine, settings: Providers, gateway: Gateway = Gateway()) -> Supervisor:  # noqa: B008 - frozen
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
             child("providers", providers, settings),
-            child("queue", queue, engine),
+            child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
         ],
     )
@@ -61,8 +63,14 @@ def offline(settings: Providers) -> Provider:
     )
 
 
-def queue(engine: Engine) -> Supervisor:
-    return Supervisor([child("keeper", QueueKeeper, engine), child("locks", LockTable, engine)])
+def queue(engine: Engine, gateway: Gateway) -> Supervisor:
+    return Supervisor(
+        [
+            child("keeper", QueueKeeper, engine),
+            child("locks", LockTable, engine),
+            child("quota", QuotaActor, gateway, engine.ownership),
+        ]
+    )
 
 
 def lanes(engine: Engine) -> Supervisor:

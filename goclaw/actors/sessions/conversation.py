@@ -43,7 +43,9 @@ class Conversation(Actor):
     responsive = True
     weather = (StoreError,)
 
-    def __init__(self, address: Address, node_id: str, queue: Queue, run_timeout: float, own: Ownership) -> None:
+    def __init__(
+        self, address: Address, node_id: str, queue: Queue, run_timeout: float, own: Ownership, metered: bool = False
+    ) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
         self.text_key = unquote(key)
@@ -52,6 +54,7 @@ class Conversation(Actor):
         self.queue = queue
         self.run_timeout = run_timeout
         self.own = own
+        self.metered = metered  # turns are counted (§8.1)
         self.slots = queue.max_concurrent_group if self.key.group else queue.max_concurrent_dm
         self.open: dict[str, Open] = {}  # oldest first
         self.owner: str | None = None  # nobody has spoken yet

@@ -1,3 +1,4 @@
+DROP INDEX runs_group;
 DROP TRIGGER runs_free_keys ON runs;
 DROP FUNCTION free_resource_keys();
 ALTER TABLE runs DROP COLUMN keys_inferred;

@@ -41,3 +41,7 @@ $$;
 
 CREATE TRIGGER runs_free_keys AFTER UPDATE OF state ON runs FOR EACH ROW
     WHEN (NEW.resource_keys <> '{}' AND NEW.state NOT IN ('CLAIMED', 'RUNNING')) EXECUTE FUNCTION free_resource_keys();
+
+-- How often a chat of many was answered lately, without reading everybody's runs.
+CREATE INDEX runs_group ON runs (tenant_id, (split_part(session_key, ':', 3) || ':' || split_part(session_key, ':', 5)),
+    created_at DESC) WHERE parent_run_id IS NULL AND split_part(session_key, ':', 4) = 'group';
