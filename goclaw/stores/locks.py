@@ -122,7 +122,8 @@ WISH = """r.run_id, r.tenant_id, r.session_key, r.lane, r.user_id, r.resource_ke
   w.holders"""
 
 NEXT = f"""
-SELECT {WISH}, coalesce(w.namespace, a.workspace, '.') AS namespace FROM ({HEAD_OF}) AS head JOIN runs r USING (run_id)
+SELECT {WISH}, coalesce(w.namespace, left(a.workspace, 300), '.') AS namespace
+FROM ({HEAD_OF}) AS head JOIN runs r USING (run_id)
 LEFT JOIN agents a ON a.tenant_id = r.tenant_id AND a.id = r.agent_id LEFT JOIN lock_waits w USING (run_id)
 WHERE head.available_at <= now() AND head.resource_keys <> '{{}}'
 ORDER BY r.run_id
@@ -138,6 +139,8 @@ HELD = f"""
 SELECT l.tenant_id, l.namespace, l.resource_key, l.mode, l.run_id, l.inferred, l.since
 FROM resource_locks l JOIN {PLACES} USING (tenant_id, namespace)
 """  # every one counts; there are at most 20 for each run that works
+
+HELD_ON = f"{HELD} FOR KEY SHARE OF l"  # whoever frees one now is waited for, or waits until we are known to want it
 
 WAITS = f"""
 SELECT {WISH}, w.namespace FROM lock_waits w JOIN runs r USING (run_id)
@@ -214,7 +217,7 @@ async def take(db: Connection, heads: Mapping[str, Sequence[str]], rules: Locks)
         return []
     places = _places(wishes)
     await db.execute(ENTER, places)
-    held = await many(LockRow, db.execute(HELD, places))
+    held = await many(LockRow, db.execute(HELD_ON, places))
     ours = {row.run_id for row in wishes}
     late = await many(WishRow, db.execute(WAITS, {"older": rules.reserve_after_sec}))
     rivals = _decide(

@@ -13,7 +13,7 @@ from goclaw.domain.session import Terms
 from goclaw.settings.locks import Locks
 from goclaw.stores import locks, run_intake, run_views, runs
 from goclaw.stores.database import Database
-from goclaw.stores.unit import Connection, many, transaction
+from goclaw.stores.unit import Connection, many, one, transaction
 from tests.stores.test_runs import NODE, OTHER, accept, claim, result, trail
 
 RULES = Locks()
@@ -202,6 +202,34 @@ async def test_a_guessed_and_a_declared_topic_are_held_beside_each_other(databas
     await task(database, "c", "topic:docs", inferred=True)
 
     assert await take(database, "a", "b", "c") == ["a", "b"]
+
+
+async def test_keys_that_are_being_freed_are_waited_for(database: Database) -> None:
+    """Else whoever is told of a wake-up may look before the one who waits has said so, and half a minute is lost."""
+    await task(database, "a", "repo:a")
+    await task(database, "b", "repo:a")
+    (run,) = await claim(database, session("a"))
+    ends = trio.Event()
+    got: list[list[str]] = []
+
+    @transaction
+    async def end(db: Connection) -> None:
+        await runs.succeed(db, run, result=result(run), messages=[])
+        ends.set()
+        query = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
+        with trio.fail_after(5):
+            while not (got or await one(bool, db.execute(query))):
+                pass
+
+    async def claimer() -> None:
+        await ends.wait()
+        got.append(await take(database, "b"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(claimer)
+        nursery.start_soon(database.run, end)
+
+    assert got == [["b"]]
 
 
 async def test_many_claimers_never_give_a_key_twice(database: Database) -> None:
