@@ -136,8 +136,8 @@ def tree(
         children=[
             child("system", services, house),
             child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
-            child("agents", agents, defaults, settings.providers),
-            child("engine", engine, work, settings.providers, settings.gateway),
+            child("agents", agents, defaults, settings.providers, settings.failover),
+            child("engine", engine, work, settings.providers, settings.failover, settings.gateway),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(

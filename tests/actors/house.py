@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ async def house(
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, work, providers, gateway),
+                child("engine", partial(engine, gateway=gateway), work, providers),
                 child("agents", agents, defaults, providers),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, gateway.quota.enabled),
                 *more,

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.compare import Comparison, compare
@@ -16,9 +17,9 @@ from goclaw.agent.replay import Life, Stand, lives, play
 from goclaw.domain.address import provider
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
-from goclaw.domain.model import BorrowProvider
+from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
-from goclaw.providers.provider import Provider
+from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
 from goclaw.stores import run_steps, runs, sessions
@@ -83,13 +84,13 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
     return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Provider:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
-        model: Provider = await ctx.ask(provider(name), BorrowProvider(), within=5)
+        await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return model
+    return models_of(ctx, [Candidate(name, "")])
 
 
 async def _task(
