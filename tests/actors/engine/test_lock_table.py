@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import run, session
-from goclaw.domain.session import Abort, Terms
+from goclaw.domain.session import Abort, FlushWindows, Send, Terms
 from goclaw.operations.feed import RunFeed, listening
 from goclaw.runtime.system import System
 from goclaw.settings.providers import Offline, Providers
@@ -24,17 +28,20 @@ def key_of(name: str) -> str:
     return f"agent:default:http:direct:{name}"
 
 
-async def ask(system: System, database: Database, name: str, *keys: str) -> str:
+async def wanting(database: Database, text: str, *keys: str, **more: Any) -> Send:
     terms = Terms(priority=5, max_attempts=3, resource_keys=keys)
-    send = msgspec.structs.replace(await turn(database, name, fresh=True), kind="task", terms=terms)
+    return msgspec.structs.replace(await turn(database, text), terms=terms, **more)
+
+
+async def ask(system: System, database: Database, name: str, *keys: str) -> str:
+    send = await wanting(database, name, *keys, kind="task")
     await system.ask(session(MASTER_TENANT, key_of(name)), send, within=5)
     return send.run_id
 
 
 async def start(system: System, database: Database, name: str, *keys: str) -> str:
     """The run, once it works."""
-    terms = Terms(priority=5, max_attempts=3, resource_keys=keys)
-    send = msgspec.structs.replace(await turn(database, name, fresh=True), kind="task", terms=terms)
+    send = await wanting(database, name, *keys, kind="task")
     with trio.fail_after(5), listening(system, send.run_id) as feed:
         await system.ask(session(MASTER_TENANT, key_of(name)), send, within=5)
         await begun(feed)
@@ -89,3 +96,34 @@ async def test_a_run_whose_actor_dies_lets_go_of_its_keys(database: Database, tm
 
         for name in ("a", "b", "c"):
             await stop(system, name)
+
+
+@pytest.mark.parametrize("mode", ["queue", "followup", "inject", "interrupt"])
+async def test_a_turn_with_keys_is_a_run_of_its_own_in_every_mode(
+    database: Database, tmp_path: Path, mode: str
+) -> None:
+    async with house(database, tmp_path, providers=SLOW) as system:
+        await start(system, database, "other", "repo:a")
+        working = await start(system, database, "chat")
+        send = await wanting(database, "more", "repo:a", mode=mode)
+        accepted = await system.ask(session(MASTER_TENANT, key_of("chat")), send, within=5)
+
+        assert accepted.run_id == send.run_id != working
+        assert (await row(database, send.run_id)).resource_keys == ["repo:a"]
+        for name in ("chat", "other"):
+            await stop(system, name)
+
+
+async def test_texts_that_were_said_together_keep_the_keys_of_the_first(database: Database, tmp_path: Path) -> None:
+    async with house(database, tmp_path, providers=SLOW) as system:
+        first = await wanting(database, "one", "repo:a", debounce_ms=10_000)
+        second = msgspec.structs.replace(await turn(database, "two"), debounce_ms=10_000)
+        chat = session(MASTER_TENANT, key_of("chat"))
+        async with trio.open_nursery() as nursery:
+            for send in (first, second):
+                nursery.start_soon(partial(system.ask, chat, send, within=60))
+                await wait_all_tasks_blocked()
+            system.tell(chat, FlushWindows())
+
+        assert (await row(database, second.run_id)).resource_keys == ["repo:a"]
+        await stop(system, "chat")
