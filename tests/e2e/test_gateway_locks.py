@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.gateway import Client, Gateway, Json, ObedientVendor, Refusal, running
+from tests.e2e.test_gateway_cron import cron_event
 
 
 async def test_two_tasks_with_one_key_take_turns_and_everybody_can_see_it(
@@ -89,3 +90,19 @@ async def test_who_has_used_up_his_quota_is_told_so_at_every_door(tmp_path: Path
         async with gateway.http(x_goclaw_user_id="system") as owner:
             for _ in range(3):
                 assert (await owner.post("/v1/runs", json={"content": "hello"})).status_code == 202
+
+
+async def test_a_job_declares_keys_once_and_every_run_of_it_has_them(client: Client, vendor: ObedientVendor) -> None:
+    given = {"name": "keyed", "schedule": {"kind": "cron", "expr": "0 * * * *"}}
+    job = (await client.ask("cron.create", **given, message="[keys: repo:a] look"))["job"]
+
+    ran = await client.ask("cron.run", jobId=job["id"], mode="force")
+    await cron_event(client, job["id"], "completed")
+
+    assert job["payload"]["message"] == "[keys: repo:a] look"
+    assert vendor.asked[0].endswith("] look")
+    assert (await client.ask("runs.get", runId=ran["runId"]))["run"]["resource_keys"] == ["repo:a"]
+    with pytest.raises(Refusal) as refused:
+        await client.ask("cron.update", jobId=job["id"], message=f"[keys: {'x' * 201}] look")
+    assert refused.value.details["field"] == "keys"
+    await client.ask("cron.delete", jobId=job["id"])
