@@ -132,9 +132,17 @@ def tree(
     settings = house.settings
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
-    defaults = settings.agents.defaults
-    pricing = settings.telemetry.model_pricing
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, pricing=pricing)
+    defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
+    work = Engine(
+        house.node_id,
+        tools,
+        defaults,
+        settings.queue,
+        settings.record,
+        ownership=own,
+        locks=settings.locks,
+        pricing=settings.telemetry.model_pricing,
+    )
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -142,12 +150,19 @@ def tree(
             child("system", services, house),
             child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
             child("agents", agents, defaults, settings.providers, settings.failover),
-            child("engine", engine, work, settings.providers, settings.failover, settings.data_dir),
-            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
+            child(
+                "engine",
+                partial(engine, data_dir=settings.data_dir),
+                work,
+                settings.providers,
+                settings.failover,
+                settings.gateway,
+            ),
+            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining),
+                partial(cron, resting=lambda: house.draining, metered=metered),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,

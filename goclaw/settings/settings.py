@@ -14,6 +14,7 @@ from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -33,6 +34,7 @@ class Settings(Section, frozen=True):
     failover: Failover = Failover()
     queue: Queue = Queue()
     cron: Cron = Cron()
+    locks: Locks = Locks()
     record: Record = Record()
     retention: Retention = Retention()
     chaos: Chaos = Chaos()

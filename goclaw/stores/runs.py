@@ -23,13 +23,16 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
+from goclaw.settings.locks import Locks
+from goclaw.stores import locks
 from goclaw.stores.model_calls import CALLS, ModelCall
+from goclaw.stores.run_heads import HEAD_OF
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
+LOCKS = Locks()
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
@@ -78,6 +81,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     fingerprint_count: int = 0
     requeued_from: str | None = None
     idempotent: bool = False  # its asker can come back for the answer
+    keyed: bool = False  # it holds resource keys as long as it is ours
     first: bool = False  # nothing was said before it, so there is no history to read
 
     @property
@@ -242,7 +246,8 @@ def asked(run: Claimed) -> list[NewMessage]:
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
   fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age,
   coalesce(extract(epoch FROM deadline - now()), 600)::float8 AS left, max_attempts, priority, generation, reason_code,
-  last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent"""
+  last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent,
+  resource_keys <> '{}' AS keyed"""
 
 STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
 
@@ -313,18 +318,11 @@ FOR UPDATE OF h SKIP LOCKED
 """
 
 CLAIM = f"""
-WITH head_of AS (
-  SELECT DISTINCT ON (r.tenant_id, r.session_key, r.kind = 'announce') r.tenant_id, r.session_key,
-    r.kind = 'announce' AS announce, r.run_id, r.state, r.available_at
-  FROM runs r
-  JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
-  WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
-  ORDER BY r.tenant_id, r.session_key, r.kind = 'announce', r.run_id
-), picked AS (
+WITH head_of AS ({HEAD_OF}), picked AS (
   SELECT DISTINCT ON (w.tenant_id, w.session_key) w.run_id, w.state
   FROM head_of w JOIN session_heads h USING (tenant_id, session_key) CROSS JOIN {ANNOUNCES}
-  WHERE w.available_at <= now() AND {HAS_SLOT} ORDER BY w.tenant_id, w.session_key, w.announce DESC
+  WHERE w.available_at <= now() AND (w.resource_keys = '{{}}' OR w.run_id = ANY(%(holding)s::uuid[])) AND {HAS_SLOT}
+  ORDER BY w.tenant_id, w.session_key, w.announce DESC
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
@@ -354,7 +352,8 @@ REHEAD = f"""
 UPDATE session_heads h SET head_at = coalesce((
   SELECT min(w.at) FROM (
     SELECT r.kind = 'announce' AS announce, coalesce((array_agg(r.available_at ORDER BY r.run_id)
-      FILTER (WHERE r.available_at <= now() OR r.state = 'RETRY_WAIT'))[1], min(r.available_at)) AS at
+      FILTER (WHERE r.available_at <= now() OR r.state = 'RETRY_WAIT' OR r.wait_reason = 'resource_lock'))[1],
+      min(r.available_at)) AS at
     FROM runs r
     WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
     GROUP BY r.kind = 'announce'
@@ -572,10 +571,10 @@ WITH old AS (
   FROM old o WHERE h.tenant_id = o.tenant_id AND h.session_key = o.session_key RETURNING h.next_seq - 1 AS seq
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, sender_id, kind, lane,
-    priority, max_attempts, generation, request, request_hash, resource_keys, requeued_from, deadline)
+    priority, max_attempts, generation, request, request_hash, resource_keys, keys_inferred, requeued_from, deadline)
   SELECT %(new)s::uuid, o.tenant_id, o.session_key, o.shard, o.agent_id, o.agent_key, o.user_id, o.sender_id, o.kind,
-    o.lane, o.priority, o.max_attempts, o.current, o.request, o.request_hash, o.resource_keys, o.run_id,
-    now() + make_interval(secs => %(timeout)s::float8)
+    o.lane, o.priority, o.max_attempts, o.current, o.request, o.request_hash, o.resource_keys, o.keys_inferred,
+    o.run_id, now() + make_interval(secs => %(timeout)s::float8)
   FROM old o, head
   RETURNING run_id, tenant_id, session_key, lane
 ), step AS (
@@ -678,19 +677,22 @@ async def accept_with_history(
 
 @transaction
 async def claim(
-    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int
+    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int, rules: Locks = LOCKS
 ) -> list[Claimed]:
     """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T3, T4)."""
     wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
     locked = await many(Waiting, db.execute(LOCK_WAITING, {**wanted, "lane": lane, "limit": limit}))
     if not locked:
         return []
-    heads = {"tenants": [head.tenant_id for head in locked], "keys": [head.session_key for head in locked]}
-    claimed = await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
-    if len(claimed) < len(locked):  # the oldest of some waits for its next try: not due, and in front
-        got = {(run.tenant_id, run.session_key) for run in claimed}
-        rest = [head for head in locked if (head.tenant_id, head.session_key) not in got]
-        await db.execute(REHEAD, {"tenants": [h.tenant_id for h in rest], "keys": [h.session_key for h in rest]})
+    heads = _named(locked)
+    params = {"node": node, "lease": LEASE}
+    claimed = await many(Claimed, db.execute(CLAIM, {**heads, **params, "holding": []}))
+    rest = _unclaimed(locked, claimed)  # their oldest wants keys, or waits for its next try: not due, and in front
+    if rest and (holding := await locks.take(db, _named(rest), rules)):
+        claimed += await many(Claimed, db.execute(CLAIM, {**_named(rest), **params, "holding": holding}))
+        rest = _unclaimed(locked, claimed)
+    if rest:
+        await db.execute(REHEAD, _named(rest))
     return claimed
 
 
@@ -973,6 +975,15 @@ async def owned(db: Connection, *, node: str, lane: str, older: float = 0.0) -> 
 async def renew(db: Connection, *, node: str) -> list[Renewed]:
     """Prolong the leases of everything this node runs; which runs those are."""
     return await many(Renewed, db.execute(RENEW, {"node": node, "lease": LEASE}))
+
+
+def _named(heads: Sequence[Waiting]) -> dict[str, list[str]]:
+    return {"tenants": [head.tenant_id for head in heads], "keys": [head.session_key for head in heads]}
+
+
+def _unclaimed(heads: Sequence[Waiting], claimed: Sequence[Claimed]) -> list[Waiting]:
+    got = {(run.tenant_id, run.session_key) for run in claimed}
+    return [head for head in heads if (head.tenant_id, head.session_key) not in got]
 
 
 async def _leave(

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunState
-from goclaw.stores import ingress, runs
+from goclaw.domain.session import Terms
+from goclaw.stores import ingress, run_intake, runs
 from goclaw.stores.ingress import First
 from goclaw.stores.runs import LOCK_HEAD, Canceled, Stored
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
@@ -237,12 +238,14 @@ async def accept_interrupting(
 
 @transaction
 async def accept_merged(
-    db: Connection, /, *, asides: Sequence[Aside], node: str | None = None, **turn: Any
+    db: Connection, /, *, asides: Sequence[Aside], node: str | None = None, terms: Terms | None = None, **turn: Any
 ) -> Stored | First:
     """Accept a turn that was made of several; the earlier ones are rows MERGED into it."""
     stored: Stored | First
     if turn.get("ingress_key"):
-        stored = await ingress.accept(db, node=node, **turn)
+        stored = await ingress.accept(db, node=node, terms=terms, **turn)
+    elif terms is not None:
+        stored = await run_intake.accept(db, runs.accept, node=node, terms=terms, **turn)
     else:
         stored = await runs.accept(db, node=node, **turn)
     if isinstance(stored, First):

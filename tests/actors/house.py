@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
-from goclaw.settings.failover import Failover
+from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
@@ -43,6 +44,7 @@ async def house(
     ownership: Ownership | None = None,
     node: str = "",
     more: Sequence[Child] = (),
+    gateway: Gateway = Gateway(),  # noqa: B008 - frozen
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -56,8 +58,8 @@ async def house(
         return Supervisor(
             children=[
                 child("agents", agents, defaults, providers),
-                child("engine", engine, work, providers, Failover(), workspace / "data"),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
+                child("engine", partial(engine, gateway=gateway, data_dir=workspace / "data"), work, providers),
+                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, gateway.quota.enabled),
                 *more,
             ]
         )

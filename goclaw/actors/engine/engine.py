@@ -18,6 +18,7 @@ from goclaw.domain.retry import Rules
 from goclaw.domain.run import KINDS, RunKind
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.telemetry import ModelPrice
@@ -36,6 +37,7 @@ class Engine:
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
     pricing: Mapping[str, ModelPrice] = field(default_factory=dict)
+    locks: Locks = field(default_factory=Locks)
 
     @property
     def rules(self) -> Rules:

@@ -24,6 +24,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.cluster import MARKS, Marked, shard_of
 from goclaw.domain.errors import StoreError, agent_timeout
 from goclaw.domain.events import Saturation, of_operators
+from goclaw.domain.locks import KeysFreed
 from goclaw.domain.pick import Candidate
 from goclaw.domain.retry import delay
 from goclaw.domain.run import (
@@ -268,11 +269,19 @@ class LaneActor(Actor):
 
     async def _claim(self, ctx: Context, batch: list[Candidate]) -> list[Claimed]:
         sessions = [chosen.session for chosen in batch]
-        own, node = self.engine.ownership, self.engine.node_id
+        own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
         if own.alone:
-            return await ctx.db(runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions))
+            return await ctx.db(
+                runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), rules=rules
+            )
         return await ctx.db(
-            shards.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), fences=own.shards
+            shards.claim,
+            node=node,
+            lane=self.name,
+            sessions=sessions,
+            limit=len(sessions),
+            fences=own.shards,
+            rules=rules,
         )
 
     def _claimed(self, ctx: Context, run: Claimed, waited: float) -> None:
@@ -329,6 +338,7 @@ class LaneActor(Actor):
             return
         if stopped:
             announce_stop(ctx, run)
+        self._freed(ctx, run)
         self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
@@ -383,6 +393,8 @@ class LaneActor(Actor):
             seconds = ctx.clock.monotonic() - work.began
             self.pressure.ended(seconds)
             ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
+        if work is not None:
+            self._freed(ctx, work.run)
         if (again := self.next_lives.pop(news.address, None)) is not None:
             self._begin(ctx, again.run, suspect=again.suspect)
             if again.stop is not None:
@@ -452,6 +464,7 @@ class LaneActor(Actor):
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run, overdue=True))
             return
+        self._freed(ctx, run)
         announce_loss(ctx, run, error)
 
     async def _recover(self, ctx: Context, run: Claimed) -> None:
@@ -463,6 +476,7 @@ class LaneActor(Actor):
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run))
             return
+        self._freed(ctx, run)
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
             ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
@@ -471,6 +485,10 @@ class LaneActor(Actor):
         else:
             ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)
+
+    def _freed(self, ctx: Context, run: Claimed) -> None:
+        if run.keyed:
+            ctx.tell(at.LOCKS, KeysFreed())
 
     # --- the end ------------------------------------------------------------------------------
 

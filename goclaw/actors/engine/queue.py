@@ -13,9 +13,10 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.living import runs_of
 from goclaw.actors.engine.loss import announce_loss, announce_stop
 from goclaw.actors.engine.waits import news_of, requeued
-from goclaw.domain.address import lane
+from goclaw.domain.address import LOCKS, lane
 from goclaw.domain.cluster import HEARD, Missed, Woken
 from goclaw.domain.errors import StoreError
+from goclaw.domain.locks import KeysFreed
 from goclaw.domain.run import LANES, RunsWait
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -199,6 +200,8 @@ class QueueKeeper(Actor):
                 self.recovered += 1
                 ctx.system.meter.count("run_lease_expired_total")
                 ctx.log.info("run.recovered", run=run.run_id, outcome=outcome)
+                if run.keyed:
+                    ctx.tell(LOCKS, KeysFreed())
                 if outcome == "requeued":
                     ctx.tell(
                         lane(run.lane), requeued(run, suspect=True, due_in=pause)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
@@ -19,19 +21,27 @@ from goclaw.providers.provider import Provider, open_provider
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.failover import Failover
+from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import OFFLINE, Providers, programs
 
 OFFLINE_AT_ONCE = 10_000  # it has no one to overload
 LADDER = 15.0  # seconds in which a provider ends its programs
 
 
-def engine(engine: Engine, settings: Providers, failover: Failover, data_dir: Path) -> Supervisor:
+def engine(
+    engine: Engine,
+    settings: Providers,
+    failover: Failover = Failover(),  # noqa: B008 - frozen
+    gateway: Gateway = Gateway(),  # noqa: B008 - frozen
+    *,
+    data_dir: Path,
+) -> Supervisor:
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
             child("providers", providers, settings, failover, data_dir),
-            child("queue", queue, engine),
+            child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
         ],
     )
@@ -71,8 +81,14 @@ def offline(settings: Providers) -> Provider:
     )
 
 
-def queue(engine: Engine) -> Supervisor:
-    return Supervisor([child("keeper", QueueKeeper, engine)])
+def queue(engine: Engine, gateway: Gateway) -> Supervisor:
+    return Supervisor(
+        [
+            child("keeper", QueueKeeper, engine),
+            child("locks", LockTable, engine),
+            child("quota", QuotaActor, gateway, engine.ownership),
+        ]
+    )
 
 
 def lanes(engine: Engine) -> Supervisor:
