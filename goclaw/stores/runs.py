@@ -23,6 +23,7 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
+from goclaw.stores.run_locks import hold_runs
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -802,12 +803,11 @@ async def request_cancel(
     named = {"tenant": tenant, "runs": list(run_ids)}
     asking = {**named, "by": by, "why": {"by": by, "reason": reason}}
     over = []
+    await hold_runs(db, tenant=tenant, run_ids=run_ids)
     await db.execute(ASK_TO_STOP, asking)
     for key in await many(str, db.execute(WAIT_OF, named)):
-        await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
         for gone in await _cancel_waiting(db, tenant, key, "CANCELED", list(run_ids)):
             over.append(Stopping(run_id=gone.run_id, session_key=key, lane=gone.lane, fence=gone.fence, over=True))
-    await db.execute(ASK_TO_STOP, asking)  # who was claimed in between
     running = await many(Stopping, db.execute(STOPPING, named))
     return sorted([*running, *over], key=lambda one: one.run_id)
 
