@@ -177,6 +177,14 @@ class ReclaimSlot(Message[bool]):
     run_id: str
 
 
+STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})
+
+
+def stop_reason(wish: str) -> str:
+    """What clients are told of why a run was stopped; whoever gives a reason of his own is a user."""
+    return wish if wish in STOPPED_BY else "user"
+
+
 class StopRun(Message[bool]):
     """Cancel a run that has no actor yet. False if the lane has not claimed it, or it is over."""
 

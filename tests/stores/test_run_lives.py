@@ -9,8 +9,10 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
+from goclaw.domain.errors import agent_timeout
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import ReplyTo
+from goclaw.domain.run import ReplyTo, RunRequest
+from goclaw.domain.texts import text_of
 from goclaw.stores import run_replies, run_steps, runs
 from goclaw.stores.database import Database
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
@@ -337,6 +339,26 @@ async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Da
     query = "SELECT concat_ws(' ', dedupe_key, local_key, state, payload->>'text') FROM outbox"
     assert await database.run(rows, query) == [f"{run.run_id}:out:2 42 PENDING hello"]
     assert await state(database, run.run_id) == "SUCCEEDED  1 1"
+
+
+async def test_a_chat_hears_of_the_end_of_a_run_that_crashed_too_often_or_did_not_end(database: Database) -> None:
+    to = ReplyTo(channel_instance="telegram-1", chat_id="42")
+    crashing = await accept(database, request=RunRequest(message="boom", reply_to=to))
+    for _ in range(3):
+        (run,) = await claim(database)
+        await database.run(run_replies.recover, run, "restart")
+    hanging = await accept(database, request=RunRequest(message="sleep", reply_to=to))
+    (run,) = await claim(database)
+    overdue: dict[str, Any] = {"err": agent_timeout(600), "reason": "TIMEOUT", "error": "the run did not end"}
+    await database.run(run_replies.lost, run, **overdue)
+    with pytest.raises(StaleOwner):
+        await database.run(run_replies.lost, run, **overdue)
+
+    query = "SELECT concat_ws(' ', dedupe_key, chat_id, kind, payload->>'text') FROM outbox ORDER BY outbox_id"
+    assert await database.run(rows, query) == [
+        f"{crashing}:out:3 42 notice {text_of(runs.LOST, 'en')}",
+        f"{hanging}:out:1 42 notice {text_of(agent_timeout(600), 'en')}",
+    ]
 
 
 async def test_nobody_can_change_the_trail(database: Database) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.loss import announce_loss, announce_stop, lost
+from goclaw.actors.engine.loss import announce_loss, announce_stop
 from goclaw.actors.engine.pressure import Pressure
 from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
@@ -50,7 +50,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import elsewhere, run_queue, runs, shards
+from goclaw.stores import elsewhere, run_queue, run_replies, runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -331,7 +331,7 @@ class LaneActor(Actor):
             ctx.after(AGAIN, Orphaned(run=run))
             return
         if stopped:
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
         self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
@@ -442,14 +442,7 @@ class LaneActor(Actor):
     async def _time_out(self, ctx: Context, run: Claimed) -> None:
         error = agent_timeout(round(run.age + run.left))
         try:
-            await ctx.db(
-                runs.fail,
-                run,
-                result=lost(run, error),
-                reason="TIMEOUT",
-                error="the run did not end",
-                messages=runs.asked(run),
-            )
+            await ctx.db(run_replies.lost, run, err=error, reason="TIMEOUT", error="the run did not end")
         except StaleOwner:
             return
         except StoreError:
@@ -460,7 +453,7 @@ class LaneActor(Actor):
     async def _recover(self, ctx: Context, run: Claimed) -> None:
         pause = delay(run.run_id, run.crash_count + 1, self.engine.rules)
         try:
-            outcome = await ctx.db(runs.recover, run, "crash", delay=pause)
+            outcome = await ctx.db(run_replies.recover, run, "crash", delay=pause)
         except StaleOwner:
             return
         except StoreError:
@@ -470,7 +463,7 @@ class LaneActor(Actor):
         if outcome == "requeued":
             ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
         elif outcome == "cancelled":
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
         else:
             ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)

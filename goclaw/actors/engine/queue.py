@@ -21,7 +21,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
-from goclaw.stores import cluster, run_heads, run_queue, runs
+from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
 from goclaw.stores.runs import Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
@@ -190,7 +190,7 @@ class QueueKeeper(Actor):
         while ctx.clock.monotonic() < enough and (orphans := await self._orphans(ctx, own)):
             for run in orphans:
                 try:
-                    outcome = await ctx.db(runs.recover, run, "restart" if own or self.own.alone else "lease")
+                    outcome = await ctx.db(run_replies.recover, run, "restart" if own or self.own.alone else "lease")
                 except StaleOwner:
                     continue
                 self.recovered += 1
@@ -201,7 +201,7 @@ class QueueKeeper(Actor):
                 elif outcome == "dead":
                     announce_loss(ctx, run)
                 else:
-                    announce_stop(ctx, run)
+                    await announce_stop(ctx, run)
 
     def snapshot(self) -> dict[str, object]:
         return {"recovered": self.recovered}

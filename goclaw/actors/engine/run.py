@@ -42,7 +42,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.model import BorrowProvider
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -51,7 +51,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import NoSuchActor, RuntimeFault
 from goclaw.runtime.message import Cancel
-from goclaw.stores import run_replies, runs, sessions
+from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
@@ -468,7 +468,8 @@ class Run(Actor):
         """Success was refused: a cancel was committed, the session was reset, or the run is not ours any more."""
         match await ctx.db(runs.standing, self.run):
             case "stopping":
-                await self._cancelled(ctx, "user", "")
+                wish = await ctx.db(elsewhere.stop_wish, tenant=self.run.tenant_id, run_id=self.run.run_id)
+                await self._cancelled(ctx, stop_reason(wish.reason if wish else ""), wish.by if wish else "")
             case "reset":
                 await self._cancelled(ctx, "user", "", "LANE_CLEARED")
             case _:
