@@ -194,9 +194,9 @@ class StopRun(Message[bool]):
 
 
 class InjectText(Message[bool]):
-    """To a run that works: somebody says something meanwhile. True when the run took it."""
+    """To a run that works: somebody says something meanwhile. True when the run took it, or had taken it before."""
 
-    message_id: str
+    message_id: str  # the idempotency key, if he gave one: the same in every try
     text: str
     sender: str
 

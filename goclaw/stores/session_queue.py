@@ -147,8 +147,8 @@ RETURNING run_id
 """
 
 MERGED_TEXTS = """
-SELECT m.run_id AS message_id, m.request->>'message' AS text, coalesce(m.request->>'sender', m.user_id) AS sender,
-  m.created_at
+SELECT coalesce(m.ingress_key, m.run_id::text) AS message_id, m.request->>'message' AS text,
+  coalesce(m.request->>'sender', m.user_id) AS sender, m.created_at
 FROM runs r JOIN runs m ON m.tenant_id = r.tenant_id AND m.session_key = r.session_key AND m.merged_into = r.run_id
 WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s AND m.created_at >= r.created_at
   AND m.state = 'CANCELED' AND m.result->'injected' = 'true'::jsonb

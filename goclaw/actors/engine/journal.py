@@ -64,6 +64,7 @@ class RunJournal:
         self._own = own
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
+        self._heard: dict[str, str] = {}  # everything somebody said to the run, by message id
         self._acted = False  # something was kept in this life
         self.on_its_way = False  # a call with an effect has begun and its end is not kept yet
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
@@ -150,9 +151,16 @@ class RunJournal:
         texts, self._told = self._told, []
         return [ChatMessage(role="user", content=text.text) for text in texts]
 
-    def tell(self, text: InjectText) -> None:
-        """Somebody said something to the run. It is in the store before he is told so."""
+    def tell(self, text: InjectText) -> bool:
+        """Somebody said something to the run. It is in the store before he is told so.
+
+        If that fails he says it again, under the same id: it is heard once. False for another text of that id.
+        """
+        if text.message_id in self._heard:
+            return self._heard[text.message_id] == text.text
+        self._heard[text.message_id] = text.text
         self._told.append(text)
+        return True
 
     async def resume(self) -> Draft:
         """What former lives have done. Their last record says where the log goes on."""
@@ -161,10 +169,10 @@ class RunJournal:
         run = self._run
         self._seq, self.recorder.log = await self._ctx.db(run_steps.recorded, tenant=run.tenant_id, run_id=run.run_id)
         steps = await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id)
-        heard = {str(msgspec.json.decode(step.message).get("id", "")) for step in steps if step.kind == "note"}
+        for note in (msgspec.json.decode(step.message) for step in steps if step.kind == "note"):
+            self._heard[note.get("id", "")] = note["content"]
         for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
-            if text.message_id not in heard:
-                self._told.append(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
+            self.tell(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
         )

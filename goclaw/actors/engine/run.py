@@ -131,8 +131,7 @@ class Run(Actor):
     async def hear(self, ctx: Context, ask: InjectText) -> bool:
         if self.ending or self.stopped_by is not None or self.profile is None or self.draft.closing:
             return False
-        self.journal.tell(ask)
-        return True
+        return self.journal.tell(ask)
 
     # --- the turn -----------------------------------------------------------------------------
 
