@@ -518,11 +518,18 @@ RETURNING run_id, lane, cancel_requested IS NOT NULL AS stopping
 """
 
 TRY_AGAIN = """
-WITH again AS (
+WITH counted AS (
+  SELECT r.generation, least(coalesce((r.result->'usage'->>'prompt_tokens')::int, 0), kept.input) AS input,
+    least(coalesce((r.result->'usage'->>'completion_tokens')::int, 0), kept.output) AS output
+  FROM runs r, (SELECT coalesce(sum((usage->>'prompt_tokens')::int), 0)::int AS input,
+      coalesce(sum((usage->>'completion_tokens')::int), 0)::int AS output
+    FROM run_steps WHERE run_id = %(run)s::uuid AND NOT %(forget)s) AS kept
+  WHERE r.run_id = %(run)s::uuid
+), again AS (
   UPDATE runs SET state = 'RETRY_WAIT', reason_code = 'RETRY_OPERATOR', attempt = 0, crash_count = 0,
     fingerprint = NULL, fingerprint_count = 0, result = NULL, cancel_requested = NULL, finished_at = NULL,
     available_at = now(), updated_at = now(), deadline = now() + make_interval(secs => %(timeout)s::float8),
-    generation = s.generation
+    generation = s.generation, log = runs.log + %(forget)s::int
   FROM sessions s
   WHERE run_id = %(run)s::uuid AND runs.tenant_id = %(tenant)s::uuid AND state = 'FAILED'
     AND s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key
@@ -537,9 +544,13 @@ WITH again AS (
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
 ), message AS (
   UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
+), session AS (
+  UPDATE sessions s SET input_tokens = s.input_tokens - c.input, output_tokens = s.output_tokens - c.output
+  FROM again a, counted c
+  WHERE s.tenant_id = a.tenant_id AND s.session_key = a.session_key AND s.generation = c.generation
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""  # what was asked is said again by the new life, under its own id
+"""  # what was asked is said again by the new life, under its own id, and the tokens of its steps are counted again
 
 ANEW = """
 WITH old AS (
@@ -559,8 +570,16 @@ WITH old AS (
   RETURNING run_id, tenant_id, session_key, lane
 ), step AS (
   INSERT INTO run_steps (run_id, step_no, tenant_id, kind, message, usage)
-  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message, s.usage
-  FROM run, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(fresh)s
+  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message,
+    CASE WHEN coalesce((old.result->'usage'->>'prompt_tokens')::int, 0) = 0 THEN s.usage END  -- else it was counted
+  FROM run, old, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(forget)s
+), effect AS (
+  INSERT INTO tool_effects (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class, request_hash,
+    status, result, result_hash, external_id, started_at, finished_at, adopts)
+  SELECT concat_ws(':', run.run_id, e.step_no, e.call_index), run.run_id, e.tenant_id, e.step_no, e.call_index, e.tool,
+    e.effect_class, e.request_hash, e.status, e.result, e.result_hash, e.external_id, e.started_at, e.finished_at,
+    coalesce(e.adopts, e.idempotency_key)
+  FROM run, old, tool_effects e WHERE e.run_id = old.run_id AND e.log = old.log AND NOT %(forget)s
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to, actor, reason_code, payload)
   SELECT run.run_id, run.tenant_id, run.session_key, head.seq, 'task.enqueued', 'QUEUED', %(by)s::text,
@@ -835,18 +854,23 @@ async def try_again(
         "run": run_id,
         "by": by,
         "timeout": KINDS[kind].timeout or timeout,
-        "fresh": fresh,
         "new": new_id,
     }
-    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
-    key = await maybe(str, db.execute(query, named))
-    if key is None:
+    query = """
+    SELECT EXISTS (SELECT FROM run_steps s WHERE s.run_id = r.run_id AND s.step_no = 0) FROM runs r
+    WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s
+    """  # retention may have taken the steps, and the ledger knows its places by them
+    logged = await maybe(bool, db.execute(query, named))
+    if logged is None:
         return None
+    named["forget"] = fresh or not logged
     again = await maybe(Retried, db.execute(TRY_AGAIN, named))
     if again is None:
         return await maybe(Retried, db.execute(ANEW, named))
+    if named["forget"]:
+        await db.execute("DELETE FROM run_steps WHERE run_id = %(run)s", named)
     if fresh:
-        for table in ("run_steps", "loop_checkpoints", "run_records"):
+        for table in ("loop_checkpoints", "run_records"):
             await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
     return again
 

@@ -253,6 +253,12 @@ async def test_a_dead_letter_is_tried_again_as_a_new_run(database: Database, fre
     assert await broken_links(database) == []
 
 
+async def effect_at(database: Database, run_id: str) -> run_steps.Effect | None:
+    """The first call of a run's first step."""
+    place: dict[str, Any] = {"log": 0, "key": f"{run_id}:0:0", "request_hash": "1" * 64}
+    return await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run_id, **place)
+
+
 # --- steps ----------------------------------------------------------------------------------------
 
 
@@ -272,7 +278,7 @@ async def test_what_is_kept_twice_is_there_once(database: Database) -> None:
         done = Outcome(key=effect.key, status="SUCCEEDED", result=msgspec.Raw(b'{"text":"ok"}'))
         await keep(database, run, 1, outcomes=[done])
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run.run_id, step=0, index=0)
+    known = await effect_at(database, run.run_id)
     assert known is not None
     assert (known.status, known.stored) == ("SUCCEEDED", '{"text": "ok"}')
     assert [type for _, type in await database.run(trail)][3:] == [
@@ -392,7 +398,7 @@ async def test_a_requeue_of_a_requeue_knows_what_the_first_did(database: Databas
     third = await again(database, second.run_id)
     assert third is not None
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=third.run_id, step=0, index=0)
+    known = await effect_at(database, third.run_id)
     assert known is not None
     assert known.status == "UNKNOWN"
     live = "SELECT content FROM session_messages WHERE archived_at IS NULL"

@@ -67,6 +67,7 @@ class RunJournal:
         self._heard: dict[str, str] = {}  # everything somebody said to the run, by message id
         self._acted = False  # something was kept in this life
         self.on_its_way = False  # a call with an effect has begun and its end is not kept yet
+        self._log = 0  # of steps; the first
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
@@ -116,19 +117,30 @@ class RunJournal:
     # --- the tools' port ----------------------------------------------------------------------
 
     def key(self, place: Place) -> str:
-        return _key(self._run.run_id, place)
+        return _key(self._run.run_id, place, self._log)
 
-    async def past(self, place: Place) -> Past | None:
+    async def past(self, place: Place, request_hash: str) -> Past | None:
         if not self._past:
             return None
         run = self._run
         known = await self._ctx.db(
-            run_steps.effect, tenant=run.tenant_id, run_id=run.run_id, step=place.step, index=place.index
+            run_steps.effect,
+            tenant=run.tenant_id,
+            run_id=run.run_id,
+            log=self._log,
+            key=self.key(place),
+            request_hash=request_hash,
         )
         if known is None:
             return None
-        result = msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None
-        return Past(request_hash=known.request_hash, before=known.note, at=known.started_at, result=result)
+        return Past(
+            key=known.key,
+            request_hash=known.request_hash,
+            before=known.note,
+            at=known.started_at,
+            result=msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None,
+            former=known.former,
+        )
 
     async def begin(self, call: Begun) -> None:
         effect = NewEffect(
@@ -139,9 +151,11 @@ class RunJournal:
             effect_class=call.effect,
             request_hash=call.request_hash,
             note=call.before,
+            log=self._log,
+            adopts=call.adopts or None,
         )
         await self._keep([], effects=[effect])
-        self.on_its_way = True
+        self.on_its_way = not call.settled
         crash_point("effect.started")
 
     # --- for the run --------------------------------------------------------------------------
@@ -167,6 +181,7 @@ class RunJournal:
         if not self._past:
             return Draft()
         run = self._run
+        self._log = await self._ctx.db(run_steps.log_of, tenant=run.tenant_id, run_id=run.run_id)
         self._seq, self.recorder.log = await self._ctx.db(run_steps.recorded, tenant=run.tenant_id, run_id=run.run_id)
         steps = await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id)
         for note in (msgspec.json.decode(step.message) for step in steps if step.kind == "note"):
@@ -219,8 +234,8 @@ def _record(seq: int, row: Row) -> Record:
     return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(row.body), blob=row.blob)
 
 
-def _key(run_id: str, place: Place) -> str:
-    return f"{run_id}:{place.step}:{place.index}"
+def _key(run_id: str, place: Place, log: int) -> str:
+    return f"{run_id}:{place.step}:{place.index}" + (f":{log}" if log else "")
 
 
 def _status(result: ToolResult) -> run_steps.EffectStatus:
