@@ -68,6 +68,7 @@ class RunJournal:
         self._acted = False  # something was kept in this life
         self.on_its_way = False  # a call with an effect has begun and its end is not kept yet
         self._log = 0  # of steps; the first
+        self.given: list[dict[str, Any]] = []  # steps it goes on from that no record of it tells of
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
@@ -188,6 +189,8 @@ class RunJournal:
             self._heard[note.get("id", "")] = note["content"]
         for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
             self.tell(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
+        if self._seq == 0:
+            self.given = [msgspec.json.decode(msgspec.json.encode(step)) for step in steps]
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
         )

@@ -96,11 +96,11 @@ async def _task(
     ctx: Context, run: Claimed, original: runs.Original, life: Life, shared: str, other: Replay | None, engine: Engine
 ) -> Task:
     opened = life.opened
-    history: list[ChatMessage] = []
+    remembered = [Remembered(role=role, content=content, payload={}) for role, content in opened.get("summary", ())]
     if opened["history"] is not None:
         found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
-        remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
-        history = chat_messages(remembered, opened["window"])
+        remembered += [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
+    history = chat_messages(remembered, opened["window"])
     system, user, model = msgspec.json.decode(shared)["system"], original.request.message, opened["model"]
     if other is not None:
         system = other.system or system

@@ -209,7 +209,7 @@ class Run(Actor):
         hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
+        self._record(task, profile, rows)
         await answer(task, model, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
@@ -237,9 +237,10 @@ class Run(Actor):
         )
 
     def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
-        """A life begins: everything it will need that its row does not say."""
+        """A life begins: everything it will need that its row, the journal and former records do not say."""
         if self.recorder.level == "off":
             return
+        said = [row.seq for row in rows if row.seq]
         shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
@@ -250,7 +251,9 @@ class Run(Actor):
             options=msgspec.to_builtins(task.options),
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
             window=profile.context_window,
-            history={"first": rows[0].seq, "last": rows[-1].seq} if rows else None,
+            summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
+            history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
+            given=self.journal.given,
             step=self.draft.step,
             hint=task.hint,
             stream=self.request.stream,
@@ -501,6 +504,11 @@ class Run(Actor):
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+
+
+def absent(numbers: Sequence[int]) -> list[int]:
+    """What is missing between the first and the last of them."""
+    return sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
 
 
 def failure(err: Err, partial: str) -> Any:
