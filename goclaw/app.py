@@ -45,10 +45,11 @@ from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
+from goclaw.security.box import Box, box_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded
-from goclaw.settings.onboard import onboard
+from goclaw.settings.onboard import keep_key, onboard
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
 from goclaw.stores.connection import connect
@@ -75,16 +76,17 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
-        loaded = onboard(loaded)
+        loaded = keep_key(onboard(loaded))
+        box = box_of(loaded.settings.encryption)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, not json_logs, tools)
+            return trio.run(_live, loaded, lock, box, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
 
-async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
+async def _live(loaded: Loaded, lock: InstanceLock, box: Box, terminal: bool, packages: Sequence[str]) -> int:
     settings = loaded.settings
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
@@ -98,7 +100,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
-            await system.start(child("", tree, house, tools, database, server, doorway, me))
+            await system.start(child("", tree, house, box, tools, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -118,6 +120,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
 
 def tree(
     house: House,
+    box: Box,
     tools: dict[str, Tool],
     database: Database,
     server: EmbeddedServer | None,
@@ -129,7 +132,7 @@ def tree(
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults = settings.agents.defaults
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, box=box)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

@@ -222,15 +222,17 @@ async def effect(db: Connection, *, tenant: str, run_id: str, log: int, key: str
 
 
 RECORDED = """
-SELECT kind, step_no AS step, body::text AS body, blob FROM run_records
+SELECT seq, kind, step_no AS step, body::text AS body, body_enc AS sealed, blob FROM run_records
 WHERE run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY seq LIMIT 20000
 """
 
 
 class RecordRow(Struct, frozen=True, kw_only=True):
+    seq: int
     kind: RecordKind
     step: int | None
-    body: str  # JSON
+    body: str  # JSON; of a sealed one only the hash of the log
+    sealed: bytes | None
     blob: str | None
 
 

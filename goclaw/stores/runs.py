@@ -181,6 +181,7 @@ class Record(Struct, frozen=True, kw_only=True):
     seq: int
     kind: RecordKind
     body: msgspec.Raw
+    sealed: str | None = None  # the body, sealed, in base64; `body` has only what may be read then
     step_no: int | None = None
     blob: str | None = None  # SHA-256 of a text in `record_blobs`
 
@@ -357,9 +358,10 @@ STEPS = """
 """  # `mine` is the run, held; a step that is there already was stored by us, whatever its commit said
 
 RECORDS = """
-  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, blob, fence)
-  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, r.blob, mine.fence
-  FROM mine, jsonb_to_recordset(%(records)s::jsonb) AS r(seq int, kind text, step_no int, body jsonb, blob text)
+  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, body_enc, blob, fence)
+  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, decode(r.sealed, 'base64'), r.blob, mine.fence
+  FROM mine, jsonb_to_recordset(%(records)s::jsonb)
+    AS r(seq int, kind text, step_no int, body jsonb, sealed text, blob text)
   ON CONFLICT DO NOTHING
 """
 

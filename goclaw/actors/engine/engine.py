@@ -14,6 +14,7 @@ from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
+from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
@@ -30,6 +31,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
+    box: Box = field(default_factory=Box)  # for records of level `full`
 
     @property
     def rules(self) -> Rules:

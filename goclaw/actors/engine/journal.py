@@ -5,6 +5,7 @@ Contract: durability.md §7.2, §8, §16.1; the loop's and the tools' ports `Jou
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from goclaw.domain.errors import StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
+from goclaw.security.box import Box
+from goclaw.security.box import Place as SealedPlace
 from goclaw.stores import run_steps, session_queue
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
@@ -55,6 +58,7 @@ class RunJournal:
         blobs: KnownBlobs,
         effect_of: Callable[[str], str],
         own: Ownership,
+        box: Box,
     ) -> None:
         self._ctx = ctx
         self._run = run
@@ -62,6 +66,7 @@ class RunJournal:
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
+        self._box = box
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
         self._heard: dict[str, str] = {}  # everything somebody said to the run, by message id
@@ -203,7 +208,7 @@ class RunJournal:
         first, self._seq = self._seq, self._seq + len(rows)
         return Kept(
             steps=steps,
-            records=tuple(_record(first + place, row) for place, row in enumerate(rows)),
+            records=tuple(self._record(first + place, row) for place, row in enumerate(rows)),
             blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
             ledger=self._acted or self._past,
         )
@@ -212,6 +217,14 @@ class RunJournal:
         """That commit is done."""
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
+
+    def _record(self, seq: int, row: Row) -> Record:
+        """At level `full` sealed for its place; what stays readable is the hash of the log (durability.md §16.1)."""
+        body, sealed = row.body, None
+        if self.recorder.level == "full":
+            sealed = b64encode(self._box.seal_object(body, place_of(self._run.run_id, seq))).decode()
+            body = {"log": body["log"]}
+        return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(body), sealed=sealed, blob=row.blob)
 
     def _count(self, draft: Draft) -> None:
         usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
@@ -233,8 +246,9 @@ class RunJournal:
                 return self.stored(kept)
 
 
-def _record(seq: int, row: Row) -> Record:
-    return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(row.body), blob=row.blob)
+def place_of(run_id: str, seq: int) -> SealedPlace:
+    """Where a record is sealed for."""
+    return SealedPlace("run_records.body_enc", f"{run_id}:{seq}")
 
 
 def _key(run_id: str, place: Place, log: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.journal import place_of
 from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.compare import Comparison, compare
 from goclaw.agent.history import Remembered, chat_messages
@@ -21,7 +22,9 @@ from goclaw.domain.run import Replay
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
+from goclaw.security.box import Box, SecretUnreadable
 from goclaw.stores import run_steps, runs, sessions
+from goclaw.stores.run_steps import RecordRow
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Place, ToolResult
 from goclaw.tools.pipeline import call, effect_of
@@ -35,10 +38,13 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
     """
     tenant = run.tenant_id
     original = await ctx.db(runs.original, tenant=tenant, run_id=ask.of)
-    rows = [
-        Row(kind=row.kind, body=msgspec.json.decode(row.body), step=row.step, blob=row.blob)
-        for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
-    ]
+    try:
+        rows = [
+            Row(kind=row.kind, body=_body(engine.box, ask.of, row), step=row.step, blob=row.blob)
+            for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
+        ]
+    except SecretUnreadable:
+        raise Rejected(failed_precondition("secret_unreadable")) from None
     if original is None:
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
@@ -81,6 +87,11 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
         if live is not None:
             break
     return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
+
+
+def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(row.body)
+    return body if row.sealed is None else box.unseal_object(row.sealed, place_of(run_id, row.seq))
 
 
 async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Provider:

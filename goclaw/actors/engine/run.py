@@ -108,7 +108,7 @@ class Run(Actor):
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, self.engine.box)
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:

@@ -13,7 +13,7 @@ from goclaw.agent.compare import Comparison
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, session
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import Replay, RunQueued, RunRequest
+from goclaw.domain.run import Replay, RunQueued, RunRequest, RunResult
 from goclaw.domain.session import Send
 from goclaw.domain.session_change import CompactSession
 from goclaw.operations.feed import listening
@@ -47,13 +47,17 @@ async def say(system: System, database: Database, text: str) -> str:
     return send.run_id
 
 
-async def replayed(system: System, database: Database, ask: Replay) -> Comparison:
+async def outcome(system: System, database: Database, ask: Replay) -> RunResult:
     plain = await turn(database)
     send: Send = msgspec.structs.replace(plain, kind="replay", request=RunRequest(message="", replay=ask))
     place = session(MASTER_TENANT, f"agent:default:replay:{new_id()[-8:]}")
     with trio.fail_after(10), listening(system, send.run_id, only_result=True) as feed:
         await system.ask(place, send, within=5)
-        result = await feed.result()
+        return await feed.result()
+
+
+async def replayed(system: System, database: Database, ask: Replay) -> Comparison:
+    result = await outcome(system, database, ask)
     assert result.error is None
     assert result.comparison is not None
     return msgspec.json.decode(result.comparison, type=Comparison)
@@ -74,6 +78,33 @@ async def test_a_run_with_tools_and_a_past_is_the_same_again(database: Database,
     assert found.log["recorded"] == found.log["replayed"]
     assert found.totals["recorded"].tool_calls >= 1
     assert await database.run(counts) == before, "it leaves nothing behind but its row"
+
+
+async def test_records_of_level_full_are_sealed_each_for_its_place(database: Database, tmp_path: Path) -> None:
+    @transaction
+    async def stored(db: Connection) -> list[str]:
+        return await many(str, db.execute("SELECT body::text || encode(body_enc, 'escape') FROM run_records"))
+
+    @transaction
+    async def swap(db: Connection) -> None:
+        query = """
+        UPDATE run_records a SET body_enc = b.body_enc FROM run_records b
+        WHERE a.seq = 1 AND b.seq = 2 AND a.run_id = b.run_id
+        """
+        await db.execute(query)
+
+    async with house(database, tmp_path, tools=TOOLS, record=Record(level="full")) as system:
+        run_id = await say(system, database, "what time is it in Hanoi?")
+        before = await database.run(stored)
+        assert (await replayed(system, database, Replay(of=run_id))).verdict == "identical"
+        await database.run(swap)
+        refused = await outcome(system, database, Replay(of=run_id))
+
+    assert before
+    assert all(text.startswith('{"log": "') and text.index("}") == 74 for text in before), "nothing but a hash is clear"
+    assert not [text for text in before if "Hanoi" in text or "offline" in text]
+    assert refused.error is not None
+    assert refused.error.details["reason"] == "secret_unreadable"
 
 
 async def test_a_run_of_a_compacted_session_is_the_same_again(database: Database, tmp_path: Path) -> None:

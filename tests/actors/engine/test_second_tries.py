@@ -18,6 +18,7 @@ from goclaw.domain.cluster import Ownership
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunResult
 from goclaw.runtime.actor import Context
+from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.stores import runs, sessions
 from goclaw.stores.database import Database
@@ -71,7 +72,7 @@ class Try:
         effects = lambda name: effect_of(TOOLS, name)  # noqa: E731
         self.database, self.run, self.draft = database, run, Draft()
         self.journal = RunJournal(
-            cast("Context", Store(database)), run, Recorder("off"), KnownBlobs(), effects, Ownership()
+            cast("Context", Store(database)), run, Recorder("off"), KnownBlobs(), effects, Ownership(), Box()
         )
         now = lambda: datetime(2026, 11, 21, tzinfo=UTC)  # noqa: E731
         self.hands = Toolbox(TOOLS, ToolContext(Workspace(workspace), now, "UTC"), self.journal)
