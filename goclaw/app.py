@@ -29,9 +29,10 @@ from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import DRAIN, lane
+from goclaw.domain.address import CONFIG, DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
+from goclaw.domain.config import Reload
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
@@ -76,31 +77,34 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
-        loaded = keep_key(onboard(loaded))
-        box = box_of(loaded.settings.encryption)
+        loaded = onboard(loaded)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, box, not json_logs, tools)
+            return trio.run(_live, loaded, lock, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
 
-async def _live(loaded: Loaded, lock: InstanceLock, box: Box, terminal: bool, packages: Sequence[str]) -> int:
+async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
     settings = loaded.settings
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
     _make_workspace(settings)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.open_signal_receiver(signal.SIGHUP) as hangups,
+    ):
         async with _stores(settings) as (database, server), open_system(database) as system:
+            loaded, box = _with_key(loaded)
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            house = House(loaded.settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
             house.ownership.alone = house.embedded
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
-            await system.start(child("", tree, house, box, tools, database, server, doorway, me))
+            await system.start(child("", tree, loaded, house, box, tools, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -111,6 +115,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, box: Box, terminal: bool, pa
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
                 nursery.start_soon(_end_without_lease, gave_up, house)
+                nursery.start_soon(_reload_on_hangup, hangups, house)
                 await system.ended.wait()
                 nursery.cancel_scope.cancel()
             if gave_up.is_set():
@@ -119,6 +124,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, box: Box, terminal: bool, pa
 
 
 def tree(
+    loaded: Loaded,
     house: House,
     box: Box,
     tools: dict[str, Tool],
@@ -138,7 +144,7 @@ def tree(
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
-            child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
+            child("infra", infra, loaded, database, server, house, me),
             child("agents", agents, defaults, settings.providers),
             child("engine", engine, work, settings.providers),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
@@ -153,6 +159,14 @@ def tree(
             child("edge", edge, doorway),
         ],
     )
+
+
+def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
+    """Raises StartupFatal E_ENCRYPTION_KEY."""
+    kept = keep_key(loaded)
+    for warning in kept.warnings[len(loaded.warnings) :]:
+        log.warning("config.warning", text=warning)
+    return kept, box_of(kept.settings.encryption)
 
 
 def _node_name(settings: Settings, port: int) -> str:
@@ -225,6 +239,11 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:
+    async for _ in hangups:
+        house.system.tell(CONFIG, Reload())
 
 
 async def _end_without_lease(gave_up: trio.Event, house: House) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,17 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
+    reread: Callable[[], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
 
     @property
     def fingerprint(self) -> str:
         """First 12 hex of the SHA-256 over all values; a changed secret is a changed configuration."""
         values = msgspec.json.encode(list(entries(self.settings)), enc_hook=_plain)
         return hashlib.sha256(values).hexdigest()[:12]
+
+    def again(self) -> Loaded:
+        """As it is by now. Raises ConfigInvalid."""
+        return self.reread() if self.reread is not None else self
 
 
 def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -88,7 +93,10 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
     settings = _with_made_key(_computed(settings, origins), origins)
-    return Loaded(settings, config, home, origins, tuple(warnings), production, crash_at)
+    environ, flags = dict(environ), dict(flags)
+    return Loaded(
+        settings, config, home, origins, tuple(warnings), production, crash_at, lambda: load(path, environ, flags)
+    )
 
 
 def made_token(home: Path) -> dict[str, Given]:

@@ -31,6 +31,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
+    sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
     box: Box = field(default_factory=Box)  # for records of level `full`
 
     @property

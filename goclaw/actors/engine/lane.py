@@ -140,6 +140,7 @@ class LaneActor(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Runs of a former incarnation died with it: give them back."""
+        self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
         hold = self.engine.queue.suspect_hold_sec
         now = ctx.clock.monotonic()
         self.held_until = now + hold
@@ -198,7 +199,7 @@ class LaneActor(Actor):
 
     @handles
     async def set_limit(self, ctx: Context, ask: SetLimit) -> None:
-        self.slots.limit = ask.limit
+        self.slots.limit = self.engine.sizes[self.name] = ask.limit
         self._served(ctx)
 
     # --- who waits ----------------------------------------------------------------------------

@@ -169,6 +169,19 @@ async def test_a_lane_that_shrinks_lets_its_runs_finish_and_one_that_grows_takes
         await until(system, lambda: works(system, third))
 
 
+async def test_a_lane_that_crashes_keeps_its_new_size(database: Database, tmp_path: Path) -> None:
+    async with slow_house(database, tmp_path, one_slot()) as system:
+        system.tell(lane("main"), SetLimit(limit=2))
+        await settled(system)
+        cell = system.cell(lane("main"))
+        assert cell is not None
+        died = cell.actor
+        cell.kill()
+
+        assert (await settled(system)).limit == 2
+        assert cell.actor is not died
+
+
 async def test_another_user_is_served_before_the_crowd_of_one(database: Database, tmp_path: Path) -> None:
     """SL-16 on a real lane."""
     async with slow_house(database, tmp_path, one_slot()) as system:
