@@ -19,8 +19,9 @@ import trio
 from goclaw.domain.chat import ChatMessage, ChatRequest
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.offline.provider import Offline
-from goclaw.providers.openai_request import request_body
 from goclaw.providers.provider import Provider, open_provider
+from goclaw.providers.wire import Learned
+from goclaw.providers.wires.chat.request import write
 
 ASK = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="fixed-20")
 LOAD = ChatRequest(messages=ASK.messages, model="offline-load")
@@ -30,7 +31,7 @@ Turn = Callable[[], Awaitable[None]]
 
 def bare(http: httpx.AsyncClient, url: str) -> Turn:
     """The least a turn over httpx can be: send, read every byte, understand nothing."""
-    body = request_body(ASK, Vendor("bare"))
+    body = write(ASK, Vendor("bare"), Learned()).body
 
     async def turn() -> None:
         async with http.stream("POST", f"{url}/chat/completions", content=body) as response:

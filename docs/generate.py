@@ -34,6 +34,7 @@ RUN_EVENTS = {
     "run.started": "it is being answered",
     "run.recovered": "the gateway was restarted and the run goes on",
     "run.retrying": "it failed in a way that may pass; what was streamed so far is void if `reset`",
+    "provider.fallback": "another model answers: `from` failed with `reason`, `to` is asked",
     "activity": "what the agent is doing now",
     "thinking": "a piece of the model's thinking",
     "chunk": "a piece of the answer",

@@ -145,8 +145,8 @@ def tree(
         children=[
             child("system", services, house),
             child("infra", infra, loaded, database, server, house, me),
-            child("agents", agents, defaults, settings.providers),
-            child("engine", engine, work, settings.providers),
+            child("agents", agents, defaults, settings.providers, settings.failover),
+            child("engine", engine, work, settings.providers, settings.failover),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(

@@ -10,11 +10,12 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
-from goclaw.providers.choose import default_model, default_provider
+from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.failover import Failover
 from goclaw.settings.providers import Providers
 from goclaw.stores import agents as stored
 
@@ -23,11 +24,12 @@ ACTIVE = 5_000
 
 
 class Agent(Actor):
-    def __init__(self, address: Address, defaults: AgentDefaults, providers: Providers) -> None:
+    def __init__(self, address: Address, defaults: AgentDefaults, providers: Providers, failover: Failover) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant, self.key = unquote(tenant), unquote(key)
         self.defaults = defaults
         self.providers = providers
+        self.failover = failover
 
     async def on_start(self, ctx: Context) -> None:
         try:
@@ -53,6 +55,7 @@ class Agent(Actor):
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations,
             context_window=row.context_window,
+            fallbacks=fallbacks(provider, row.fallback_models, self.providers, self.failover, self.defaults),
         )
 
     @handles
@@ -60,5 +63,5 @@ class Agent(Actor):
         return self.profile
 
 
-def agents(defaults: AgentDefaults, providers: Providers) -> Virtual:
-    return Virtual(lambda address: Agent(address, defaults, providers), idle=IDLE, most=ACTIVE)
+def agents(defaults: AgentDefaults, providers: Providers, failover: Failover = Failover()) -> Virtual:  # noqa: B008 - frozen
+    return Virtual(lambda address: Agent(address, defaults, providers, failover), idle=IDLE, most=ACTIVE)

@@ -10,7 +10,7 @@ import trio
 from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate
-from goclaw.providers.provider import Provider
+from goclaw.providers.provider import Model
 
 KEEP = 4  # messages kept as they are, on demand
 LEAST = 6  # fewer are not worth a summary
@@ -48,7 +48,7 @@ def head_of(rows: Sequence[R], keep: int) -> Sequence[R]:
     return rows[:cut]
 
 
-async def summarise(rows: Sequence[Row], provider: Provider, model: str, *, session: str) -> str:
+async def summarise(rows: Sequence[Row], provider: Model, model: str, *, session: str) -> str:
     """What a model says about `rows`, at most `SUMMARY_CHARS` long. Raises ProviderError."""
     so_far = rows[0].summary or ""
     for part in _parts([_line(row) for row in rows]):
@@ -79,7 +79,7 @@ def _parts(lines: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-async def _ask(lines: Sequence[str], so_far: str, provider: Provider, model: str, session: str) -> str:
+async def _ask(lines: Sequence[str], so_far: str, provider: Model, model: str, session: str) -> str:
     earlier = [f"Summary of what was said before: {so_far}"] if so_far else []
     said = [ChatMessage(role="user", content=text) for text in (*earlier, *lines)]
     tokens = sum(estimate(message.content) for message in said)
@@ -93,7 +93,7 @@ async def _ask(lines: Sequence[str], so_far: str, provider: Provider, model: str
         try:
             if text := await _answer(ask, provider):
                 return text[:SUMMARY_CHARS]
-            trouble = ProviderError("bad_answer", f"{provider.name} wrote an empty summary")
+            trouble = ProviderError("server_error", f"{provider.name} wrote an empty summary")
         except ProviderError as error:
             trouble = error
         if attempt == TRIES or not trouble.retryable:
@@ -101,11 +101,11 @@ async def _ask(lines: Sequence[str], so_far: str, provider: Provider, model: str
     raise AssertionError("unreachable")
 
 
-async def _answer(ask: ChatRequest, provider: Provider) -> str:
+async def _answer(ask: ChatRequest, provider: Model) -> str:
     with trio.move_on_after(WITHIN):
         async with provider.stream(ask) as chunks:
             async for chunk in chunks:
                 if chunk.done is not None:
                     return chunk.done.content.strip()
-        raise ProviderError("bad_answer", f"{provider.name} ended its summary without an end")
+        raise ProviderError("server_error", f"{provider.name} ended its summary without an end")
     raise ProviderError("timeout", f"{provider.name} did not summarise within {WITHIN:g} s")

@@ -28,8 +28,9 @@ from goclaw.domain.chat import (
     Usage,
 )
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.model import Note
 from goclaw.domain.run import FinishReason
-from goclaw.providers.provider import Provider
+from goclaw.providers.provider import Model
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.tools.ledger import Place, ToolResult
 
@@ -49,6 +50,7 @@ class Listener(Protocol):
     def thinking(self, text: str) -> None: ...
     def tool_call(self, call: ToolCall, iteration: int) -> None: ...
     def tool_result(self, call: ToolCall, result: ToolResult) -> None: ...
+    def note(self, note: Note) -> None: ...
 
 
 class Hands(Protocol):
@@ -138,9 +140,7 @@ def resumed(steps: Iterable[tuple[int, ChatMessage, Usage | None]]) -> Draft:
     return draft
 
 
-async def answer(
-    task: Task, provider: Provider, hands: Hands, journal: Journal, listener: Listener, draft: Draft
-) -> None:
+async def answer(task: Task, provider: Model, hands: Hands, journal: Journal, listener: Listener, draft: Draft) -> None:
     """Fill `draft` until it holds an answer. Raises ProviderError, and what the journal raises.
 
     Tool failures are results, never raised.
@@ -198,7 +198,9 @@ async def _keep(said: ChatMessage, response: ChatResponse, journal: Journal, dra
 
 
 def _said(response: ChatResponse, calls: tuple[ToolCall, ...] = ()) -> ChatMessage:
-    return ChatMessage(role="assistant", content=response.content, thinking=response.thinking, tool_calls=calls)
+    return ChatMessage(
+        role="assistant", content=response.content, thinking=response.thinking, tool_calls=calls, raw=response.raw
+    )
 
 
 def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bool, closing: bool) -> ChatRequest:
@@ -217,12 +219,12 @@ def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bo
 
 
 async def _think(
-    ask: ChatRequest, provider: Provider, timeout: float, listener: Listener, journal: Journal, draft: Draft
+    ask: ChatRequest, provider: Model, timeout: float, listener: Listener, journal: Journal, draft: Draft
 ) -> ChatResponse:
     """One model call, streamed to the listener."""
     draft.text = ""
     with trio.move_on_after(timeout):
-        async with provider.stream(ask) as chunks:
+        async with provider.stream(ask, tell=listener.note) as chunks:
             async for chunk in chunks:
                 journal.heard(chunk)
                 if chunk.thinking:
@@ -235,7 +237,7 @@ async def _think(
                     draft.usage += chunk.done.usage
                     draft.offline = chunk.done.offline
                     return chunk.done
-        raise ProviderError("bad_answer", f"{provider.name} ended its answer without an end")
+        raise ProviderError("server_error", f"{provider.name} ended its answer without an end")
     raise ProviderError("timeout", f"{provider.name} did not finish within {timeout:g} s")
 
 

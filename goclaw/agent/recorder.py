@@ -21,7 +21,9 @@ from goclaw.tools.ledger import ToolResult
 Level = Literal["off", "steps", "full"]
 VERSION = 1  # of the log; durability.md §16.2 R2
 CLOCKED = frozenset({"durationMs", "queuedMs", "estimateMs", "ts", "attempt"})  # members that time decides
-LIVES = frozenset({"run.queued", "run.started", "run.recovered", "run.retrying", "run.released"})  # not of the log
+LIVES = frozenset(  # not of the log
+    {"run.queued", "run.started", "run.recovered", "run.retrying", "run.released", "provider.fallback"}
+)
 FLOWING = frozenset({"chunk", "thinking"})  # how a stream was cut is chance unless it is recorded too
 
 
@@ -43,12 +45,14 @@ class Recorder:
         self.rows: list[Row] = []
         self.blobs: dict[str, str] = {}
         self.requests = 0  # in this life
+        self._left_out = 0  # events of this life that are not of the log
         self._before: Sequence[ChatMessage] = ()
         self._flow: tuple[str, list[str]] | None = None  # text of one kind that is still flowing
         self._cuts: list[tuple[str, int]] = []  # where the stream was cut
 
     def open(self, text: str, **facts: Any) -> None:
         """A life begins. `text` is what many runs share: the prompt and the tools."""
+        self._left_out = 0
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.blobs[digest] = text
         self._write("open", {"record": VERSION, **facts}, blob=digest)
@@ -94,7 +98,10 @@ class Recorder:
 
     def event(self, type: str, run_seq: int, text: str, body: bytes) -> None:
         """The run said something. How its text was cut counts only where the cuts are recorded."""
-        if self.level == "off" or type in LIVES:
+        if type in LIVES:
+            self._left_out += 1
+            return
+        if self.level == "off":
             return
         if type in FLOWING and self.level != "full":
             if self._flow is None or self._flow[0] != type:
@@ -104,7 +111,7 @@ class Recorder:
             return
         self._flush()
         members = {name: value for name, value in msgspec.json.decode(body).items() if name not in CLOCKED}
-        self._line([type, run_seq if self.level == "full" else None, text, members])
+        self._line([type, run_seq - self._left_out if self.level == "full" else None, text, members])
 
     def take(self) -> tuple[list[Row], dict[str, str]]:
         rows, blobs = self.rows, self.blobs

@@ -20,7 +20,7 @@ from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of
 from goclaw.agent.recorder import Level, Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, ToolSpec, Usage
 from goclaw.domain.errors import ProviderError
-from goclaw.providers.provider import Provider
+from goclaw.providers.provider import Model, Tell, silent
 from goclaw.tools.ledger import Place, ToolResult
 
 SUPPRESSED = "[not executed: replay]"
@@ -74,18 +74,17 @@ class RecordedModel:
     """Gives the answers of one life in their order, cut as they came; from step `alive_from` on asks `live`."""
 
     name = "recorded"
-    default_model = ""
 
-    def __init__(self, life: Life, draft: Draft, live: Provider | None = None, alive_from: int = 0) -> None:
+    def __init__(self, life: Life, draft: Draft, live: Model | None = None, alive_from: int = 0) -> None:
         self._rows = [row for row in life.rows if row.kind in ("chunks", "response")]
         self._draft = draft
         self._live = live
         self._alive_from = alive_from
 
     @asynccontextmanager
-    async def stream(self, ask: ChatRequest) -> AsyncIterator[AsyncIterator[StreamChunk]]:
+    async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         if self._live is not None and self._draft.step >= self._alive_from:
-            async with self._live.stream(ask) as chunks:
+            async with self._live.stream(ask, tell=tell) as chunks:
                 yield chunks
         else:
             async with aclosing(self._recorded()) as chunks:
@@ -106,11 +105,6 @@ class RecordedModel:
             piece, left[kind] = left[kind][:length], left[kind][length:]
             yield StreamChunk(thinking=piece) if kind == "thinking" else StreamChunk(content=piece)
         yield StreamChunk(done=done)
-
-    async def models(self) -> list[str]:
-        return []
-
-    async def aclose(self) -> None: ...
 
 
 class RecordedHands:
@@ -213,7 +207,7 @@ async def play(
     voice_for: Callable[[Recorder, int, bool], Any],
     effect_of: Callable[[str], str],
     shared: str,
-    live: Provider | None = None,
+    live: Model | None = None,
     alive_from: int = 0,
     tools: Tools = "recorded",
     run: Callable[[ToolCall, Place], Any] | None = None,

@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
+from goclaw.domain.model import Candidate
 from goclaw.runtime.message import Message
 
 DEFAULT_KEY = "default"  # the starter agent; the web UI asks for it by this name (wire-compat.md C2)
@@ -27,6 +28,13 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     restrict_to_workspace: bool
     max_tool_iterations: int
     context_window: int
+    fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Who may answer, in order of preference (providers.md §9.2)."""
+        first = Candidate(self.provider, self.model)
+        return (first, *(other for other in self.fallbacks if other != first))
 
     def answering_with(self, provider: str, model: str) -> AgentProfile:
         """The same agent with another model, if there is one; of its own provider unless one is named."""

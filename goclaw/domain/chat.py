@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+
+from goclaw.domain.effort import Reasoning
 
 ChatRole = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "tool_calls", "length"]
@@ -17,6 +20,21 @@ class ToolCall(Struct, frozen=True, kw_only=True):
     name: str
     arguments: dict[str, Any] = {}
     parse_error: str | None = None
+    signature: str | UnsetType = UNSET  # Gemini's, to be given back with the call (providers.md §10.3)
+
+
+class Image(Struct, frozen=True):
+    """A picture in base64."""
+
+    media_type: str
+    data: str
+
+
+class Raw(Struct, frozen=True):
+    """An answer in the vendor's own blocks, to be given back unchanged to models of the same family (§4.1)."""
+
+    family: str
+    blocks: tuple[dict[str, Any], ...]
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,6 +45,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_call_id: str = ""  # role tool: which call this answers
     tool_name: str = ""
     is_error: bool = False
+    images: tuple[Image, ...] = ()  # role user: after the text
+    raw: Raw | None = None  # role assistant
 
 
 class ToolSpec(Struct, frozen=True, kw_only=True):
@@ -60,7 +80,10 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens of one or several model calls. `estimated` when a vendor did not say."""
+    """Tokens of one or several model calls. `estimated` when a vendor did not say.
+
+    The prompt holds what was cached, the completion what was thought, whichever way a vendor counts.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -90,6 +113,12 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason = "stop"
     usage: Usage = Usage()
+    images: tuple[Image, ...] = ()
+    raw: Raw | None = None
+    provider: str = ""  # who answered, after failover
+    model: str = ""
+    reasoning: Reasoning | None = None  # what became of the wish for it
+    vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
     rule: str = ""  # the offline rule that did
 

@@ -12,7 +12,20 @@ from goclaw.runtime.faults import Err, Rejected
 
 __all__ = ["Err", "ProviderError", "Rejected", "StartupFatal", "StoreError"]
 
-ProviderTrouble = Literal["auth", "quota", "rate", "overload", "timeout", "network", "bad_answer", "bad_request"]
+ProviderTrouble = Literal[  # providers.md §9.1
+    "rate_limit",
+    "overloaded",
+    "server_error",  # also an unreachable vendor, a broken stream, an answer that is none
+    "timeout",
+    "auth",
+    "auth_permanent",
+    "billing",
+    "format",
+    "model_not_found",
+    "content_policy",
+    "context_overflow",
+    "unknown",
+]
 StoreTrouble = Literal["unavailable", "conflict", "commit_unknown"]
 
 
@@ -30,7 +43,7 @@ class ProviderError(Exception):
 
     @property
     def retryable(self) -> bool:
-        return self.kind in ("rate", "overload", "timeout", "network", "bad_answer")
+        return self.kind in ("rate_limit", "overloaded", "server_error", "timeout")
 
 
 class StoreError(Exception):

@@ -5,18 +5,25 @@ A vendor with a quirk is a row that names it. A vendor that is not here is a row
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
-Wire = Literal["openai_chat", "offline"]
+from goclaw.settings.providers import ModelInfo
+
+Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "offline"]
 Quirk = Literal[
+    "alternates",  # user and assistant take turns, and only the assistant follows a tool
+    "asks_for_tools",  # says of each model at `/api/show` whether it takes tools
     "model_has_slash",  # a model name without `/` means the default model
     "names_tool_results",  # a tool result repeats the tool's name
     "nine_character_ids",  # call ids are exactly nine letters and digits
-    "no_stream_options",  # refuses `stream_options`, so usage is estimated
     "no_stream_with_tools",  # a request with tools is answered in one piece
     "no_tools",  # refuses `tools`
+    "plain_schemas",  # tool schemas without much of JSON Schema
+    "thinks_by_budget",  # `enable_thinking` and a number of tokens
+    "thinks_by_object",  # `reasoning: {effort}`
+    "user_speaks_last",  # no answer is begun for it
 ]
 
 
@@ -30,34 +37,46 @@ class Vendor(Struct, frozen=True):
     quirks: tuple[Quirk, ...] = ()
     headers: dict[str, str] = {}
     keyless: bool = False
+    prompt_cache: bool = True  # mark what is worth caching, where that is asked for
+    chat_path: str = "/chat/completions"
+    extra: dict[str, Any] = {}  # further members of every request: OpenRouter's `provider`, Ollama's `keep_alive`
+    model_info: dict[str, ModelInfo] = {}  # the operator's word on single models
 
 
 CATALOGUE = (
     Vendor("offline", default_model="offline-1", wire="offline", keyless=True),
+    Vendor("anthropic", "https://api.anthropic.com/v1", "claude-sonnet-4-5-20250929", wire="anthropic"),
     Vendor("openai", "https://api.openai.com/v1", "gpt-4o"),
     Vendor(
         "openrouter",
         "https://openrouter.ai/api/v1",
         "anthropic/claude-sonnet-4-5-20250929",
-        quirks=("model_has_slash",),
-        headers={"X-Title": "GoClaw"},
+        quirks=("model_has_slash", "thinks_by_object"),
+        headers={"HTTP-Referer": "https://goclaw.dev", "X-Title": "GoClaw"},
     ),
     Vendor("groq", "https://api.groq.com/openai/v1", "llama-3.3-70b-versatile"),
     Vendor("deepseek", "https://api.deepseek.com/v1", "deepseek-chat"),
     Vendor(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "gemini-2.0-flash",
+        quirks=("names_tool_results", "plain_schemas", "user_speaks_last"),
+    ),
+    Vendor(
         "mistral",
         "https://api.mistral.ai/v1",
         "mistral-large-latest",
-        quirks=("nine_character_ids", "names_tool_results"),
+        quirks=("alternates", "nine_character_ids", "names_tool_results"),
     ),
     Vendor("xai", "https://api.x.ai/v1", "grok-3-mini"),
-    Vendor("cohere", "https://api.cohere.ai/compatibility/v1", "command-a", quirks=("no_stream_options",)),
-    Vendor("perplexity", "https://api.perplexity.ai", "sonar-pro", quirks=("no_tools",)),
+    Vendor("minimax", "https://api.minimax.io/v1", "MiniMax-M2.5", chat_path="/text/chatcompletion_v2"),
+    Vendor("cohere", "https://api.cohere.ai/compatibility/v1", "command-a"),
+    Vendor("perplexity", "https://api.perplexity.ai", "sonar-pro", quirks=("alternates", "no_tools")),
     Vendor(
         "dashscope",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "qwen3-max",
-        quirks=("no_stream_with_tools",),
+        quirks=("no_stream_with_tools", "thinks_by_budget"),
     ),
     Vendor("bailian", "https://coding-intl.dashscope.aliyuncs.com/v1", "qwen3.5-plus"),
     Vendor("zai", "https://api.z.ai/api/paas/v4", "glm-5"),
@@ -65,7 +84,7 @@ CATALOGUE = (
     Vendor("novita", "https://api.novita.ai/openai", "moonshotai/kimi-k2.5"),
     Vendor("byteplus", "https://ark.ap-southeast.bytepluses.com/api/v3", "seed-2-0-lite-260228"),
     Vendor("yescale", "https://api.yescale.io/v1"),
-    Vendor("ollama", "http://localhost:11434/v1", "llama3.3", keyless=True),
+    Vendor("ollama", "http://localhost:11434/v1", "llama3.3", quirks=("asks_for_tools",), keyless=True),
     Vendor("ollama_cloud", "https://api.ollama.ai/v1"),
 )
 

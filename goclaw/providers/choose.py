@@ -5,12 +5,14 @@ Contract: config-cli.md §9.3, providers.md §3, §16.1 O7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from goclaw.domain.model import Candidate
 from goclaw.providers.catalogue import BY_NAME, Vendor
 from goclaw.settings import providers as settings
 from goclaw.settings.agents import AgentDefaults
-from goclaw.settings.providers import Provider, Providers, first_usable
+from goclaw.settings.failover import Failover
+from goclaw.settings.providers import OFFLINE, Provider, Providers, first_usable
 
 
 def usable(providers: Providers) -> Iterator[tuple[Vendor, Provider]]:
@@ -33,3 +35,19 @@ def default_model(provider: str, providers: Providers, defaults: AgentDefaults) 
         return row.models[0]
     known = BY_NAME.get(provider)
     return known.default_model if known else ""
+
+
+def fallbacks(
+    provider: str, models: Iterable[str], providers: Providers, failover: Failover, defaults: AgentDefaults
+) -> tuple[Candidate, ...]:
+    """Who stands in for an agent's model: its provider's others, the agent's own choice, other providers (§9.2)."""
+    own = providers.named.get(provider)
+    found = [Candidate(provider, model) for model in (*(own.models if own else ()), *models)]
+    for name in failover.proxy_fallbacks:
+        row = providers.named.get(name)
+        if name == OFFLINE or row is None or not row.enabled:
+            continue
+        found += [Candidate(name, model) for model in row.models or (default_model(name, providers, defaults),)]
+    if failover.allow_offline:
+        found.append(Candidate(OFFLINE, BY_NAME[OFFLINE].default_model))
+    return tuple(dict.fromkeys(found))

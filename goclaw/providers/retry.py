@@ -11,11 +11,13 @@ import trio
 
 from goclaw.domain.chat import StreamChunk
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.model import Retrying
+from goclaw.providers.provider import Tell, silent
 
 ATTEMPTS = 3  # providers.md §8
 FIRST_DELAY = 0.3  # seconds, doubled for the next; providers.md §8
 JITTER = 0.1  # ± this share; providers.md §8
-LONGEST_WAIT = 10.0  # seconds; a vendor that wants longer is left to failover
+LONGEST_WAIT = 60.0  # seconds; a vendor that wants longer is left to failover; providers.md §8
 
 
 class Answer(Protocol):
@@ -31,7 +33,7 @@ class Answer(Protocol):
 
 @asynccontextmanager
 async def patient(
-    attempt: Callable[[], Answer], deadline: float = float("inf")
+    attempt: Callable[[], Answer], deadline: float = float("inf"), tell: Tell = silent
 ) -> AsyncIterator[AsyncIterator[StreamChunk]]:
     """The first answer that starts. Entering waits for its first chunk; leaving closes it.
 
@@ -45,6 +47,7 @@ async def patient(
                 wait = delay(number, error)
                 if wait is None or trio.current_time() + wait >= deadline:
                     raise
+                tell(Retrying(number + 1, ATTEMPTS, error.message, wait))
             else:
                 yield aiter(answer)
                 return

@@ -19,23 +19,22 @@ SECRETS = re.compile(r"\b(?:sk|pk|gsk|xai)[-_][\w*.-]{4,}|\bBearer\s+\S+", re.IG
 # First match wins, in the order of providers.md §9.1; a refusal that no text explains goes by its status.
 TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
     (
-        "bad_request",  # context overflow
+        "context_overflow",
         re.compile(
             r"context.{0,3}length|maximum context|token limit|too many tokens|prompt is too long|request_too_large"
             r"|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
         ),
     ),
-    ("quota", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),
+    ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),
     (
-        "auth",
-        re.compile(r"invalid.{0,3}(?:api.{0,3}key|token)|incorrect api key|unauthori[sz]ed|key (?:revoked|disabled)"),
+        "auth_permanent",
+        re.compile(r"key.{0,20}(?:revoked|disabled|deactivated)|account.{0,20}(?:disabled|deactivated)"),
     ),
-    (
-        "bad_request",
-        re.compile(r"model.{0,60}(?:not found|does not exist)|model_not_found|content_policy|content_filter"),
-    ),
-    ("rate", re.compile(r"rate.?limit|too many requests|quota per minute")),
-    ("overload", re.compile(r"overloaded|at capacity|temporarily unavailable")),
+    ("auth", re.compile(r"invalid.{0,3}(?:api.{0,3}key|token)|incorrect api key|unauthori[sz]ed")),
+    ("model_not_found", re.compile(r"model.{0,60}(?:not found|does not exist)|model_not_found")),
+    ("rate_limit", re.compile(r"rate.?limit|too many requests|quota per minute")),
+    ("overloaded", re.compile(r"overloaded|at capacity|temporarily unavailable")),
+    ("content_policy", re.compile(r"content_policy|content.?filter|safety system")),
 )
 
 
@@ -47,32 +46,42 @@ def one_line(text: str, limit: int = LINE) -> str:
 
 def kind_of(status: int, text: str) -> ProviderTrouble:
     """The family of a refusal. `status` 0 means the refusal came inside an answer."""
-    if status not in (401, 403):
+    if status not in (401, 403):  # what such a page says is about the key, whatever its words
         lowered = text[:4096].lower()
         for kind, pattern in TEXTS:
             if pattern.search(lowered):
                 return kind
     match status:
-        case 401 | 403:
+        case 400 | 422:
+            return "format"
+        case 401:
             return "auth"
         case 402:
-            return "quota"
-        case 429:
-            return "rate"
+            return "billing"
+        case 403:
+            return "auth_permanent"
+        case 404:
+            return "model_not_found"
         case 408 | 504:
             return "timeout"
+        case 413:
+            return "context_overflow"
+        case 429:
+            return "rate_limit"
+        case 529:
+            return "overloaded"
         case 0:
-            return "bad_answer"
+            return "server_error"
         case _ if status >= 500:
-            return "overload"
-    return "bad_request"
+            return "server_error"
+    return "unknown"
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """An HTTP answer that is not 200, as an error. `headers` are read by lower-case name."""
     if 300 <= status < 400:
         host = re.sub(r"^\w+://([^/?#]*).*", r"\1", headers.get("location", "")).rpartition("@")[2]
-        return ProviderError("bad_request", one_line(f"API error ({status}): redirected to {host}"), status=status)
+        return ProviderError("format", one_line(f"API error ({status}): redirected to {host}"), status=status)
     wait = retry_after(headers.get("retry-after", ""))
     try:
         said = explanation(msgspec.json.decode(body))
@@ -105,7 +114,9 @@ def explanation(body: Any) -> str:
     """The vendor's own words, in whichever of the usual places they are; message first, then type and code."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        words = (error.get(name) for name in ("message", "detail", "type", "code"))
+        words = [error.get(name) for name in ("message", "detail", "type", "code")]
+        if isinstance(words[0], dict | list):  # one field after the other
+            words[0] = msgspec.json.encode(words[0])[:LINE].decode("utf-8", "replace")
         if said := " · ".join(word for word in words if isinstance(word, str) and word):
             return said
     return error if isinstance(error, str) else msgspec.json.encode(error)[:LINE].decode("utf-8", "replace")

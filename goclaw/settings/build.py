@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec.structs import FieldInfo
 
 from goclaw.settings.convert import Given, Unfit, convert, expand
-from goclaw.settings.keys import fields, row_field, spellings, subsection
+from goclaw.settings.keys import default_of, fields, row_field, spellings, subsection
 from goclaw.settings.problems import Problem
 from goclaw.settings.section import Section
 
@@ -42,7 +42,8 @@ class Builder:
                 return convert(field.name, field.type, given, self.variables)
             except Unfit as unfit:
                 self.problems.append(Problem(key, f"{given.where}: {unfit}", given.line, unfit.suggestion))
-        return expand(str(field.default), self.variables) if isinstance(field.default, Path) else field.default
+        default = default_of(field)
+        return expand(str(default), self.variables) if isinstance(default, Path) else default
 
     def _rows(self, kind: type[Section], prefix: str) -> list[str]:
         names = {key[len(prefix) :].split(".")[0] for key in self.given if key.startswith(prefix)}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args, get_origin
 
+from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo
 from msgspec.structs import fields as struct_fields
 
@@ -35,6 +36,11 @@ def row_field(section: type[Section]) -> tuple[str, type[Section]] | None:
         if row := rows_of(field.type):
             return name, row
     return None
+
+
+def default_of(field: FieldInfo) -> Any:
+    """What a field is when nobody sets it; a map starts empty."""
+    return {} if field.default is NODEFAULT else field.default
 
 
 def subsection(kind: Any) -> type[Section] | None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, field
+from msgspec import Meta, Struct, field
 
+from goclaw.domain.effort import Effort
 from goclaw.settings.section import Secret, Section
 
 # Who is the default when several have a key, first wins (config-cli.md §9.3); vendors whose wire is not spoken yet are
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
 KEYED = (
     "openrouter",
+    "anthropic",
     "openai",
     "groq",
     "deepseek",
+    "gemini",
     "mistral",
     "xai",
+    "minimax",
     "cohere",
     "perplexity",
     "dashscope",
@@ -32,6 +36,17 @@ KEYLESS = ("ollama",)  # has an address of its own and asks for no key
 OFFLINE = "offline"
 
 
+class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a model better than by its name; what is left out stays as it is."""
+
+    window: Annotated[int, Meta(ge=2048, le=10_000_000)] | None = None
+    max_output: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    efforts: tuple[Effort, ...] | None = None
+    effort: Effort | None = None
+    vision: bool | None = None
+    tools: bool | None = None
+
+
 class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
@@ -39,7 +54,11 @@ class Provider(Section, frozen=True):
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
     models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
+    max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64
     enabled: bool = True
+    model_info: Annotated[dict[str, ModelInfo], Meta(description="by model or pattern: window, max_output, …")] = field(
+        default_factory=dict
+    )
 
 
 class OfflineLoad(Section, frozen=True):

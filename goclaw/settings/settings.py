@@ -13,6 +13,7 @@ from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
 from goclaw.settings.encryption import Encryption
+from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
@@ -20,6 +21,7 @@ from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
+from goclaw.settings.telemetry import Telemetry
 
 
 class Settings(Section, frozen=True):
@@ -29,6 +31,7 @@ class Settings(Section, frozen=True):
     gateway: Gateway = Gateway()
     agents: Agents = Agents()
     providers: Providers = Providers()
+    failover: Failover = Failover()
     queue: Queue = Queue()
     cron: Cron = Cron()
     record: Record = Record()
@@ -38,3 +41,4 @@ class Settings(Section, frozen=True):
     encryption: Encryption = Encryption()
     cluster: Cluster = Cluster()
     logging: Logging = Logging()
+    telemetry: Telemetry = Telemetry()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from goclaw.settings.convert import DURATION, SPANS
-from goclaw.settings.keys import ROW_NAME, entries, fields, rows_of, subsection
+from goclaw.settings.keys import ROW_NAME, default_of, entries, fields, rows_of, subsection
 from goclaw.settings.load import REFERENCE
 from goclaw.settings.section import Id, Secret, Section
 from goclaw.settings.settings import Settings
@@ -51,15 +51,30 @@ def json_schema(section: type[Section] = Settings) -> dict[str, Any]:
 
 def _leaf(name: str, field: FieldInfo) -> dict[str, Any]:
     """A key, with text where text may stand for it: a reference, and for times a duration."""
-    schema = msgspec.json.schema(field.type, schema_hook=_text_schema)
+    schema = _inlined(msgspec.json.schema(field.type, schema_hook=_text_schema))
     about = {
         "description": schema.pop("description", ""),
-        "default": msgspec.to_builtins(field.default, enc_hook=_plain),
+        "default": msgspec.to_builtins(default_of(field), enc_hook=_plain),
     }
     if schema.get("type") != "string":
         pattern = REFERENCE.pattern + (f"|{DURATION.pattern}" if name.endswith(SPANS) else "")
         schema = {"anyOf": [schema, {"type": "string", "pattern": f"^({pattern})$"}]}
     return about | schema
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` without references: what they name is put in their place."""
+    named = schema.pop("$defs", {})
+
+    def put(part: Any) -> Any:
+        if isinstance(part, list):
+            return [put(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        return put(named[part["$ref"].rpartition("/")[2]]) if "$ref" in part else {k: put(v) for k, v in part.items()}
+
+    inlined: dict[str, Any] = put(schema)
+    return inlined
 
 
 def _text_schema(kind: type) -> dict[str, Any]:

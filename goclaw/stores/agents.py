@@ -27,6 +27,7 @@ class AgentRow(Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     context_window: int
+    fallback_models: tuple[str, ...]
     max_tool_iterations: int
     workspace: str
     restrict_to_workspace: bool
@@ -36,7 +37,8 @@ class AgentRow(Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = """id, agent_key, display_name, owner_id, description, emoji, agent_type, status, is_default, provider,
-model, context_window, max_tool_iterations, workspace, restrict_to_workspace, other_config, created_at, updated_at"""
+model, context_window, fallback_models, max_tool_iterations, workspace, restrict_to_workspace, other_config, created_at,
+updated_at"""
 
 FIND = f"""
 SELECT {COLUMNS} FROM agents

@@ -20,6 +20,8 @@ EFFECTS = 30
 DELIVERED = 7
 REDELIVERIES = 7  # days a platform's message ids are known
 GONE_NODES = 30
+UNUSED_VECTORS = 30
+VECTORS = 200_000  # remembered at most
 
 
 class Rule(Struct, frozen=True):
@@ -67,6 +69,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
     alone = "NOT EXISTS (SELECT FROM runs r WHERE r.run_id = t.run_id)"
     idle = "NOT EXISTS (SELECT FROM runs r WHERE r.tenant_id = t.tenant_id AND r.session_key = t.session_key)"
     replayed = f"t.session_key ~ '{REPLAYS}' AND {before('t.updated_at')} AND {idle}"
+    newest = f"SELECT v.last_used_at FROM embedding_cache v ORDER BY v.last_used_at DESC OFFSET {VECTORS} LIMIT 1"
     referred = "EXISTS (SELECT FROM run_records r WHERE r.blob = t.hash)"
     return (
         Rule("runs", emptied, "t.finished_at", HISTORY, sets="request = '{}', result = NULL, updated_at = now()"),
@@ -112,6 +115,12 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
         Rule("sessions", replayed, "t.updated_at", 1),
         Rule("session_heads", replayed, "t.updated_at", 1),
         Rule("session_messages", before("t.archived_at"), "t.archived_at", settings.archived_messages_days),
+        Rule(
+            "embedding_cache",
+            f"{before('t.last_used_at')} OR t.last_used_at <= ({newest})",
+            "t.last_used_at",
+            UNUSED_VECTORS,
+        ),
         Rule("activity_logs", before("t.created_at"), "t.created_at", settings.audit_log_days),
     )
 

@@ -51,7 +51,7 @@ class Scripted:
         self.closed = 0
 
     @asynccontextmanager
-    async def stream(self, ask: ChatRequest) -> AsyncIterator[AsyncIterator[StreamChunk]]:
+    async def stream(self, ask: ChatRequest, **how: object) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         self.asked.append(ask)
         step = self.steps.pop(0)
         if isinstance(step, ProviderError):
@@ -95,6 +95,8 @@ class Ear:
 
     def tool_call(self, call: ToolCall, iteration: int) -> None:
         self.heard.append(("call", call.id, iteration))
+
+    def note(self, note: object) -> None: ...
 
     def tool_result(self, call: ToolCall, result: ToolResult) -> None:
         self.heard.append(("result", call.id, result.text))
@@ -348,7 +350,7 @@ async def test_a_call_that_changes_something_runs_alone_and_in_its_place(kinds: 
 
 
 async def test_a_provider_error_leaves_what_was_done() -> None:
-    model, draft = Scripted(wants(("c1", "look", "")), ProviderError("overload", "busy")), Draft()
+    model, draft = Scripted(wants(("c1", "look", "")), ProviderError("overloaded", "busy")), Draft()
     with pytest.raises(ProviderError, match="busy"):
         await talk(task(), model, LOOK, Ear(), draft)
     assert [m.role for m in draft.messages] == ["assistant", "tool"]
@@ -375,7 +377,7 @@ async def test_a_stream_that_ends_without_an_end_is_a_bad_answer() -> None:
 
     with pytest.raises(ProviderError) as error:
         await talk(task(), Silent(says("")), LOOK, Ear(), Draft())
-    assert error.value.kind == "bad_answer"
+    assert error.value.kind == "server_error"
 
 
 async def test_a_cancel_in_the_middle_gives_every_call_its_one_result() -> None:

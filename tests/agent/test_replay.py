@@ -95,6 +95,8 @@ class Spoken:
     def tool_call(self, call: ToolCall, iteration: int) -> None:
         self.say("tool.call", id=call.id, arguments=call.arguments)
 
+    def note(self, note: object) -> None: ...
+
     def tool_result(self, call: ToolCall, result: ToolResult) -> None:
         self.say("tool.result", id=call.id, text=result.text, durationMs=time.perf_counter_ns())
 
@@ -181,7 +183,7 @@ async def test_any_run_played_again_has_the_same_log(
         elif what == "cut":
             answers.append(wants(("x", "pure", "cut"), finish="length"))
         else:
-            answers.append(ProviderError("overload", "busy"))
+            answers.append(ProviderError("overloaded", "busy"))
     answers += [says("one more word"), says("the very end"), says("really the end"), says("amen")]
     deeds, book = Deeds([], []), Written(level)
     book.say_at = dict(injected)

@@ -154,7 +154,7 @@ async def test_what_somebody_says_meanwhile_is_heard_after_the_calls_and_before_
     notebook, deeds = Notebook(), Deeds([], [])
 
     class Talkative(Scripted):
-        def stream(self, ask: Any) -> Any:
+        def stream(self, ask: Any, **how: object) -> Any:
             if len(self.asked) < 2:
                 notebook.news.append(f"and {len(self.asked)}")
             return super().stream(ask)

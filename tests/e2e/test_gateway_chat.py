@@ -426,9 +426,9 @@ async def test_history_is_read_in_pages(client: Client, vendor: ObedientVendor, 
     [
         ("fault-hang", "UNAVAILABLE", {"reason": "provider_error", "kind": "timeout"}),
         ("fault-midclose", "UNAVAILABLE", {"reason": "provider_error"}),
-        ("fault-html", "UNAVAILABLE", {"reason": "provider_error", "kind": "bad_answer"}),
-        ("fault-429", "UNAVAILABLE", {"reason": "provider_error", "kind": "rate"}),
-        ("fault-500", "UNAVAILABLE", {"reason": "provider_error", "kind": "overload"}),
+        ("fault-html", "UNAVAILABLE", {"reason": "provider_error", "kind": "server_error"}),
+        ("fault-429", "UNAVAILABLE", {"reason": "provider_error", "kind": "rate_limit"}),
+        ("fault-500", "UNAVAILABLE", {"reason": "provider_error", "kind": "server_error"}),
         ("fault-401", "UNAVAILABLE", {"reason": "provider_error", "kind": "auth"}),
     ],
 )

@@ -28,7 +28,7 @@ from goclaw.domain.errors import (
 from goclaw.edge.http.answers import json_response, refusal_response
 
 WRONG_VERB = Err("INVALID_REQUEST", "wrong_verb", {"reason": "wrong_verb", "path": "/", "verb": "X", "allow": "GET"})
-BUSY = provider_failed(ProviderError("overload", "busy", retry_after=9))
+BUSY = provider_failed(ProviderError("overloaded", "busy", retry_after=9))
 
 
 async def refused(err: Err, path: str = "/v1/agents", locale: str = "en") -> tuple[int, dict[str, Any], dict[str, str]]:

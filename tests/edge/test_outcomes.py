@@ -38,7 +38,7 @@ QUARANTINED = Err("UNAVAILABLE", "quarantined", {"reason": "quarantined", "path"
         (NoSuchActor("/a"), "NOT_FOUND", None, False, 404),
         (AskCycle(), "FAILED_PRECONDITION", "cycle", False, 409),
         (SelfAsk(), "FAILED_PRECONDITION", "cycle", False, 409),
-        (ProviderError("overload", "busy"), "UNAVAILABLE", "provider_error", True, 502),
+        (ProviderError("overloaded", "busy"), "UNAVAILABLE", "provider_error", True, 502),
         (ProviderError("auth", "bad key"), "UNAVAILABLE", "provider_error", False, 502),
         (StoreError("unavailable", "no route to db.internal"), "UNAVAILABLE", "store", True, 503),
     ],

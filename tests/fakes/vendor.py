@@ -31,7 +31,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-BODY_LIMIT = 16 * 2**20
+from tests.fakes.http1 import END, HEAD, Hangup, chunked, next_request, whole
+
 CREATED = 1_700_000_000
 MODELS = ("echo", "fixed-20", "slow-20cps", "tool")
 
@@ -171,22 +172,9 @@ def error_body(status: int, message: str = "") -> bytes:
     )
 
 
-# HTTP/1.1
+# The wire
 
-
-def whole(status: int, body: bytes, kind: str = "application/json", more: str = "") -> bytes:
-    return (
-        f"HTTP/1.1 {status} Fake\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
-    )
-
-
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
-
-
-def chunked(piece: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
 @lru_cache(maxsize=1024)
@@ -226,10 +214,6 @@ FAULTS: dict[str, tuple[bytes, bool]] = {
 }
 
 
-class Hangup(Exception):
-    """The connection is closed without another word."""
-
-
 class FakeVendor:
     """What happened to the vendor so far, and where it is."""
 
@@ -262,7 +246,7 @@ class FakeVendor:
         try:
             buffer = bytearray()
             while request := await next_request(connection, buffer):
-                await self._answer(connection, *request)
+                await self._answer(connection, *request[1:])
         except (trio.BrokenResourceError, trio.ClosedResourceError, Hangup):
             pass
         finally:
@@ -309,26 +293,6 @@ class FakeVendor:
             usage = chunked(usage_event(ask.model, answer)) if ask.wants_usage else b""
             return await to.send_all(usage + chunked(DONE) + END)
         await to.send_all(streamed(ask.model, (answer.words, answer.call), ask.wants_usage))
-
-
-async def next_request(connection: trio.SocketStream, buffer: bytearray) -> tuple[str, dict[str, str], bytes] | None:
-    """Path, headers in lower case and body of the next request. None when the client is gone."""
-    while (end := buffer.find(b"\r\n\r\n")) < 0:
-        if len(buffer) > BODY_LIMIT or not (data := await connection.receive_some(65536)):
-            return None
-        buffer += data
-    first, *lines = buffer[:end].decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    stop = end + 4 + int(headers.get("content-length", 0))
-    if stop > BODY_LIMIT:
-        return None
-    while len(buffer) < stop:
-        if not (data := await connection.receive_some(65536)):
-            return None
-        buffer += data
-    body = bytes(buffer[end + 4 : stop])
-    del buffer[:stop]
-    return first.split(" ")[1], headers, body
 
 
 @asynccontextmanager

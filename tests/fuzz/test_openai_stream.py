@@ -14,8 +14,9 @@ from trio.testing import MockClock
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.catalogue import Vendor
-from goclaw.providers.openai_answer import AnswerReader
 from goclaw.providers.provider import open_provider
+from goclaw.providers.reader import AnswerReader
+from goclaw.providers.wires.chat.answer import ChatAssembly
 from tests.fakes.vendor import END, FAULTS, HEAD, Answer, chunked, events, fake_vendor, usage_event
 
 DONE = b"data: [DONE]\n\n"
@@ -88,7 +89,7 @@ def virtual_time():
 
 def outcome(parts: list[bytes]) -> tuple[object, ...]:
     """All that comes out of a reader, in a form that can be compared."""
-    reader = AnswerReader("text/plain")
+    reader = AnswerReader(ChatAssembly(), "text/plain")
     chunks = [chunk for part in parts for chunk in reader.feed(part)]
     rest, answer = reader.finish()
     if isinstance(answer, ProviderError):

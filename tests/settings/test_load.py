@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from goclaw.settings.keys import entries
 from goclaw.settings.load import Loaded, load
 from goclaw.settings.problems import ConfigInvalid
+from goclaw.settings.providers import ModelInfo
 from goclaw.settings.settings import Settings
+from goclaw.settings.telemetry import ModelPrice
 
 Load = Callable[..., Loaded]
 
@@ -129,6 +131,17 @@ def test_flag_beats_environment_beats_env_local_beats_file(read: Load, tmp_path:
         ("{gateway: {port: 'env:PORT'}}", "gateway.port", 99),
         ("{$schema: 'x', gateway: {port: null}}", "gateway.port", 18790),
         ("{agents: {defaults: {temperature: 1}}}", "agents.defaults.temperature", 1.0),
+        (
+            "{telemetry: {model_pricing: {'openai/gpt-4.1': {input_per_million: 2, output_per_million: 0.5}}}}",
+            "telemetry.model_pricing",
+            {"openai/gpt-4.1": ModelPrice(input_per_million=2, output_per_million=0.5)},
+        ),
+        (
+            "{providers: {mine: {model_info: {'m-*': {window: 9000, efforts: ['low']}}}}}",
+            "providers.mine.model_info",
+            {"m-*": ModelInfo(window=9000, efforts=("low",))},
+        ),
+        ("{providers: {mine: {}}}", "providers.mine.model_info", {}),
     ],
 )
 def test_a_value_is_read_as_the_contract_says(read: Load, text: str, key: str, expected: object) -> None:
@@ -172,6 +185,16 @@ def test_a_value_is_read_as_the_contract_says(read: Load, text: str, key: str, e
         ),
         ("{gateway: {token: 12}}", "gateway.token at line 1: expected text, found a number"),
         ("{gateway: {port: 'env:SECRET'}}", "expected a whole number from 0 to 65535, found text"),
+        (
+            "{telemetry: {model_pricing: {a: {input_per_million: 1}}}}",
+            'telemetry.model_pricing at line 1: entry "a": Object missing required field `output_per_million`',
+        ),
+        ("{telemetry: {model_pricing: {a: {inputs: 1}}}}", 'telemetry.model_pricing at line 1: entry "a": '),
+        ("{telemetry: {model_pricing: [1]}}", "expected an object of at most 1000 entries, found a list"),
+        (
+            "{providers: {mine: {model_info: {m: {window: 1}}}}}",
+            'model_info at line 1: entry "m": Expected `int` >= 2048',
+        ),
         ("{gateway: {require_token: true, token: ''}}", "is true, but the token is empty"),
         ("{database: {mode: 'external'}}", "but GOCLAW_POSTGRES_DSN is not set"),
         ("{a: \n}", "not JSON5 at line 2: "),

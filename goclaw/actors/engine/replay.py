@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import place_of
 from goclaw.actors.engine.voice import voice_of
@@ -17,9 +18,9 @@ from goclaw.agent.replay import Life, Stand, lives, play
 from goclaw.domain.address import provider
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
-from goclaw.domain.model import BorrowProvider
+from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
-from goclaw.providers.provider import Provider
+from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
 from goclaw.security.box import Box, SecretUnreadable
@@ -94,13 +95,13 @@ def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
     return body if row.sealed is None else box.unseal_object(row.sealed, place_of(run_id, row.seq))
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Provider:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
-        model: Provider = await ctx.ask(provider(name), BorrowProvider(), within=5)
+        await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return model
+    return models_of(ctx, [Candidate(name, "")])
 
 
 async def _task(

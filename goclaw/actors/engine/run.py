@@ -15,6 +15,7 @@ import trio
 from msgspec import Struct
 
 from goclaw import __version__
+from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.replay import replay
@@ -26,7 +27,7 @@ from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.loop import Draft, Task, answer, interrupt
 from goclaw.agent.prompt import system_prompt
 from goclaw.agent.recorder import Recorder
-from goclaw.domain.address import OUTBOX, agent, lane, provider, session
+from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions
 from goclaw.domain.delivery import DeliveryKind, Post
@@ -40,16 +41,14 @@ from goclaw.domain.errors import (
     unavailable,
 )
 from goclaw.domain.events import body
-from goclaw.domain.model import BorrowProvider
 from goclaw.domain.retry import Again, fingerprint, verdict
 from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
-from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
-from goclaw.runtime.faults import NoSuchActor, RuntimeFault
+from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
 from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
@@ -182,10 +181,6 @@ class Run(Actor):
         run, request = self.run, self.request
         profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
         profile = profile.answering_with(request.provider, request.model)
-        try:
-            model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
-        except NoSuchActor:
-            raise Rejected(unavailable("unknown_provider", provider=profile.provider)) from None
         rows: list[MessageRow] = []
         if not run.first:
             rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
@@ -210,7 +205,7 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, rows)
-        await answer(task, model, hands, self.journal, self.voice, self.draft)
+        await answer(task, models_of(ctx, profile.candidates), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
@@ -526,9 +521,9 @@ def failure(err: Err, partial: str) -> Any:
 
 def _reason(error: ProviderError) -> str:
     match error.kind:
-        case "auth":
+        case "auth" | "auth_permanent":
             return "FAILED_AUTH"
-        case "quota":
+        case "billing":
             return "FAILED_BILLING"
         case _:
             return "FAILED_PROVIDER"

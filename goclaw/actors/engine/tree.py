@@ -12,39 +12,41 @@ from goclaw.providers.choose import usable
 from goclaw.providers.offline.provider import Load, Offline
 from goclaw.providers.offline.reply import Pace
 from goclaw.providers.provider import Provider, open_provider
-from goclaw.runtime.child import Child, Limit, Strategy, child
+from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.settings.failover import Failover
 from goclaw.settings.providers import OFFLINE, Providers
 
+OFFLINE_AT_ONCE = 10_000  # it has no one to overload
 
-def engine(engine: Engine, settings: Providers) -> Supervisor:
+
+def engine(engine: Engine, settings: Providers, failover: Failover = Failover()) -> Supervisor:  # noqa: B008 - frozen
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("providers", providers, settings),
+            child("providers", providers, settings, failover),
             child("queue", queue, engine),
             child("lanes", lanes, engine),
         ],
     )
 
 
-def providers(settings: Providers) -> Supervisor:
-    vendors = [provider(OFFLINE, partial(offline, settings))]
+def providers(settings: Providers, failover: Failover) -> Supervisor:
+    vendors = [child(OFFLINE, partial(ProviderActor, at_once=OFFLINE_AT_ONCE), OFFLINE, partial(offline, settings))]
     for vendor, row in usable(settings):
         opener = partial(
             open_provider,
             vendor,
-            api_key=row.api_key.reveal(),
+            keys=tuple(row.api_key.reveal().split(",")),
             base_url=row.api_base or None,
             timeout=row.timeout_sec,
         )
-        vendors.append(provider(vendor.name, opener))
+        actor = partial(
+            ProviderActor, at_once=row.max_concurrency, threshold=failover.threshold, open_for=failover.cooldown_sec
+        )
+        vendors.append(child(vendor.name, actor, vendor.name, opener))
     return Supervisor(vendors, strategy=Strategy.DYNAMIC)
-
-
-def provider(name: str, opener: partial[Provider]) -> Child:
-    return child(name, ProviderActor, opener)
 
 
 def offline(settings: Providers) -> Provider:

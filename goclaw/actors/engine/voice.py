@@ -14,6 +14,7 @@ from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.cluster import MARKS, Marked, run_topic
 from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_user
+from goclaw.domain.model import FellBack, Note, Retrying
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
 from goclaw.stores.runs import Claimed
@@ -169,3 +170,12 @@ class Voice:
         if result.is_error:
             members["content"] = result.text
         self.say("tool.result", body(**members))
+
+    def note(self, note: Note) -> None:
+        match note:
+            case Retrying():
+                delay = int(note.delay * 1000)
+                retry = {"attempt": note.attempt, "maxAttempts": note.most, "delayMs": delay, "error": note.error}
+                self.say("run.retrying", body(**retry))
+            case FellBack():
+                self.say("provider.fallback", body(**{"from": note.wanted, "to": note.now, "reason": note.trouble}))

@@ -6,13 +6,12 @@ Contract  agent-loop.md §13.3
 
 from __future__ import annotations
 
+from goclaw.actors.engine.desk import models_of
 from goclaw.agent.compaction import summarise
-from goclaw.domain.address import agent, provider
+from goclaw.domain.address import agent
 from goclaw.domain.agent import GetProfile
 from goclaw.domain.errors import Err, ProviderError, Rejected, StoreError, provider_failed, unavailable
-from goclaw.domain.model import BorrowProvider
 from goclaw.domain.session_change import Compacted
-from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
@@ -60,7 +59,7 @@ class Compaction(Actor):
 
     async def _compact(self, ctx: Context) -> Compacted:
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
-        model: Provider = await ctx.ask(provider(profile.provider), BorrowProvider(), within=5)
+        model = models_of(ctx, profile.candidates)
         summary = await summarise(self.covered, model, profile.model, session=self.key)
         crash_point("session.compacting")
         done = await ctx.db(

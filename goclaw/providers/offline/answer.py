@@ -60,7 +60,7 @@ def structured(form: dict[str, object], text: str) -> Reply:
     try:
         value = instance(schema, unmarked(text))
     except ValueError as error:
-        return Reply(rule="schema", error=ProviderError("bad_request", f"the response schema cannot be used: {error}"))
+        return Reply(rule="schema", error=ProviderError("format", f"the response schema cannot be used: {error}"))
     return Reply(rule="schema", text=msgspec.json.encode(value).decode(), spoken=False)
 
 

@@ -21,6 +21,7 @@ from goclaw.providers.offline.plan import by_name, unmarked
 from goclaw.providers.offline.purposes import last_user
 from goclaw.providers.offline.reply import Pace, Reply
 from goclaw.providers.offline.script import Player, load_script
+from goclaw.providers.provider import Tell, silent
 from goclaw.providers.retry import patient
 
 BANNER = "[offline mode: no language model is configured; answers come from fixed rules]"
@@ -63,8 +64,12 @@ class Offline:
         self._folder = scripts
         self._players: dict[str, tuple[int, Player]] = {}  # by name; when the file changes, so does the number
 
-    def stream(self, ask: ChatRequest) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
-        return patient(lambda: _Recital(self, ask))
+    slots = 1
+
+    def stream(
+        self, ask: ChatRequest, *, slot: int = 0, tell: Tell = silent
+    ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+        return patient(lambda: _Recital(self, ask), tell=tell)
 
     async def models(self) -> list[str]:
         files = sorted(self._folder.glob("*.json5")) if self._folder is not None else []
@@ -80,7 +85,7 @@ class Offline:
         if name:
             reply = self._player(str(name)).reply(ask)
             if reply is None:
-                raise ProviderError("bad_request", f"offline: the script {name} has no rule for this turn")
+                raise ProviderError("format", f"offline: the script {name} has no rule for this turn")
             return reply
         match model:
             case "offline-1":
@@ -89,7 +94,7 @@ class Offline:
                 return Reply(rule="echo", text=unmarked(last_user(ask.messages)) or "…")
             case "offline-load":
                 return self._loaded(ask)
-        raise ProviderError("bad_request", f"offline: no model named {model[:80]}", status=404)
+        raise ProviderError("model_not_found", f"offline: no model named {model[:80]}", status=404)
 
     def _loaded(self, ask: ChatRequest) -> Reply:
         called = sum(bool(message.tool_calls) for message in since_user(ask.messages))
@@ -103,7 +108,7 @@ class Offline:
     def _player(self, name: str) -> Player:
         """The script of that name, read again when its file has changed."""
         if self._folder is None or not SCRIPT.fullmatch(name):
-            raise ProviderError("bad_request", f"offline: no script named {name[:80]}")
+            raise ProviderError("format", f"offline: no script named {name[:80]}")
         path = self._folder / f"{name}.json5"
         try:
             changed = path.stat().st_mtime_ns
@@ -112,7 +117,7 @@ class Offline:
                     self._players.clear()
                 self._players[name] = changed, Player(load_script(path))
         except (OSError, ValueError) as error:
-            raise ProviderError("bad_request", f"offline: no script named {name}: {error}") from error
+            raise ProviderError("format", f"offline: no script named {name}: {error}") from error
         return self._players[name][1]
 
 

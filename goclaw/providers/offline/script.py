@@ -204,7 +204,7 @@ def render(said: Said, rule: str, known: Mapping[str, str]) -> Reply:
     stream = said.stream or Stream()
     error, after = None, stream.drop_after_chunks
     if after is not None:
-        error = ProviderError("network", "stream_interrupted: the script dropped the connection")
+        error = ProviderError("server_error", "stream_interrupted: the script dropped the connection")
     if said.error is not None:
         headers = {"content-type": said.error.content_type}
         if said.error.retry_after is not None:

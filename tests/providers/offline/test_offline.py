@@ -326,7 +326,7 @@ async def test_a_schema_that_fits_nothing_is_a_bad_request():
     with pytest.raises(ProviderError, match="schema") as caught:
         await done(Offline(), asking("x", options=ChatOptions(response_format=form)))
 
-    assert caught.value.kind == "bad_request"
+    assert caught.value.kind == "format"
 
 
 async def test_the_echo_model_repeats_and_an_unknown_model_is_refused():

@@ -125,7 +125,7 @@ async def test_a_failure_that_stays_is_read_like_a_vendors(play, autojump_clock:
     with pytest.raises(ProviderError, match=r"\(502, text/html\): non-JSON response: Bad gateway") as caught:
         await play(page, "x")
 
-    assert (caught.value.kind, caught.value.status) == ("overload", 502)
+    assert (caught.value.kind, caught.value.status) == ("server_error", 502)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,35 @@
-"""A vendor that speaks OpenAI chat completions: one HTTP client, one loop. Contract: providers.md §5, §8, §14."""
+"""A vendor that is reached over HTTP, whatever it speaks: one client, one loop. Contract: providers.md §8, §14."""
 
 from __future__ import annotations
 
 import functools
 import math
-import re
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import TypeVar
 
 import httpx
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.catalogue import Vendor
-from goclaw.providers.openai_answer import BROKEN, PAGE_LIMIT, AnswerReader
-from goclaw.providers.openai_request import request_body
+from goclaw.providers.provider import Tell, silent
+from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
+from goclaw.providers.remedies import remedy
 from goclaw.providers.retry import patient
 from goclaw.providers.trouble import one_line, refusal
+from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import written_calls
+
+T = TypeVar("T")
 
 CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
@@ -31,11 +38,9 @@ LISTING_LIMIT = 8 * 2**20  # bytes of it
 CONNECTIONS = 64  # at once; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
-REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …"; providers.md §6
-    r"(?:unsupported|unrecognized|unknown|unexpected|extra|not permitted).{0,80}?\b"
-    r"(stream_options|temperature|top_p|stop|seed|presence_penalty|frequency_penalty|reasoning_effort|tool_choice)\b",
-    re.IGNORECASE,
-)
+MODELS_LEARNED = 256  # models of which something is remembered
+SHOWN_FOR = 600.0  # seconds; providers.md §2
+PAGES = 20  # of a list of models
 
 
 @functools.cache
@@ -44,24 +49,25 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class OpenAIChat:
-    """One vendor and one key. `timeout` bounds a whole call, retries included, in seconds.
+class HttpProvider:
+    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds.
 
     Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
     """
 
-    def __init__(self, vendor: Vendor, *, api_key: str, timeout: float) -> None:
+    def __init__(self, vendor: Vendor, wire: Wire, *, keys: tuple[str, ...] = (), timeout: float) -> None:
         self.name = vendor.name
         self.default_model = vendor.default_model
         self.vendor = vendor
+        self.wire = wire
         self.timeout = timeout
-        self.refused: set[tuple[str, str]] = set()  # model and a parameter it does not take
-        self._key = api_key.strip()
-        if not (self._key.isascii() and self._key.isprintable()):
+        self.learned: dict[str, Learned] = {}  # by model
+        self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
+        self._keys = tuple(key.strip() for key in keys if key.strip())
+        if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
-        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", **vendor.headers, **authorization},
+            headers={"User-Agent": "GoClaw", **wire.headers, **vendor.headers},
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
@@ -69,29 +75,75 @@ class OpenAIChat:
             verify=_tls(),
         )
 
-    def stream(self, ask: ChatRequest) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+    @property
+    def slots(self) -> int:
+        return max(1, len(self._keys))
+
+    def stream(
+        self, ask: ChatRequest, *, slot: int = 0, tell: Tell = silent
+    ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
         deadline = trio.current_time() + self.timeout
-        return patient(lambda: _Answer(self, ask, deadline), deadline)
+        return patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell)
 
     async def models(self) -> list[str]:
+        ids: list[str] = []
         with trio.move_on_after(LISTING):
-            response = await self.send("GET", "/models")
-            try:
-                body = await read(response, LISTING_LIMIT)
-                return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
-            except httpx.HTTPError as error:
-                raise self.blame(weather(error)) from error
-            except BROKEN as error:
-                raise self.blame(ProviderError("bad_answer", f"the list of models is not one: {error}")) from error
+            query = ""
+            for _ in range(PAGES):
+                response = await self.send("GET", self.wire.models_path + query)
+                try:
+                    page = self.wire.list_models(await read(response, LISTING_LIMIT))
+                except httpx.HTTPError as error:
+                    raise self.blame(weather(error)) from error
+                except BROKEN as error:
+                    raise self.blame(
+                        ProviderError("server_error", f"the list of models is not one: {error}")
+                    ) from error
+                ids += page.ids
+                query = page.more
+                if not query:
+                    break
+            return ids
         raise self.blame(ProviderError("timeout", f"no list of models within {LISTING:.0f} s"))
+
+    async def takes_tools(self, model: str) -> bool:
+        """Whether Ollama's model does; asked once in ten minutes. Yes if it does not say."""
+        known, until = self._takes_tools.get(model, (True, -math.inf))
+        if until > trio.current_time():
+            return known
+        root = self.vendor.base_url.rstrip("/").removesuffix("/v1")
+        asked = msgspec.json.encode({"model": model or self.default_model})
+        takes = True
+        with trio.move_on_after(LISTING):
+            try:
+                response = await self.send("POST", "/api/show", asked, root=root)
+                shown = msgspec.json.decode(await read(response, LISTING_LIMIT), type=_Shown)
+                takes = shown.capabilities is None or "tools" in shown.capabilities
+            except (ProviderError, httpx.HTTPError, *BROKEN):
+                pass  # the question itself will show it
+        _remember(self._takes_tools, model, (takes, trio.current_time() + SHOWN_FOR))
+        return takes
+
+    def learn(self, model: str, learned: Learned) -> None:
+        _remember(self.learned, model, replace(learned, cool=False))
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def send(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        slot: int = 0,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        root: str = "",
+    ) -> httpx.Response:
         """The vendor's answer once its head has come, if it is a 200. Every refusal is a ProviderError."""
-        headers = {"Content-Type": "application/json"} if content else {}
-        url = self.vendor.base_url.rstrip("/") + path
+        key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
+        headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
+        url = (root or self.vendor.base_url.rstrip("/")) + path
         try:
             request = self._http.build_request(method, url, content=content, headers=headers)
             response = await self._http.send(request, stream=True)
@@ -103,38 +155,44 @@ class OpenAIChat:
         raise self.blame(refusal(response.status_code, response.headers, body))
 
     def blame(self, error: ProviderError) -> ProviderError:
-        """`error` with the vendor's name, and without the key, should the vendor have repeated it."""
-        said = error.message.replace(self._key, "***") if self._key else error.message
+        """`error` with the vendor's name, and without a key, should the vendor have repeated it."""
+        said = error.message
+        for key in self._keys:
+            said = said.replace(key, "***")
         return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
 
 
-class _Model(msgspec.Struct):
-    id: str
+class _Shown(msgspec.Struct):
+    capabilities: list[str] | None = None
 
 
-class _ModelList(msgspec.Struct):
-    data: list[_Model]
+def _remember(known: dict[str, T], model: str, what: T) -> None:
+    while len(known) >= MODELS_LEARNED:
+        del known[next(iter(known))]
+    known[model] = what
 
 
 class _Answer:
     """One attempt: sends the request, feeds the reader, hands out its chunks."""
 
-    def __init__(self, provider: OpenAIChat, ask: ChatRequest, deadline: float) -> None:
+    def __init__(self, provider: HttpProvider, ask: ChatRequest, slot: int, deadline: float) -> None:
         self._provider = provider
         self._ask = ask
+        self._slot = slot
         self._deadline = deadline
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes]
         self._reader: AnswerReader
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
+        self._reasoning: Reasoning | None = None
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
             self._response = await self._send()
         if self._response is None:
             raise self._late()
-        self._reader = AnswerReader(self._response.headers.get("content-type", ""))
+        self._reader = AnswerReader(self._provider.wire.assemble(), self._response.headers.get("content-type", ""))
         encoded = "content-encoding" in self._response.headers
         self._body = self._response.aiter_bytes() if encoded else self._response.aiter_raw()
         await self._fill(math.inf)
@@ -154,18 +212,22 @@ class _Answer:
             await close(self._response, self._body, LINGER if self._reader.done else 0)
 
     async def _send(self) -> httpx.Response:
-        """Ask, and ask again without each parameter the vendor says it does not know."""
-        model, refused = self._ask.model, self._provider.refused
+        """Ask, and ask again as long as the refusal says how."""
+        provider, model = self._provider, self._ask.model
+        learned = provider.learned.get(model, Learned())
+        if self._ask.tools and "asks_for_tools" in provider.vendor.quirks and not await provider.takes_tools(model):
+            learned = replace(learned, without=learned.without | {"tools"})
         while True:
-            without = {name for m, name in refused if m == model}  # others who ask at the same time add to it
-            content = request_body(self._ask, self._provider.vendor, without)
+            call = provider.wire.write(self._ask, provider.vendor, learned)
+            self._reasoning = call.reasoning
             try:
-                return await self._provider.send("POST", "/chat/completions", content)
+                return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                found = REFUSED.search(error.message) if error.status == 400 else None
-                if found is None or found[1] in without:
+                better = remedy(error, self._ask, learned)
+                if better is None:
                     raise
-                refused.add((model, found[1]))
+                learned = better
+                provider.learn(model, better)
 
     async def _fill(self, patience: float) -> None:
         """Read until there is something to hand out. `patience` is in seconds without a byte."""
@@ -178,7 +240,12 @@ class _Answer:
                 chunks, self._end = self._reader.finish()
                 self._ready.extend(chunks)
                 if isinstance(self._end, ChatResponse):
-                    self._end = self._counted(self._with_written_calls(self._end))
+                    self._end = msgspec.structs.replace(
+                        self._counted(self._with_written_calls(self._end)),
+                        provider=self._provider.name,
+                        model=self._ask.model or self._provider.default_model,
+                        reasoning=self._reasoning,
+                    )
                     self._ready.append(StreamChunk(done=self._end))
 
     async def _receive(self, patience: float) -> bytes:
@@ -251,10 +318,10 @@ def weather(error: httpx.HTTPError | httpx.InvalidURL) -> ProviderError:
         case httpx.ConnectTimeout():
             return ProviderError("timeout", f"cannot connect within {CONNECT:g} s")
         case httpx.ConnectError() | httpx.ProxyError():
-            return ProviderError("network", f"cannot connect: {said}")
+            return ProviderError("server_error", f"cannot connect: {said}")
         case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
-            return ProviderError("bad_request", f"cannot be asked like this: {said}")
+            return ProviderError("format", f"cannot be asked like this: {said}")
         case httpx.DecodingError():
-            return ProviderError("bad_answer", f"unreadable encoding: {said}")
+            return ProviderError("server_error", f"unreadable encoding: {said}")
         case _:
-            return ProviderError("network", f"stream_interrupted: {said}")
+            return ProviderError("server_error", f"stream_interrupted: {said}")

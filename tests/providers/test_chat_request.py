@@ -9,7 +9,8 @@ import pytest
 
 from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ToolCall, ToolSpec
 from goclaw.providers.catalogue import BY_NAME, Vendor
-from goclaw.providers.openai_request import request_body
+from goclaw.providers.wire import Learned
+from goclaw.providers.wires.chat.request import write
 
 PLAIN = Vendor("acme", "https://acme.example/v1", "small")
 TOOL = ToolSpec(name="now", description="the time", parameters={})
@@ -17,7 +18,7 @@ LONG_ID = "call_" + "x" * 60
 
 
 def body(vendor: Vendor = PLAIN, model: str = "small", messages: tuple[ChatMessage, ...] = (), **more: Any) -> Any:
-    return msgspec.json.decode(request_body(ChatRequest(messages=messages, model=model, **more), vendor))
+    return msgspec.json.decode(write(ChatRequest(messages=messages, model=model, **more), vendor, Learned()).body)
 
 
 def conversation(call_id: str) -> tuple[ChatMessage, ...]:
@@ -48,7 +49,10 @@ def test_only_what_was_chosen_is_sent():
 
 
 def test_metadata_stays_at_home():
-    assert b"secret" not in request_body(ChatRequest(messages=(), model="m", metadata={"session": "secret"}), PLAIN)
+    assert (
+        b"secret"
+        not in write(ChatRequest(messages=(), model="m", metadata={"session": "secret"}), PLAIN, Learned()).body
+    )
 
 
 def test_tools_come_with_an_object_schema_and_a_choice():
@@ -100,7 +104,6 @@ def test_call_ids_fit_the_vendor_and_still_meet_their_results(vendor, longest, i
 def test_quirks_of_vendors():
     assert body(BY_NAME["openrouter"], "gpt-4o")["model"] == "anthropic/claude-sonnet-4-5-20250929"
     assert body(BY_NAME["openrouter"], "x/y")["model"] == "x/y"
-    assert "stream_options" not in body(BY_NAME["cohere"])
     assert "tools" not in body(BY_NAME["perplexity"], tools=(TOOL,))
     assert body(BY_NAME["dashscope"], tools=(TOOL,))["stream"] is False
     assert body(BY_NAME["dashscope"])["stream"] is True
@@ -109,4 +112,4 @@ def test_quirks_of_vendors():
 def test_parameters_that_were_refused_before_are_left_out():
     ask = ChatRequest(messages=(), model="m", options=ChatOptions(seed=1, top_p=0.5))
 
-    assert "seed" not in msgspec.json.decode(request_body(ask, PLAIN, without={"seed"}))
+    assert "seed" not in msgspec.json.decode(write(ask, PLAIN, Learned(without=frozenset({"seed"}))).body)

@@ -8,8 +8,9 @@ import pytest
 
 from goclaw.domain.chat import ChatResponse, StreamChunk, ToolCall
 from goclaw.domain.errors import ProviderError
-from goclaw.providers.openai_answer import BAD_CHUNKS, AnswerReader
+from goclaw.providers.reader import BAD_CHUNKS, AnswerReader
 from goclaw.providers.sse import EVENT_LIMIT
+from goclaw.providers.wires.chat.answer import ChatAssembly
 
 DONE = b"data: [DONE]\n\n"
 
@@ -25,7 +26,7 @@ def call(index: int | None, id: str | None = None, name: str | None = None, argu
 
 
 def read(*parts: bytes) -> tuple[list[StreamChunk], ChatResponse | ProviderError]:
-    reader = AnswerReader("text/event-stream")
+    reader = AnswerReader(ChatAssembly(), "text/event-stream")
     chunks = [chunk for part in parts for chunk in reader.feed(part)]
     rest, answer = reader.finish()
     return chunks + rest, answer
@@ -132,7 +133,7 @@ def test_comments_missing_spaces_windows_lines_and_split_data_are_all_events():
 
 def test_an_answer_without_done_counts_if_a_reason_to_finish_was_seen():
     assert answer_of(event({"content": "all"}), event({}, "stop")).content == "all"
-    assert error_of(event({"content": "half"})).kind == "network"
+    assert error_of(event({"content": "half"})).kind == "server_error"
 
 
 def test_plain_json_instead_of_a_stream_is_an_answer():
@@ -145,13 +146,13 @@ def test_plain_json_instead_of_a_stream_is_an_answer():
 def test_a_page_instead_of_an_answer_is_shown_without_its_tags():
     error = error_of(b"<html><body><h1>Please", b" log in</h1></body></html>")
 
-    assert error.kind == "bad_answer"
+    assert error.kind == "server_error"
     assert error.message == "API error (200, text/event-stream): non-JSON response: Please log in"
 
 
 def test_an_error_inside_a_chunk_is_read_like_a_status():
-    assert error_of(b'data: {"error":{"message":"slow down","code":429}}\n\n').kind == "rate"
-    assert error_of(b'data: {"error":{"message":"the engine is overloaded"}}\n\n').kind == "overload"
+    assert error_of(b'data: {"error":{"message":"slow down","code":429}}\n\n').kind == "rate_limit"
+    assert error_of(b'data: {"error":{"message":"the engine is overloaded"}}\n\n').kind == "overloaded"
     assert error_of(event({"content": "x"}), b'data: {"error":"boom"}\n\n').message == "API error: boom"
 
 
@@ -159,23 +160,23 @@ def test_a_few_unreadable_chunks_are_forgiven_and_more_are_not():
     bad = b"data: {oops}\n\n"
 
     assert answer_of(bad * BAD_CHUNKS, event({"content": "x"}, "stop"), DONE).content == "x"
-    assert error_of(bad * (BAD_CHUNKS + 1), event({"content": "x"}, "stop"), DONE).kind == "bad_answer"
+    assert error_of(bad * (BAD_CHUNKS + 1), event({"content": "x"}, "stop"), DONE).kind == "server_error"
 
 
 def test_nothing_is_an_error_and_so_is_what_a_filter_withheld():
-    assert error_of(event({}, "stop"), DONE).kind == "bad_answer"
-    assert error_of(event({}, "content_filter"), DONE).kind == "bad_request"
+    assert error_of(event({}, "stop"), DONE).kind == "server_error"
+    assert error_of(event({}, "content_filter"), DONE).kind == "content_policy"
     assert answer_of(event({"content": "as far as"}), event({}, "content_filter"), DONE).content == "as far as"
 
 
 def test_an_endless_line_is_given_up_and_costs_no_memory_after_that():
-    reader = AnswerReader()
+    reader = AnswerReader(ChatAssembly())
     piece = b"data: " + b"x" * 2**20
     for _ in range(EVENT_LIMIT // 2**20 + 1):
         reader.feed(piece)
 
     assert reader.error is not None
-    assert reader.error.kind == "bad_answer"
+    assert reader.error.kind == "server_error"
     assert reader.feed(event({"content": "late"})) == []
 
 

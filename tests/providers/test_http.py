@@ -27,7 +27,7 @@ async def vendor():
 
 @pytest.fixture
 async def model(vendor):
-    provider = open_provider(Vendor("acme", default_model="echo"), api_key="sk-very-secret-key", base_url=vendor.url)
+    provider = open_provider(Vendor("acme", default_model="echo"), keys=("sk-very-secret-key",), base_url=vendor.url)
     yield provider
     await provider.aclose()
 
@@ -108,7 +108,7 @@ async def test_a_list_of_models_that_is_none_is_a_bad_answer(model, vendor, body
 
     with pytest.raises(ProviderError) as caught:
         await model.models()
-    assert caught.value.kind == "bad_answer"
+    assert caught.value.kind == "server_error"
 
 
 async def test_leaving_early_closes_the_connection(model, vendor):
@@ -144,10 +144,10 @@ async def test_usage_is_estimated_when_the_vendor_does_not_count(model):
     ("name", "kind", "status", "words"),
     [
         ("fault-401", "auth", 401, "the fake vendor says 401"),
-        ("fault-402", "quota", 402, "402"),
-        ("fault-404", "bad_request", 404, "404"),
-        ("fault-filter", "bad_request", None, "content filter"),
-        ("fault-redirect", "bad_request", 307, "elsewhere.example"),
+        ("fault-402", "billing", 402, "402"),
+        ("fault-404", "model_not_found", 404, "404"),
+        ("fault-filter", "content_policy", None, "content filter"),
+        ("fault-redirect", "format", 307, "elsewhere.example"),
     ],
 )
 async def test_a_refusal_that_will_not_change_is_not_asked_again(model, vendor, name, kind, status, words):
@@ -161,17 +161,17 @@ async def test_a_refusal_that_will_not_change_is_not_asked_again(model, vendor, 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("fault-429", "rate", "429"),
-        ("fault-500", "overload", "500"),
-        ("fault-529", "overload", "529"),
+        ("fault-429", "rate_limit", "429"),
+        ("fault-500", "server_error", "500"),
+        ("fault-529", "overloaded", "529"),
         ("fault-504", "timeout", "504"),
-        ("fault-html", "bad_answer", "(200, text/html): non-JSON response: Bad gateway"),
-        ("fault-html-502", "overload", "(502, text/html): non-JSON response: Bad gateway"),
-        ("fault-garbage", "bad_answer", "unreadable chunks"),
-        ("fault-error-chunk", "overload", "overloaded"),
-        ("fault-empty", "bad_answer", "empty answer"),
-        ("fault-close", "network", "stream_interrupted"),
-        ("fault-not-http", "network", "stream_interrupted"),
+        ("fault-html", "server_error", "(200, text/html): non-JSON response: Bad gateway"),
+        ("fault-html-502", "server_error", "(502, text/html): non-JSON response: Bad gateway"),
+        ("fault-garbage", "server_error", "unreadable chunks"),
+        ("fault-error-chunk", "overloaded", "overloaded"),
+        ("fault-empty", "server_error", "empty answer"),
+        ("fault-close", "server_error", "stream_interrupted"),
+        ("fault-not-http", "server_error", "stream_interrupted"),
     ],
 )
 async def test_a_failure_before_the_first_word_is_tried_three_times(virtual_time, model, vendor, name, kind, words):
@@ -229,7 +229,7 @@ async def test_nobody_listening_is_a_network_failure(virtual_time):
     model = open_provider(Vendor("acme"), base_url=gone.url)
 
     error = await failure(model, asking("echo"))
-    assert error.kind == "network"
+    assert error.kind == "server_error"
     assert error.message.startswith("acme: cannot connect")
     await model.aclose()
 
@@ -238,12 +238,12 @@ async def test_nobody_listening_is_a_network_failure(virtual_time):
 async def test_an_address_that_is_none_is_a_bad_request(url):
     model = open_provider(Vendor("acme", base_url=url))
 
-    assert (await failure(model, asking("echo"))).kind == "bad_request"
+    assert (await failure(model, asking("echo"))).kind == "format"
     await model.aclose()
 
 
 async def test_a_key_that_the_vendor_repeats_is_not_shown(vendor):
-    model = open_provider(Vendor("acme"), api_key="bad-key", base_url=vendor.url)
+    model = open_provider(Vendor("acme"), keys=("bad-key",), base_url=vendor.url)
     with pytest.raises(ProviderError) as caught:
         await model.models()
 
@@ -256,7 +256,7 @@ async def test_a_key_that_the_vendor_repeats_is_not_shown(vendor):
 @pytest.mark.parametrize("key", ["line\nbreak", "schlüssel"])
 async def test_a_key_that_cannot_be_a_key_is_an_auth_failure(key):
     with pytest.raises(ProviderError) as caught:
-        open_provider(Vendor("acme"), api_key=key, base_url="http://127.0.0.1:1")
+        open_provider(Vendor("acme"), keys=(key,), base_url="http://127.0.0.1:1")
 
     assert caught.value.kind == "auth"
     assert key not in caught.value.message

@@ -1,0 +1,51 @@
+"""Who makes the vectors with this configuration. Contract: providers.md §12, config-cli.md §9.3 step 6."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from goclaw.domain.errors import ProviderError
+from goclaw.providers.catalogue import Vendor
+from goclaw.providers.choose import usable
+from goclaw.providers.embeddings.embedder import Embedder
+from goclaw.providers.embeddings.hashed import Hashed
+from goclaw.settings.providers import OFFLINE, Providers
+
+AUTO = ("openai", "openrouter", "gemini")  # first wins; whoever is not here is asked only by name
+MODELS = {
+    "openai": "text-embedding-3-small",
+    "openrouter": "openai/text-embedding-3-small",
+    "gemini": "gemini-embedding-001",
+    "mistral": "mistral-embed",
+    "cohere": "embed-v4.0",
+    "ollama": "nomic-embed-text",
+}
+
+
+def open_embedder(providers: Providers, *, provider: str = "", model: str = "", base_url: str = "") -> Embedder:
+    """The embedder of that name, or the best there is. Opens no connection yet.
+
+    Without a `provider` it is the first of `AUTO` that can be asked, else the offline one, which always can. An
+    empty `model` is the vendor's usual one. Raises ProviderError for a provider that cannot be asked.
+    """
+    able = {vendor.name: (vendor, row) for vendor, row in usable(providers)}
+    name = provider or next((name for name in AUTO if name in able), OFFLINE)
+    if name == OFFLINE:
+        return Hashed()
+    if name not in able:
+        raise ProviderError("auth", f"{name} makes no embeddings: it has no key, no address, or is turned off")
+    vendor, row = able[name]
+    model = model or MODELS.get(name, "")
+    if not model:
+        raise ProviderError("format", f"{name} has no usual embedding model: name one")
+    return _open(replace(vendor, base_url=base_url or row.api_base or vendor.base_url), model, row.api_key.reveal())
+
+
+def _open(vendor: Vendor, model: str, key: str) -> Embedder:
+    from goclaw.providers.embeddings.remote import Remote  # httpx costs 60 ms; a house without vendors saves it
+    from goclaw.providers.embeddings.wires import OLLAMA, OPENAI
+
+    if vendor.name == "ollama":  # its OpenAI-compatible half lies below its own
+        vendor = replace(vendor, base_url=vendor.base_url.rstrip("/").removesuffix("/v1"))
+        return Remote(vendor, OLLAMA, model=model)
+    return Remote(vendor, OPENAI, model=model, keys=(key,))

@@ -1,0 +1,1 @@
+"""The languages that vendors speak, one package each."""

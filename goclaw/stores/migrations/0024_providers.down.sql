@@ -1,0 +1,1 @@
+DROP TABLE provider_cooldowns, oauth_tokens, llm_models, llm_providers;
