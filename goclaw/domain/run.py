@@ -177,7 +177,7 @@ class ReclaimSlot(Message[bool]):
     run_id: str
 
 
-STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})
+STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})  # edge-websocket.md §8.1
 
 
 def stop_reason(wish: str) -> str:

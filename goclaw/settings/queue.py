@@ -46,7 +46,7 @@ class Queue(Section, frozen=True):
     poison_threshold: Annotated[int, Meta(ge=2, le=100, description="equal errors in a row that end a run")] = 3
     interactive_retry_sec: Annotated[Seconds, Meta(description="chat runs are tried again this long")] = 120.0
     suspect_hold_sec: Annotated[
-        float, Meta(ge=0, le=300, description="runs that crashed before wait so long after a start")
+        float, Meta(ge=0, le=300, description="a run that two processes died with lets others go first")
     ] = 5.0
     max_depth: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a tenant")] = 10_000
     max_depth_per_user: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a user")] = 100

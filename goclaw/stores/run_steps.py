@@ -1,7 +1,7 @@
 """What a run has done so far: its steps, the ledger of its effects, its counters. Contract: durability.md §7.2, §8.
 
-Tables `run_steps`, `tool_effects`, `loop_checkpoints`, `run_records` (migrations 0006, 0016). Every write names the
-run's owner and fence and holds the run's row, so nobody can take it over in the middle.
+Tables `run_steps`, `tool_effects`, `loop_checkpoints`, `run_records` (migrations 0006, 0016, 0021). Every write names
+the run's owner and fence and holds the run's row, so nobody can take it over in the middle.
 """
 
 from __future__ import annotations

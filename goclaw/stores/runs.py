@@ -791,7 +791,7 @@ async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay
     """What becomes of a run whose actor crashed (T6) or whose owner died (T10) or starts anew (T11): again, unless
     its asker is gone, somebody wanted it to stop or it crashed too often.
 
-    `delay`: seconds until then, after a crash of its actor. Raises `StaleOwner` if somebody else was faster.
+    `delay`: seconds until then. Raises `StaleOwner` if somebody else was faster.
     """
     if run.crash_count + 1 >= CRASHES:
         result = RunResult(run_id=run.run_id, session_key=run.session_key, error=LOST)
@@ -809,7 +809,7 @@ async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay
         await db.execute(BURY, {"run": run.run_id, "tenant": run.tenant_id, "reason": "DEAD_LETTER_CRASH_LOOP"})
         return "dead"
     to, event, reason = AFTER[cause]
-    await _leave(db, run, to, event, reason=reason, attempts=-1, crashes=1, delay=delay if cause == "crash" else 0.0)
+    await _leave(db, run, to, event, reason=reason, attempts=-1, crashes=1, delay=delay)
     return "cancelled" if await _given_up(db, run) else "requeued"
 
 

@@ -35,7 +35,7 @@ KEY = "agent:default:ws:direct:1"
 async def house(
     database: Database | Weather,
     workspace: Path,
-    queue: Queue = Queue(suspect_hold_sec=0.2),  # noqa: B008 - frozen
+    queue: Queue = Queue(),  # noqa: B008 - frozen
     providers: Providers = Providers(),  # noqa: B008 - frozen
     tools: Mapping[str, Tool] | None = None,
     record: Record = Record(),  # noqa: B008 - frozen

@@ -35,7 +35,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from tests.fakes.vendor import PAGE, error_body, next_request, whole
+from tests.fakes.http1 import next_request, whole
+from tests.fakes.vendor import PAGE, error_body
 
 
 class Ask(Struct):
@@ -73,7 +74,7 @@ class FakeEmbedder:
         buffer = bytearray()
         try:
             while request := await next_request(connection, buffer):
-                if (answer := self._answer(*request)) is None:
+                if (answer := self._answer(*request[1:])) is None:
                     self.hung.set()
                     await connection.receive_some(1)  # until the client gives up
                     return

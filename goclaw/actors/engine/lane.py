@@ -91,7 +91,7 @@ class CutOff(Message[None]):
 
 
 class SuspectsMayRun(Message[None]):
-    """Nobody runs a suspect any more, or the node has been up for long enough."""
+    """Nobody runs a suspect any more."""
 
 
 class Pressed(Message[None]):
@@ -132,7 +132,6 @@ class LaneActor(Actor):
         self.running: dict[Address, Work] = {}
         self.next_lives: dict[Address, NextLife] = {}  # claimed again before their actor was gone
         self.pressure = Pressure()
-        self.held_until = 0.0  # suspects wait till then
         self.filling = False
         self.closing = False
         self.released: set[Address] = set()  # runs told to go back into the queue
@@ -140,17 +139,19 @@ class LaneActor(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Runs of a former incarnation died with it: give them back."""
+<<<<<<< HEAD
         self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
         hold = self.engine.queue.suspect_hold_sec
+=======
+>>>>>>> main
         now = ctx.clock.monotonic()
-        self.held_until = now + hold
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
         for known in await ctx.db(run_queue.suspects, lane=self.name, shards=self.engine.ownership.where):
             self.ready.learn(news_of(known), now)
         self._figures(ctx)
         self._tell_lanes(ctx, Pressed(lane=self.name, level=0))
-        ctx.after(hold, SuspectsMayRun())
+        self._fill_soon(ctx)
         ctx.every(AUDIT, Audit())
         ctx.every(MEASURE, Measure())
 
@@ -296,7 +297,7 @@ class LaneActor(Actor):
 
     def _place_for_suspect(self, ctx: Context) -> bool:
         """One on the whole node, in a place of its own beside the slots."""
-        return SUSPECT not in ctx.system.groups and ctx.clock.monotonic() >= self.held_until
+        return SUSPECT not in ctx.system.groups
 
     async def _claim_suspect(self, ctx: Context) -> None:
         if not self.ready.suspects or not self._place_for_suspect(ctx):

@@ -21,8 +21,13 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
+<<<<<<< HEAD
 from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
 from goclaw.stores.runs import Claimed, StaleOwner
+=======
+from goclaw.stores import cluster, run_heads, run_queue, runs
+from goclaw.stores.runs import Cause, Claimed, StaleOwner
+>>>>>>> main
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
@@ -189,15 +194,24 @@ class QueueKeeper(Actor):
         enough = ctx.clock.monotonic() + (math.inf if own else REAP)  # our own leases want to be renewed too
         while ctx.clock.monotonic() < enough and (orphans := await self._orphans(ctx, own)):
             for run in orphans:
+                # who was there when one process died goes on at once; who saw two of them die lets others go first
+                pause = self.engine.queue.suspect_hold_sec if run.crash_count else 0.0
+                cause: Cause = "restart" if own or self.own.alone else "lease"
                 try:
+<<<<<<< HEAD
                     outcome = await ctx.db(run_replies.recover, run, "restart" if own or self.own.alone else "lease")
+=======
+                    outcome = await ctx.db(runs.recover, run, cause, delay=pause)
+>>>>>>> main
                 except StaleOwner:
                     continue
                 self.recovered += 1
                 ctx.system.meter.count("run_lease_expired_total")
                 ctx.log.info("run.recovered", run=run.run_id, outcome=outcome)
                 if outcome == "requeued":
-                    ctx.tell(lane(run.lane), requeued(run, suspect=True))  # it rings, if another node owns it
+                    ctx.tell(
+                        lane(run.lane), requeued(run, suspect=True, due_in=pause)
+                    )  # it rings, if another node owns it
                 elif outcome == "dead":
                     announce_loss(ctx, run)
                 else:

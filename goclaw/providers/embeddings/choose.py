@@ -20,10 +20,11 @@ MODELS = {
     "cohere": "embed-v4.0",
     "ollama": "nomic-embed-text",
 }
+LONGEST_NAME = 200  # characters of a model's; data-model.md, `embedding_cache`
 
 
 def open_embedder(providers: Providers, *, provider: str = "", model: str = "", base_url: str = "") -> Embedder:
-    """The embedder of that name, or the best there is. Opens no connection yet.
+    """The embedder of that name, or the best there is. Opens no connection yet; who is paid is worth a `Cached`.
 
     Without a `provider` it is the first of `AUTO` that can be asked, else the offline one, which always can. An
     empty `model` is the vendor's usual one. Raises ProviderError for a provider that cannot be asked.
@@ -36,16 +37,18 @@ def open_embedder(providers: Providers, *, provider: str = "", model: str = "", 
         raise ProviderError("auth", f"{name} makes no embeddings: it has no key, no address, or is turned off")
     vendor, row = able[name]
     model = model or MODELS.get(name, "")
-    if not model:
-        raise ProviderError("format", f"{name} has no usual embedding model: name one")
-    return _open(replace(vendor, base_url=base_url or row.api_base or vendor.base_url), model, row.api_key.reveal())
+    if not 1 <= len(model) <= LONGEST_NAME:
+        said = "has no usual embedding model: name one" if not model else "has no embedding model of such a long name"
+        raise ProviderError("format", f"{name} {said}")
+    vendor = replace(vendor, base_url=base_url or row.api_base or vendor.base_url)
+    return _open(vendor, model, tuple(row.api_key.reveal().split(",")))
 
 
-def _open(vendor: Vendor, model: str, key: str) -> Embedder:
+def _open(vendor: Vendor, model: str, keys: tuple[str, ...]) -> Embedder:
     from goclaw.providers.embeddings.remote import Remote  # httpx costs 60 ms; a house without vendors saves it
     from goclaw.providers.embeddings.wires import OLLAMA, OPENAI
 
     if vendor.name == "ollama":  # its OpenAI-compatible half lies below its own
         vendor = replace(vendor, base_url=vendor.base_url.rstrip("/").removesuffix("/v1"))
         return Remote(vendor, OLLAMA, model=model)
-    return Remote(vendor, OPENAI, model=model, keys=(key,))
+    return Remote(vendor, OPENAI, model=model, keys=keys)

@@ -36,6 +36,7 @@ class Remote:
         self.model = model
         self.dims = 0
         self._wire = wire
+        self._slot = 0  # of the key that worked last; providers.md §3 P3.7
         self._shorten = model.rpartition("/")[2].startswith(LONG_MODELS)
         self._http = HttpProvider(vendor, chat.WIRE, keys=keys, timeout=WITHIN)
 
@@ -54,11 +55,13 @@ class Remote:
     async def _patiently(self, texts: list[str]) -> list[Vector]:
         for number in range(1, ATTEMPTS + 1):
             try:
-                return await self._vectors(texts, slot=number - 1)
+                return await self._vectors(texts, self._slot)
             except ProviderError as error:
-                wait = delay(number, error)
+                other_key = error.kind in ("auth", "rate_limit") and number < min(self._http.slots, ATTEMPTS)
+                wait = 0.0 if other_key else delay(number, error)
                 if wait is None:
                     raise
+                self._slot += 1
             await trio.sleep(wait)
         raise AssertionError("the last attempt answers or raises")
 
@@ -79,6 +82,7 @@ class Remote:
         if self.dims not in (0, dims):
             raise self._broken(f"{self.model} answers with {dims} dimensions and had {self.dims} before")
         self.dims = dims
+        await trio.lowlevel.checkpoint()  # a hundred vectors are 10 ms of reading and 5 of padding
         try:
             return [padded(vector) for vector in vectors]
         except ValueError as error:

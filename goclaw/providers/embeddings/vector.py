@@ -17,7 +17,7 @@ def padded(values: Sequence[float]) -> Vector:
     if len(values) > DIMENSIONS:
         raise ValueError(f"{len(values)} dimensions, the database holds {DIMENSIONS}")
     vector = array("f", values)
-    if not all(map(math.isfinite, vector)):
+    if not math.isfinite(sum(vector)):  # of 32-bit numbers, so it cannot overflow
         raise ValueError("a dimension that is no number")
     vector.extend((0.0,) * (DIMENSIONS - len(vector)))
     return vector

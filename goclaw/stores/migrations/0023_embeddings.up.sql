@@ -3,7 +3,7 @@
 
 CREATE TABLE embedding_cache (
     hash         varchar(64) NOT NULL,
-    provider     varchar(50) NOT NULL,
+    provider     varchar(64) NOT NULL,
     model        varchar(200) NOT NULL,
     embedding    real[] NOT NULL,
     dims         integer NOT NULL CHECK (dims BETWEEN 1 AND 1536),

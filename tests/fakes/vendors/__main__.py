@@ -25,7 +25,7 @@ A gateway that takes one of them for its vendor:
 
 or in its config file, for any of them:
 
-  {{providers: {{groq: {{api_key: "key", api_base: "{farm["openai"].url}"}}}}}}
+  {{providers: {{groq: {{api_key: "key", api_base: "{farm["groq"].url}"}}}}}}
 
 The key is any word but bad-key. What a user's text makes a vendor do:
 {rules}

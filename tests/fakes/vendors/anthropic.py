@@ -66,13 +66,14 @@ class Messages(Wire):
     def ask(self, heard: Heard, found: re.Match[str]) -> Ask:
         body = heard.body
         rules.check(body, sampling=heard.headers["anthropic-version"] == VERSIONS[0])
-        last = body["messages"][-1]
-        blocks = rules.blocks_of(last) if last["role"] == "user" else []
+        turn = rules.merged(body["messages"])[-1]
+        results = [text_of(block.get("content", "")) for block in turn[1] if block["type"] == "tool_result"]
+        spoken = any(block["type"] == "text" for block in turn[1])  # after the results, so it is what is answered
         return Ask(
             model=body["model"],
             stream=bool(body.get("stream")),
             text=last_text(body["messages"]),
-            results=tuple(text_of(block.get("content", "")) for block in blocks if block["type"] == "tool_result"),
+            results=() if spoken else tuple(results),
             tools=tuple(Tool(tool["name"], tool.get("input_schema", {})) for tool in body.get("tools", ())),
             thinks=thoughts.thinks(body),
             size=tokens(heard.raw.decode()),

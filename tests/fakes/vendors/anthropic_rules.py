@@ -21,6 +21,7 @@ FIELDS = frozenset(
 SAMPLING = ("temperature", "top_p", "top_k")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
+INSTEAD = 'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -75,7 +76,7 @@ def check_thinking(body: dict[str, Any]) -> None:
                 raise Refuse(400, "adaptive thinking is not supported on this model")
         case "disabled":
             if version >= (5, 5):
-                raise Refuse(400, '"thinking.type.disabled" is not supported for this model.')
+                raise Refuse(400, f'"thinking.type.disabled" is not supported for this model. {INSTEAD}')
             if version >= (5, 0) and effort in ("xhigh", "max"):
                 raise Refuse(400, f'"thinking.type.disabled" is not supported with effort "{effort}".')
         case None if not thinking:
@@ -94,8 +95,7 @@ def check_thinking(body: dict[str, Any]) -> None:
 
 def check_budget(body: dict[str, Any], budget: Any) -> None:
     if generation(body["model"]) >= (4, 7):
-        instead = 'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
-        raise Refuse(400, f'"thinking.type.enabled" is not supported for this model. {instead}')
+        raise Refuse(400, f'"thinking.type.enabled" is not supported for this model. {INSTEAD}')
     if not isinstance(budget, int):
         raise Refuse(400, "thinking.enabled.budget_tokens: Field required")
     if budget < 1024:

@@ -188,13 +188,13 @@ class Vendor:
         await to.send_all(END)
 
     async def _say_whole(self, to: trio.SocketStream, wire: Wire, said: Answer, ask: Ask) -> None:
-        """A trouble that is due after some events is due after half of the document."""
+        """A trouble that is due after some events comes within the document; those of streams alone do not come."""
         body = whole(200, encode(wire.whole(said, ask)), more=lines(wire.headers()))
         if said.trouble and said.trouble.after is not None and said.trouble.kind not in ("garbage", "error"):
-            half = len(body) - len(body) // 4
-            await to.send_all(body[:half])
+            most = len(body) - len(body) // 4
+            await to.send_all(body[:most])
             await self._trouble(to, wire, said.trouble, ask)
-            body = body[half:]
+            body = body[most:]
         await to.send_all(body)
 
     async def _trouble(self, to: trio.SocketStream, wire: Wire, trouble: Trouble, ask: Ask) -> None:

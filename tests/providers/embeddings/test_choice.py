@@ -24,7 +24,8 @@ def having(*names: str, **rows: Provider) -> Providers:
     ("names", "provider", "model"),
     [
         (["gemini", "openrouter", "openai", "groq"], "openai", "text-embedding-3-small"),
-        (["openrouter", "groq"], "openrouter", "openai/text-embedding-3-small"),
+        (["gemini", "openrouter", "groq"], "openrouter", "openai/text-embedding-3-small"),
+        (["groq", "gemini"], "gemini", "gemini-embedding-001"),
         (["groq", "mistral"], "offline", "offline-hash-1024"),
         ([], "offline", "offline-hash-1024"),
     ],
@@ -35,14 +36,6 @@ async def test_the_best_there_is(names: list[str], provider: str, model: str) ->
 
     assert (chosen.provider, chosen.model) == (provider, model)
     assert chosen.lexical == (provider == "offline")
-
-
-async def test_gemini_comes_third() -> None:
-    google = Provider(api_key=Secret("k"), api_base="https://gemini.example/openai")
-    chosen = open_embedder(having("groq", gemini=google))
-    await chosen.aclose()
-
-    assert (chosen.provider, chosen.model) == ("gemini", "gemini-embedding-001")
 
 
 async def test_the_operator_chooses() -> None:
@@ -66,6 +59,11 @@ async def test_the_operator_chooses() -> None:
 def test_a_choice_that_cannot_be_is_refused(provider: str, said: str) -> None:
     with pytest.raises(ProviderError, match=said):
         open_embedder(having("groq"), provider=provider)
+
+
+def test_a_model_whose_name_no_table_holds_is_refused() -> None:
+    with pytest.raises(ProviderError, match="such a long name"):
+        open_embedder(having("groq"), provider="groq", model="m" * 201)
 
 
 async def test_ollama_is_asked_in_its_own_language_and_without_a_key() -> None:

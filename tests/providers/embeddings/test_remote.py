@@ -200,6 +200,16 @@ async def test_a_bad_key_is_a_bad_key(vendor: FakeEmbedder) -> None:
     assert (await failure(vendor, "words-8", key="bad-key")).kind == "auth"
 
 
+async def test_a_bad_key_gives_way_to_the_next_and_is_not_tried_again(vendor: FakeEmbedder) -> None:
+    remote = Remote(Vendor("acme", vendor.url), OPENAI, model="words-8", keys=("bad-key", KEY))
+    for text in ("one", "two"):
+        await remote.embed([text])
+    await remote.aclose()
+
+    tried = [headers["authorization"].removeprefix("Bearer ") for _, headers in vendor.requests]
+    assert tried == ["bad-key", KEY, KEY]
+
+
 async def test_nobody_there_is_an_outage(virtual_time: MockClock) -> None:
     remote = Remote(Vendor("acme", "http://127.0.0.1:9"), OPENAI, model="words-8")
 
