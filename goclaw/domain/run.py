@@ -177,7 +177,8 @@ class ReclaimSlot(Message[bool]):
     run_id: str
 
 
-STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})  # edge-websocket.md §8.1
+# run.cancelled says one of these; edge-websocket.md §8
+STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})
 
 
 def stop_reason(wish: str) -> str:

@@ -139,11 +139,7 @@ class LaneActor(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Runs of a former incarnation died with it: give them back."""
-<<<<<<< HEAD
         self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
-        hold = self.engine.queue.suspect_hold_sec
-=======
->>>>>>> main
         now = ctx.clock.monotonic()
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)

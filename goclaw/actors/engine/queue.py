@@ -21,13 +21,8 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
-<<<<<<< HEAD
 from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
-from goclaw.stores.runs import Claimed, StaleOwner
-=======
-from goclaw.stores import cluster, run_heads, run_queue, runs
 from goclaw.stores.runs import Cause, Claimed, StaleOwner
->>>>>>> main
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
@@ -198,11 +193,7 @@ class QueueKeeper(Actor):
                 pause = self.engine.queue.suspect_hold_sec if run.crash_count else 0.0
                 cause: Cause = "restart" if own or self.own.alone else "lease"
                 try:
-<<<<<<< HEAD
-                    outcome = await ctx.db(run_replies.recover, run, "restart" if own or self.own.alone else "lease")
-=======
-                    outcome = await ctx.db(runs.recover, run, cause, delay=pause)
->>>>>>> main
+                    outcome = await ctx.db(run_replies.recover, run, cause, delay=pause)
                 except StaleOwner:
                     continue
                 self.recovered += 1
