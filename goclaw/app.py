@@ -29,9 +29,10 @@ from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import DRAIN, lane
+from goclaw.domain.address import CONFIG, DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
+from goclaw.domain.config import Reload
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
@@ -47,10 +48,11 @@ from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
+from goclaw.security.box import Box, box_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded
-from goclaw.settings.onboard import onboard
+from goclaw.settings.onboard import keep_key, onboard
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
 from goclaw.stores.connection import connect
@@ -92,17 +94,21 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
     _make_workspace(settings)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.open_signal_receiver(signal.SIGHUP) as hangups,
+    ):
         async with _stores(settings) as (database, server), open_system(database) as system:
+            loaded, box = _with_key(loaded)
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            house = House(loaded.settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
             house.ownership.alone = house.embedded
             tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
-            await system.start(child("", tree, house, tools, database, server, doorway, me))
+            await system.start(child("", tree, loaded, house, box, tools, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -113,6 +119,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
                 nursery.start_soon(_end_without_lease, gave_up, house)
+                nursery.start_soon(_reload_on_hangup, hangups, house)
                 await system.ended.wait()
                 nursery.cancel_scope.cancel()
             if gave_up.is_set():
@@ -121,7 +128,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
 
 
 def tree(
+    loaded: Loaded,
     house: House,
+    box: Box,
     tools: dict[str, Tool],
     database: Database,
     server: EmbeddedServer | None,
@@ -140,6 +149,7 @@ def tree(
         settings.queue,
         settings.record,
         ownership=own,
+        box=box,
         locks=settings.locks,
         pricing=settings.telemetry.model_pricing,
     )
@@ -148,7 +158,7 @@ def tree(
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
-            child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
+            child("infra", infra, loaded, database, server, house, me),
             child("agents", agents, defaults, settings.providers, settings.failover),
             child(
                 "engine",
@@ -170,6 +180,14 @@ def tree(
             child("edge", edge, doorway),
         ],
     )
+
+
+def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
+    """Raises StartupFatal E_ENCRYPTION_KEY."""
+    kept = keep_key(loaded)
+    for warning in kept.warnings[len(loaded.warnings) :]:
+        log.warning("config.warning", text=warning)
+    return kept, box_of(kept.settings.encryption)
 
 
 def _node_name(settings: Settings, port: int) -> str:
@@ -242,6 +260,11 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:
+    async for _ in hangups:
+        house.system.tell(CONFIG, Reload())
 
 
 async def _end_without_lease(gave_up: trio.Event, house: House) -> None:

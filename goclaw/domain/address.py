@@ -28,6 +28,9 @@ def session(tenant_id: str, session_key: str) -> Address:
     return Address("sessions", tenant_id, session_key)
 
 
+CONFIG = Address("infra", "config")
+
+
 def provider(name: str) -> Address:
     return Address("engine", "providers", name)
 

@@ -21,6 +21,8 @@ VARIABLES = {
     "GOCLAW_ALLOWED_ORIGINS": "gateway.allowed_origins",
     "GOCLAW_DRAIN_SEC": "gateway.drain_sec",
     "GOCLAW_POSTGRES_DSN": "database.dsn",
+    "GOCLAW_ENCRYPTION_KEY": "encryption.key",
+    "GOCLAW_ENCRYPTION_KEY_OLD": "encryption.old_keys",
     "GOCLAW_STORAGE_BACKEND": "database.mode",
     "GOCLAW_MODE": "database.mode",
     "GOCLAW_DB_POOL": "database.pool_max",

@@ -7,6 +7,7 @@ from typing import Any
 
 from goclaw.settings.convert import Given
 from goclaw.settings.document import LARGEST, Document, Malformed, Place, parse
+from goclaw.settings.encryption import Encryption
 from goclaw.settings.keys import fields, row_field, snake, spellings, subsection
 from goclaw.settings.problems import Problem, nearest, quoted
 from goclaw.settings.section import Section
@@ -60,6 +61,8 @@ class _Reader:
             rows = row_field(kind)
             if snake(key).endswith("dsn"):
                 self._wrong(here, "{}: a DSN is a secret and never read from the file, set GOCLAW_POSTGRES_DSN")
+            elif kind is Encryption:
+                self._wrong(here, "{}: a secret that is never read from the file, set GOCLAW_ENCRYPTION_KEY")
             elif name in known:
                 self._wrong(here, f"{{}} is the same key as {quoted(known[name])}, keep one")
             elif name is not None:

@@ -12,6 +12,7 @@ from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
+from goclaw.settings.encryption import Encryption
 from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.locks import Locks
@@ -39,6 +40,7 @@ class Settings(Section, frozen=True):
     retention: Retention = Retention()
     chaos: Chaos = Chaos()
     database: Database = Database()
+    encryption: Encryption = Encryption()
     cluster: Cluster = Cluster()
     logging: Logging = Logging()
     telemetry: Telemetry = Telemetry()

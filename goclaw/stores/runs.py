@@ -27,6 +27,7 @@ from goclaw.settings.locks import Locks
 from goclaw.stores import locks
 from goclaw.stores.model_calls import CALLS, ModelCall
 from goclaw.stores.run_heads import HEAD_OF
+from goclaw.stores.run_locks import hold_runs
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -185,6 +186,7 @@ class Record(Struct, frozen=True, kw_only=True):
     seq: int
     kind: RecordKind
     body: msgspec.Raw
+    sealed: str | None = None  # the body, sealed, in base64; `body` has only what may be read then
     step_no: int | None = None
     blob: str | None = None  # SHA-256 of a text in `record_blobs`
 
@@ -373,9 +375,10 @@ STEPS = """
 """  # `mine` is the run, held; a step that is there already was stored by us, whatever its commit said
 
 RECORDS = """
-  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, blob, fence)
-  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, r.blob, mine.fence
-  FROM mine, jsonb_to_recordset(%(records)s::jsonb) AS r(seq int, kind text, step_no int, body jsonb, blob text)
+  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, body_enc, blob, fence)
+  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, decode(r.sealed, 'base64'), r.blob, mine.fence
+  FROM mine, jsonb_to_recordset(%(records)s::jsonb)
+    AS r(seq int, kind text, step_no int, body jsonb, sealed text, blob text)
   ON CONFLICT DO NOTHING
 """
 
@@ -537,11 +540,18 @@ RETURNING run_id, lane, cancel_requested IS NOT NULL AS stopping
 """
 
 TRY_AGAIN = """
-WITH again AS (
+WITH counted AS (
+  SELECT r.generation, least(coalesce((r.result->'usage'->>'prompt_tokens')::int, 0), kept.input) AS input,
+    least(coalesce((r.result->'usage'->>'completion_tokens')::int, 0), kept.output) AS output
+  FROM runs r, (SELECT coalesce(sum((usage->>'prompt_tokens')::int), 0)::int AS input,
+      coalesce(sum((usage->>'completion_tokens')::int), 0)::int AS output
+    FROM run_steps WHERE run_id = %(run)s::uuid AND NOT %(forget)s) AS kept
+  WHERE r.run_id = %(run)s::uuid
+), again AS (
   UPDATE runs SET state = 'RETRY_WAIT', reason_code = 'RETRY_OPERATOR', attempt = 0, crash_count = 0,
     fingerprint = NULL, fingerprint_count = 0, result = NULL, cancel_requested = NULL, finished_at = NULL,
     available_at = now(), updated_at = now(), deadline = now() + make_interval(secs => %(timeout)s::float8),
-    generation = s.generation
+    generation = s.generation, log = runs.log + %(forget)s::int
   FROM sessions s
   WHERE run_id = %(run)s::uuid AND runs.tenant_id = %(tenant)s::uuid AND state = 'FAILED'
     AND s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key
@@ -557,9 +567,13 @@ WITH again AS (
 ), message AS (
   UPDATE session_messages m SET id = gen_random_uuid(), archived_at = coalesce(m.archived_at, now())
   FROM again WHERE m.run_id = again.run_id
+), session AS (
+  UPDATE sessions s SET input_tokens = s.input_tokens - c.input, output_tokens = s.output_tokens - c.output
+  FROM again a, counted c
+  WHERE s.tenant_id = a.tenant_id AND s.session_key = a.session_key AND s.generation = c.generation
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""  # what was asked is said again by the new life, under its own id
+"""  # what was asked is said again by the new life, under its own id, and the tokens of its steps are counted again
 
 ANEW = """
 WITH old AS (
@@ -579,8 +593,16 @@ WITH old AS (
   RETURNING run_id, tenant_id, session_key, lane
 ), step AS (
   INSERT INTO run_steps (run_id, step_no, tenant_id, kind, message, usage)
-  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message, s.usage
-  FROM run, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(fresh)s
+  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message,
+    CASE WHEN coalesce((old.result->'usage'->>'prompt_tokens')::int, 0) = 0 THEN s.usage END  -- else it was counted
+  FROM run, old, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(forget)s
+), effect AS (
+  INSERT INTO tool_effects (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class, request_hash,
+    status, result, result_hash, external_id, started_at, finished_at, adopts)
+  SELECT concat_ws(':', run.run_id, e.step_no, e.call_index), run.run_id, e.tenant_id, e.step_no, e.call_index, e.tool,
+    e.effect_class, e.request_hash, e.status, e.result, e.result_hash, e.external_id, e.started_at, e.finished_at,
+    coalesce(e.adopts, e.idempotency_key)
+  FROM run, old, tool_effects e WHERE e.run_id = old.run_id AND e.log = old.log AND NOT %(forget)s
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to, actor, reason_code, payload)
   SELECT run.run_id, run.tenant_id, run.session_key, head.seq, 'task.enqueued', 'QUEUED', %(by)s::text,
@@ -826,12 +848,11 @@ async def request_cancel(
     named = {"tenant": tenant, "runs": list(run_ids)}
     asking = {**named, "by": by, "why": {"by": by, "reason": reason}}
     over = []
+    await hold_runs(db, tenant=tenant, run_ids=run_ids)
     await db.execute(ASK_TO_STOP, asking)
     for key in await many(str, db.execute(WAIT_OF, named)):
-        await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
         for gone in await _cancel_waiting(db, tenant, key, "CANCELED", list(run_ids)):
             over.append(Stopping(run_id=gone.run_id, session_key=key, lane=gone.lane, fence=gone.fence, over=True))
-    await db.execute(ASK_TO_STOP, asking)  # who was claimed in between
     running = await many(Stopping, db.execute(STOPPING, named))
     return sorted([*running, *over], key=lambda one: one.run_id)
 
@@ -859,17 +880,27 @@ async def try_again(
         "run": run_id,
         "by": by,
         "timeout": KINDS[kind].timeout or timeout,
-        "fresh": fresh,
         "new": new_id,
     }
-    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
-    key = await maybe(str, db.execute(query, named))
-    if key is None:
+    query = """
+    SELECT EXISTS (SELECT FROM run_steps s WHERE s.run_id = r.run_id AND s.step_no = 0) FROM runs r
+    WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s
+    """  # retention may have taken the steps, and the ledger knows its places by them
+    logged = await maybe(bool, db.execute(query, named))
+    if logged is None:
         return None
-    again = await maybe(Retried, db.execute(TRY_AGAIN, named)) or await maybe(Retried, db.execute(ANEW, named))
-    await withdraw(db, tenant=tenant, key=key)
-    if fresh and again is not None and not again.new:
-        for table in ("run_steps", "loop_checkpoints", "run_records"):
+    named["forget"] = fresh or not logged
+    again = await maybe(Retried, db.execute(TRY_AGAIN, named))
+    same = again is not None
+    if again is None:
+        again = await maybe(Retried, db.execute(ANEW, named))
+    if again is None:
+        return None
+    await withdraw(db, tenant=tenant, key=again.session_key)
+    if same and named["forget"]:
+        await db.execute("DELETE FROM run_steps WHERE run_id = %(run)s", named)
+    if same and fresh:
+        for table in ("loop_checkpoints", "run_records"):
             await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
     return again
 

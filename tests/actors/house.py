@@ -20,6 +20,7 @@ from goclaw.domain.session import Send
 from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
+from goclaw.security.box import Box
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
@@ -52,7 +53,7 @@ async def house(
     node = node or new_id()
     own = ownership or Ownership()
 
-    work = Engine(node, tools or {}, defaults, queue, record, ownership=own)
+    work = Engine(node, tools or {}, defaults, queue, record, ownership=own, box=Box(bytes(range(32))))
 
     def tree() -> Supervisor:
         return Supervisor(

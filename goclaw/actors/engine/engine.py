@@ -16,6 +16,7 @@ from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.domain.run import KINDS, RunKind
+from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.locks import Locks
@@ -38,6 +39,8 @@ class Engine:
     ownership: Ownership = field(default_factory=Ownership)
     pricing: Mapping[str, ModelPrice] = field(default_factory=dict)
     locks: Locks = field(default_factory=Locks)
+    sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
+    box: Box = field(default_factory=Box)  # for records of level `full`
 
     @property
     def rules(self) -> Rules:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.loss import announce_loss, announce_stop, lost
+from goclaw.actors.engine.loss import announce_loss, announce_stop
 from goclaw.actors.engine.pressure import Pressure
 from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
@@ -51,7 +51,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import elsewhere, run_queue, runs, shards
+from goclaw.stores import elsewhere, run_queue, run_replies, runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -140,6 +140,7 @@ class LaneActor(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Runs of a former incarnation died with it: give them back."""
+        self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
         now = ctx.clock.monotonic()
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
@@ -196,7 +197,7 @@ class LaneActor(Actor):
 
     @handles
     async def set_limit(self, ctx: Context, ask: SetLimit) -> None:
-        self.slots.limit = ask.limit
+        self.slots.limit = self.engine.sizes[self.name] = ask.limit
         self._served(ctx)
 
     # --- who waits ----------------------------------------------------------------------------
@@ -337,7 +338,7 @@ class LaneActor(Actor):
             ctx.after(AGAIN, Orphaned(run=run))
             return
         if stopped:
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
         self._freed(ctx, run)
         self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
@@ -451,14 +452,7 @@ class LaneActor(Actor):
     async def _time_out(self, ctx: Context, run: Claimed) -> None:
         error = agent_timeout(round(run.age + run.left))
         try:
-            await ctx.db(
-                runs.fail,
-                run,
-                result=lost(run, error),
-                reason="TIMEOUT",
-                error="the run did not end",
-                messages=runs.asked(run),
-            )
+            await ctx.db(run_replies.lost, run, err=error, reason="TIMEOUT", error="the run did not end")
         except StaleOwner:
             return
         except StoreError:
@@ -470,7 +464,7 @@ class LaneActor(Actor):
     async def _recover(self, ctx: Context, run: Claimed) -> None:
         pause = delay(run.run_id, run.crash_count + 1, self.engine.rules)
         try:
-            outcome = await ctx.db(runs.recover, run, "crash", delay=pause)
+            outcome = await ctx.db(run_replies.recover, run, "crash", delay=pause)
         except StaleOwner:
             return
         except StoreError:
@@ -481,7 +475,7 @@ class LaneActor(Actor):
         if outcome == "requeued":
             ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
         elif outcome == "cancelled":
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
         else:
             ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)

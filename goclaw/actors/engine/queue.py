@@ -22,7 +22,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
-from goclaw.stores import cluster, run_heads, run_queue, runs
+from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
 from goclaw.stores.runs import Cause, Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
@@ -194,7 +194,7 @@ class QueueKeeper(Actor):
                 pause = self.engine.queue.suspect_hold_sec if run.crash_count else 0.0
                 cause: Cause = "restart" if own or self.own.alone else "lease"
                 try:
-                    outcome = await ctx.db(runs.recover, run, cause, delay=pause)
+                    outcome = await ctx.db(run_replies.recover, run, cause, delay=pause)
                 except StaleOwner:
                     continue
                 self.recovered += 1
@@ -209,7 +209,7 @@ class QueueKeeper(Actor):
                 elif outcome == "dead":
                     announce_loss(ctx, run)
                 else:
-                    announce_stop(ctx, run)
+                    await announce_stop(ctx, run)
 
     def snapshot(self) -> dict[str, object]:
         return {"recovered": self.recovered}

@@ -44,7 +44,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -53,7 +53,7 @@ from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
 from goclaw.settings.agents import AgentDefaults
-from goclaw.stores import run_replies, runs, sessions
+from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
@@ -109,8 +109,8 @@ class Run(Actor):
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
-        calls = CallLog(ctx.clock, self.engine.pricing)
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls)
+        calls, box = CallLog(ctx.clock, self.engine.pricing), self.engine.box
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:
@@ -133,8 +133,7 @@ class Run(Actor):
     async def hear(self, ctx: Context, ask: InjectText) -> bool:
         if self.ending or self.stopped_by is not None or self.profile is None or self.draft.closing:
             return False
-        self.journal.tell(ask)
-        return True
+        return self.journal.tell(ask)
 
     # --- the turn -----------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class Run(Actor):
         hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
+        self._record(task, profile, rows)
         await answer(task, models_of(ctx, profile.candidates), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
@@ -239,9 +238,10 @@ class Run(Actor):
         )
 
     def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
-        """A life begins: everything it will need that its row does not say."""
+        """A life begins: everything it will need that its row, the journal and former records do not say."""
         if self.recorder.level == "off":
             return
+        said = [row.seq for row in rows if row.seq]
         shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
@@ -252,7 +252,9 @@ class Run(Actor):
             options=msgspec.to_builtins(task.options),
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
             window=profile.context_window,
-            history={"first": rows[0].seq, "last": rows[-1].seq} if rows else None,
+            summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
+            history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
+            given=self.journal.given,
             step=self.draft.step,
             hint=task.hint,
             stream=self.request.stream,
@@ -469,7 +471,8 @@ class Run(Actor):
         """Success was refused: a cancel was committed, the session was reset, or the run is not ours any more."""
         match await ctx.db(runs.standing, self.run):
             case "stopping":
-                await self._cancelled(ctx, "user", "")
+                wish = await ctx.db(elsewhere.stop_wish, tenant=self.run.tenant_id, run_id=self.run.run_id)
+                await self._cancelled(ctx, stop_reason(wish.reason if wish else ""), wish.by if wish else "")
             case "reset":
                 await self._cancelled(ctx, "user", "", "LANE_CLEARED")
             case _:
@@ -512,6 +515,11 @@ def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOption
     if asked.reasoning_effort is None and profile.effort != "off":
         asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
     return asked
+
+
+def absent(numbers: Sequence[int]) -> list[int]:
+    """What is missing between the first and the last of them."""
+    return sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
 
 
 def failure(err: Err, partial: str) -> Any:

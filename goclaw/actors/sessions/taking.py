@@ -173,7 +173,7 @@ class Taking(Changing):
         active = next((run_id for run_id in self.open if self._runs(ctx, run_id)), None)
         if active is None:
             return None
-        text = InjectText(message_id=ask.run_id, text=ask.text, sender=ask.user_id)
+        text = InjectText(message_id=ask.idempotency_key or ask.run_id, text=ask.text, sender=ask.user_id)
         try:
             if not await ctx.ask(run(self.key.lane, active), text, within=HEARD):
                 return None
