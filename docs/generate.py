@@ -60,6 +60,7 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
     "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
@@ -154,8 +155,9 @@ BY_HAND = (
 # --- settings ---------------------------------------------------------------------------------------
 
 SETTINGS = (
-    "Keys of the configuration file. Times take text such as `5m`; any value may be `env:NAME`. Rows named\n"
-    f"`<name>` exist once per vendor: {', '.join(KEYED)}, or a name of your own.\n\n"
+    "Keys of the configuration file. Times take text such as `5m`; any value may be `env:NAME`. Rows\n"
+    f"`providers.<name>` exist once per vendor: {', '.join(KEYED)}, or a name of your own;\n"
+    "rows `queue.channels.<name>` once per channel that is different.\n\n"
 )
 
 
@@ -189,7 +191,9 @@ def leaves(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict
 
 
 def span(leaf: dict[str, Any]) -> str:
-    shape = leaf["anyOf"][0] if "anyOf" in leaf else leaf
+    shape = leaf
+    while "anyOf" in shape:  # a reference is possible for most, nothing for some
+        shape = shape["anyOf"][0]
     if "enum" in shape:
         return ", ".join(sorted(map(str, shape["enum"])))
     low, high = shape.get("minimum"), shape.get("maximum")

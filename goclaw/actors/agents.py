@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
+from goclaw.domain.queue_policy import override_of
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
@@ -51,6 +52,7 @@ class Agent(Actor):
             raise Rejected(not_found("agent", self.key))
         providers = lineup(self.providers, added)
         provider = row.provider or default_provider(providers, self.defaults)
+        effort, exact = self._effort(row)
         return AgentProfile(
             id=row.id,
             key=row.agent_key,
@@ -65,8 +67,20 @@ class Agent(Actor):
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations,
             context_window=row.context_window,
+            max_tokens=row.max_tokens,
+            temperature=row.temperature,
+            effort=effort,
+            exact_effort=exact,
+            queue=override_of(row.other_config),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
+
+    def _effort(self, row: stored.AgentRow) -> tuple[str, bool]:
+        """How hard it thinks, and whether only just so: its own wish, an older form of it, everybody's."""
+        wish = row.reasoning_config or {}
+        legacy = row.thinking_level or row.other_config.get("thinking_level")
+        effort = wish.get("effort") or legacy or self.defaults.thinking_level
+        return str(effort), wish.get("fallback", "downgrade") != "downgrade"
 
     @handles
     async def others(self, ctx: Context, news: ProvidersChanged) -> None:

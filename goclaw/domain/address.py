@@ -10,7 +10,10 @@ CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
 SHARD_OWNER = Address("infra", "cluster", "shard_owner")
 OUTBOX = Address("delivery", "outbox")
+LOCKS = Address("engine", "queue", "locks")
+QUOTA = Address("engine", "queue", "quota")
 RETENTION = Address("infra", "retention")
+USAGE = Address("infra", "usage")
 CRON = Address("cron", "ticker")
 HEARTBEAT = Address("cron", "heartbeat")
 ROSTER = Address("engine", "roster")
@@ -25,6 +28,9 @@ def agent(tenant_id: str, agent_key: str) -> Address:
 
 def session(tenant_id: str, session_key: str) -> Address:
     return Address("sessions", tenant_id, session_key)
+
+
+CONFIG = Address("infra", "config")
 
 
 def provider(name: str, tenant_id: str = MASTER_TENANT) -> Address:

@@ -25,7 +25,7 @@ LASTS: dict[ProviderTrouble, float] = {  # seconds; providers.md §9.1
     "unknown": 30,
 }
 OF_A_KEY = frozenset({"auth", "rate_limit"})
-NEVER = frozenset({"context_overflow", "content_policy"})  # says nothing about the next question
+NEVER = frozenset({"context_overflow", "content_policy", "cancelled"})  # says nothing about the next question
 OVERLOADED_LONG = 120.0  # seconds, from the sixth in a row
 SIXTH = 6
 QUIET = frozenset({"rate_limit", "overloaded"})  # asking again makes it worse

@@ -24,6 +24,7 @@ ProviderTrouble = Literal[  # providers.md §9.1
     "model_not_found",
     "content_policy",
     "context_overflow",
+    "cancelled",  # by the one who was asked
     "unknown",
 ]
 StoreTrouble = Literal["unavailable", "conflict", "commit_unknown"]

@@ -93,4 +93,15 @@ class FellBack(Struct, frozen=True):
     trouble: str
 
 
-Note = Retrying | FellBack
+class OwnTool(Struct, frozen=True, kw_only=True):
+    """A tool that the one who was asked runs by himself: told when it begins, and when it has ended."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = {}
+    ended: bool = False
+    is_error: bool = False
+    text: str = ""  # what came of it
+
+
+Note = Retrying | FellBack | OwnTool

@@ -99,6 +99,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "đã đạt giới hạn: {reason}; hãy thử lại sau",
         "zh": "已达上限：{reason}，请稍后再试",
     },
+    "quota_exceeded": {
+        "en": "Quota exceeded: {used}/{limit} requests this {window}. Try again later.",
+        "vi": "Vượt hạn mức: {used}/{limit} yêu cầu ({window}). Hãy thử lại sau.",
+        "zh": "超出配额：{used}/{limit} 次请求（{window}）。请稍后再试。",
+    },
     "payload_too_large": {
         "en": "larger than {limit_bytes} bytes",
         "vi": "lớn hơn {limit_bytes} byte",

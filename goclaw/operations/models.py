@@ -18,7 +18,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.provider_health import borrow, everybody
 from goclaw.providers.choose import usable
-from goclaw.settings.providers import OFFLINE
+from goclaw.settings.providers import OFFLINE, programs
 
 ANY_AGENT = "goclaw-v1"
 VENDOR = 10.0  # seconds a vendor has to list its models
@@ -52,7 +52,8 @@ async def openai_model(ctx: Context, ask: GetModel) -> dict[str, Any]:
 @operation(Rpc("models.list", Role.VIEWER), Cli("models"))
 async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     """List the models of the configured providers. A vendor that does not answer is left out."""
-    names = [OFFLINE, *(name for name, _, _ in usable(await everybody(ctx)))]
+    there = await everybody(ctx)
+    names = [OFFLINE, *(name for name, _, _ in usable(there)), *programs(there)]
     rows: list[dict[str, Any]] = []
     for name in names:
         if ask.provider in (None, name):

@@ -34,6 +34,9 @@ def default_model(provider: str, providers: Providers, defaults: AgentDefaults) 
     row = providers.named.get(provider)
     if row is not None and row.models:
         return row.models[0]
+    program = settings.programs(providers).get(provider)
+    if program is not None and program.model:
+        return program.model
     known = BY_NAME.get((row.type if row else "") or provider)
     return known.default_model if known else ""
 

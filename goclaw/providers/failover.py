@@ -25,7 +25,7 @@ OVERLOADED_TRIES = 3  # … providers.md §9.2
 NEXT_KEY = frozenset({"rate_limit", "overloaded", "server_error", "timeout", "auth", "unknown"})  # tier 1
 PATIENCE = 10.0  # seconds that a model which rests is waited for, if there is no other
 JITTER = 0.25
-FINAL = frozenset({"context_overflow"})
+FINAL = frozenset({"context_overflow", "cancelled"})
 
 
 class Desk(Protocol):

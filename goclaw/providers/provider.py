@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, assert_never
+from pathlib import Path
+from typing import Protocol, assert_never, runtime_checkable
 
 import msgspec
 
@@ -12,6 +13,7 @@ from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
 from goclaw.security.ssrf import Guard
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 Tell = Callable[[Note], None]
 
@@ -56,6 +58,14 @@ class Provider(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class Runs(Protocol):
+    """A provider that has something to run beside its answers, in a task of whoever opened it."""
+
+    async def live(self) -> None:
+        """Until `aclose` or a cancel. Without it nothing is answered; nothing of it is left when it returns."""
+
+
 def open_provider(
     vendor: Vendor,
     *,
@@ -64,11 +74,14 @@ def open_provider(
     timeout: float = 300.0,
     name: str = "",
     guard: Guard | None = None,
+    program: AcpAgent | ClaudeProgram | None = None,
+    data_dir: Path = Path(),
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
     `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `name` is what it is called, if
     that is not its vendor's. `guard` says where it may connect to; with one, proxies of the environment are ignored.
+    `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -92,5 +105,15 @@ def open_provider(
             from goclaw.providers.wires import anthropic
 
             return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+        case "acp":
+            from goclaw.providers.acp.provider import Acp
+
+            agent = program if isinstance(program, AcpAgent) else AcpAgent(binary=base_url or "")
+            return Acp(vendor.name, agent, data_dir / "acp", timeout=timeout)
+        case "claude_cli":
+            from goclaw.providers.claude_cli.provider import ClaudeCli
+
+            claude = program if isinstance(program, ClaudeProgram) else ClaudeProgram()
+            return ClaudeCli(vendor.name, claude, timeout=timeout)
         case _:
             assert_never(vendor.wire)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from goclaw.settings.settings import Settings
 REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
 SECRET = re.compile(r"(^|[._])(api_key|token)$")  # keys of the file; config-cli.md S3.1
 TOKEN_FILE = "auth.token"  # noqa: S105 - a name in GOCLAW_HOME
+KEY_FILE = "encryption.key"  # in the data directory
 
 
 class Loaded(Struct, frozen=True):
@@ -37,15 +38,18 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
-    encryption_key: Secret = Secret()  # GOCLAW_ENCRYPTION_KEY, in any of its forms …
-    former_keys: tuple[Secret, ...] = ()  # … and GOCLAW_ENCRYPTION_KEY_OLD
     auth_base: str = ""  # GOCLAW_OPENAI_AUTH_BASE, for proofs
+    reread: Callable[[], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
 
     @property
     def fingerprint(self) -> str:
         """First 12 hex of the SHA-256 over all values; a changed secret is a changed configuration."""
         values = msgspec.json.encode(list(entries(self.settings)), enc_hook=_plain)
         return hashlib.sha256(values).hexdigest()[:12]
+
+    def again(self) -> Loaded:
+        """As it is by now. Raises ConfigInvalid."""
+        return self.reread() if self.reread is not None else self
 
 
 def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -89,18 +93,19 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     if problems:
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
-    former = variables.get("GOCLAW_ENCRYPTION_KEY_OLD", "").split(",")
+    settings = _with_made_key(_computed(settings, origins), origins)
+    auth_base = variables.get("GOCLAW_OPENAI_AUTH_BASE", "")
+    environ, flags = dict(environ), dict(flags)
     return Loaded(
-        _computed(settings, origins),
+        settings,
         config,
         home,
         origins,
         tuple(warnings),
         production,
         crash_at,
-        Secret(variables.get("GOCLAW_ENCRYPTION_KEY", "").strip()),
-        tuple(Secret(key.strip()) for key in former if key.strip()),
-        variables.get("GOCLAW_OPENAI_AUTH_BASE", ""),
+        auth_base,
+        lambda: load(path, environ, flags),
     )
 
 
@@ -111,6 +116,21 @@ def made_token(home: Path) -> dict[str, Given]:
     except (OSError, UnicodeDecodeError):
         return {}
     return {"gateway.token": Given(text, TOKEN_FILE, TOKEN_FILE)} if text else {}
+
+
+def _with_made_key(settings: Settings, origins: dict[str, str]) -> Settings:
+    """The encryption key of an earlier start (`keep_key`) counts until somebody sets one, and opens what it sealed."""
+    try:
+        made = (settings.data_dir / KEY_FILE).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return settings
+    encryption = settings.encryption
+    if not encryption.key:
+        origins["encryption.key"] = KEY_FILE
+        encryption = replace(encryption, key=Secret(made))
+    elif made and made != encryption.key.reveal().strip():
+        encryption = replace(encryption, old_keys=Secret(",".join([*encryption.former, made])))
+    return replace(settings, encryption=encryption)
 
 
 def _resolved(given: dict[str, Given], variables: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from goclaw.domain.effort import Effort
 from goclaw.settings.section import Secret, Section
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 # Who is the default when several have a key, first wins (config-cli.md §9.3); vendors whose wire is not spoken yet are
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
@@ -89,6 +90,8 @@ class Providers(Section, frozen=True):
 
     offline: Offline = Offline()
     allow_private: Annotated[bool, Meta(description="vendors that admins add may have private addresses")] = False
+    claude_cli: ClaudeProgram = ClaudeProgram()
+    acp: AcpAgent = AcpAgent()
     named: dict[str, Provider] = field(default_factory=dict)
 
 
@@ -104,6 +107,17 @@ def usable(providers: Providers) -> list[str]:
     ]
 
 
+def programs(providers: Providers) -> dict[str, AcpAgent | ClaudeProgram]:
+    """Those that are programs on this machine and are configured, by name. The best default is the first."""
+    found: dict[str, AcpAgent | ClaudeProgram] = {}
+    if providers.claude_cli.cli_path:
+        found["claude_cli"] = providers.claude_cli
+    if providers.acp.binary:
+        found["acp"] = providers.acp
+    return found
+
+
 def first_usable(providers: Providers) -> str:
     """Who answers when nobody is configured to (config-cli.md §9.3, providers.md O7)."""
-    return next(iter(usable(providers)), OFFLINE)
+    chosen_by_itself = [name for name in programs(providers) if name != "acp"]
+    return next(iter((*usable(providers), *chosen_by_itself)), OFFLINE)

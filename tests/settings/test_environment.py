@@ -47,6 +47,8 @@ def problem(home: Path, **variables: str) -> str:
         ({"OPENAI_API_KEY": "a", "GROQ_API_KEY": "b"}, "agents.defaults.provider", "openai"),
         ({"GOCLAW_GROQ_API_KEY": "b", "OPENAI_API_KEY": "a"}, "agents.defaults.provider", "openai"),
         ({"GOCLAW_OPENAI_BASE_URL": "http://x"}, "providers.openai.api_base", "http://x"),
+        ({"GOCLAW_CLAUDE_CLI_PATH": "claude"}, "providers.claude_cli.cli_path", "claude"),
+        ({"GOCLAW_CLAUDE_CLI_WORK_DIR": "/w"}, "providers.claude_cli.base_work_dir", "/w"),
         ({"GOCLAW_YESCALE_API_KEY": "x"}, "agents.defaults.provider", "yescale"),
         ({"GOCLAW_ZAI_CODING_API_KEY": "x", "GOCLAW_MODEL": "m"}, "agents.defaults.model", "m"),
     ],

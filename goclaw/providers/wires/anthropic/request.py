@@ -41,7 +41,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "top_p": options.top_p if options.temperature is None else None,  # newer models take only one of them
         "stop_sequences": list(options.stop) or None,
     }
-    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    known = model_named(model, vendor.model_info)
+    reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
     headers = _think(body, model, (reasoning and reasoning.effective) or "none")
     if learned.most_tokens is not None:
         body["max_tokens"] = min(body["max_tokens"], learned.most_tokens)
