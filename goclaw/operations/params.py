@@ -60,10 +60,10 @@ def moment(name: str, given: datetime | None) -> datetime | None:
         raise Rejected(invalid(name, "a year beyond 1 … 9999")) from None
 
 
-def explain(message: str) -> Err:
-    """A validation message as a named error with the field and what was expected."""
+def explain(message: str, within: str = "") -> Err:
+    """A validation message as a named error with the field, which is a member of `within`, and what was expected."""
     place = PLACE.search(message)
-    field = place["field"] if place else ""
+    field = ".".join(part for part in (within, place["field"] if place else "") if part)
     what = message[: place.start()] if place else message
     if missing := MISSING.match(what):
         return required(f"{field}.{missing['field']}" if field else missing["field"])

@@ -16,7 +16,6 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import ROSTER
 from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest
 from goclaw.domain.errors import (
-    Err,
     ProviderError,
     Rejected,
     already_exists,
@@ -24,6 +23,7 @@ from goclaw.domain.errors import (
     failed_precondition,
     invalid,
     not_found,
+    provider_in_use,
     required,
 )
 from goclaw.domain.model import LookAtProviders
@@ -169,8 +169,7 @@ async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     row = await _row(ctx, ask.id)
     used = await ctx.db(providers.remove, tenant=ctx.caller.tenant_id, id=row.id, name=row.name, force=ask.force)
     if isinstance(used, Used):
-        details = {"reason": "in_use", "kind": "provider", "id": row.name, "agents": used.agents}
-        raise Rejected(Err("ALREADY_EXISTS", "provider_in_use", details))
+        raise Rejected(provider_in_use(row.name, used.agents))
     await _apply(ctx)
     record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
     return Deleted()
@@ -305,9 +304,7 @@ def _settings(ask: Wanted, before: ProviderRow) -> dict[str, Any]:
     try:
         msgspec.convert(wanted, RowSettings)
     except msgspec.ValidationError as error:
-        err = explain(str(error))
-        field = f"settings.{err.details.get('field', '')}"
-        raise Rejected(Err(err.code, err.key, {**err.details, "field": field})) from None
+        raise Rejected(explain(str(error), "settings")) from None
     return wanted
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 import trio
-from tests.stores.test_usage import NOW, THIS, Past
 from trio.testing import MockClock
 
 from goclaw.actors.usage import Begin, UsageKeeper
@@ -23,6 +22,7 @@ from goclaw.settings.retention import Retention
 from goclaw.stores.database import Database
 from goclaw.stores.usage import on_the_hour
 from tests.runtime.house import cell
+from tests.stores.test_usage import NOW, THIS, Past
 
 HOUR = timedelta(hours=1)
 

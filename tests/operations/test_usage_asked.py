@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import trio
 from msgspec import to_builtins
-from tests.stores.test_usage import NOW, THIS, Past
 
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Rejected
@@ -23,6 +22,7 @@ from goclaw.settings.agents import AgentDefaults, Agents
 from goclaw.settings.settings import Settings
 from goclaw.stores.database import Database
 from goclaw.stores.usage import compute
+from tests.stores.test_usage import NOW, THIS, Past
 
 HOUR = timedelta(hours=1)
 NUMBERS = {
