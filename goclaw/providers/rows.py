@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from goclaw.domain.effort import Effort
 from goclaw.providers.catalogue import BY_NAME, CATALOGUE, CHATGPT, Vendor
 from goclaw.security.ssrf import Guard
 from goclaw.settings.providers import ModelInfo, Provider, Providers
@@ -39,7 +38,6 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     headers: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=HEADERS)] = {}
     extra: Annotated[dict[str, Any], Meta(max_length=100)] = {}
     model_info: Annotated[dict[str, ModelInfo], Meta(max_length=1000)] = {}
-    reasoning_effort: Effort | None = None
 
 
 def settings_of(row: ProviderRow) -> RowSettings:
