@@ -65,7 +65,7 @@ ELSEWHERE = {
 }  # read by load, by clients and by the actor kernel
 PROVIDER = {"API_KEY": "api_key", "API_BASE": "api_base", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
 
-OLLAMA_PORT = 11434
+OLLAMA_PORT = "11434"
 CONTAINER = Path("/.dockerenv")  # there in a container
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
 
@@ -142,13 +142,17 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem], list[str]]
 
 
 def _ollama(host: str) -> str:
-    """The address of an Ollama from its `host`, which may be a bare `name:port`. In a container it is outside."""
-    host = host.strip().rstrip("/")
-    base = urlsplit(host if "//" in host else f"http://{host}")
-    place = base.netloc if base.port or not base.hostname else f"{base.netloc}:{OLLAMA_PORT}"
-    if base.hostname in ("localhost", "127.0.0.1", "::1") and CONTAINER.exists():
-        place = f"host.docker.internal:{base.port or OLLAMA_PORT}"
-    return f"{base.scheme}://{place}{base.path.removesuffix('/v1')}/v1"
+    """The address of an Ollama from its `host`, read as Ollama reads it: a bare name means its own port.
+
+    In a container this machine is outside.
+    """
+    base = urlsplit(host.strip() if "//" in host else f"http://{host.strip()}")
+    port = base.netloc.rpartition(":")[2] if base.netloc.rpartition(":")[2].isdigit() else ""
+    port = port or ("" if "//" in host else OLLAMA_PORT)
+    inside = base.hostname in ("localhost", "127.0.0.1", "::1", "0.0.0.0") and CONTAINER.exists()  # noqa: S104
+    name = "host.docker.internal" if inside else base.netloc.removesuffix(f":{port}")
+    place = f"{name}:{port}" if port else name
+    return f"{base.scheme}://{place}{base.path.rstrip('/').removesuffix('/v1')}/v1"
 
 
 def _unquoted(value: str) -> str:

@@ -5,11 +5,25 @@ Contract: edge-http.md §7; providers.md §3 P3.1 to P3.9, PR-29, PR-37.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from tests.e2e.gateway import Gateway, VendorPlace, running
+import trio
+
+from tests.e2e.gateway import PATIENCE, Gateway, VendorPlace, running
 from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import answer
+
+
+async def goclaw(gateway: Gateway, *words: str, said: bytes = b"") -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "goclaw", "--url", gateway.address, "--token", gateway.token, *words]
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process(
+            command, env=gateway.environ, stdin=said, capture_stdout=True, capture_stderr=True, check=False
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 async def test_a_provider_is_added_asked_and_kept_and_its_key_is_nowhere(
@@ -19,7 +33,7 @@ async def test_a_provider_is_added_asked_and_kept_and_its_key_is_nowhere(
     async with open_farm() as farm:
         first, second = farm["anthropic"], farm["openai"]
         first.will(answer("I am the first"))
-        second.will(answer("I am the second"), answer("still the second"))
+        second.will(answer("I am the second"))
         with running(gateway):
             async with gateway.http() as http, gateway.client() as client:
                 before = (await http.get("/v1/providers")).json()["providers"]
@@ -51,6 +65,20 @@ async def test_a_provider_is_added_asked_and_kept_and_its_key_is_nowhere(
                     "/v1/providers", json={**other, "name": "meta", "api_base": "http://169.254.169.254/"}
                 )
                 assert (refused.status_code, refused.json()["details"]["field"]) == (400, "api_base")
+                second.will(answer("by command"))
+                key = ["--api-base", second.url, "--api-key", "-", "--models", "gpt-4o"]
+                await goclaw(gateway, "providers", "add", "cli", "--type", "openai_compat", *key, said=b"sk-cli\n")
+                shown = await goclaw(gateway, "providers", "list")
+                assert [line.split()[1] for line in shown.splitlines()] == ["NAME", "offline", "zeta", "cli"]
+                assert "sk-cli" not in shown
+                assert "it answers" in await goclaw(gateway, "providers", "verify", "cli")
+                assert "cli/gpt-4o" in await goclaw(gateway, "model", "set", "cli/gpt-4o")
+                assert (await client.chat("hi", "agent:default:ws:direct:cli"))["content"] == "by command"
+                assert second.heard[-1].key == "sk-cli"
+                assert "default" in (await http.delete("/v1/providers/cli")).text, "it names who uses it"
+                await goclaw(gateway, "providers", "delete", "cli", "--force")
+                await goclaw(gateway, "providers", "use", "zeta")
+                second.will(answer("still the second"))
         with running(gateway):
             async with gateway.client() as client:
                 assert (await client.chat("hi", "agent:default:ws:direct:new"))["content"] == "still the second"
