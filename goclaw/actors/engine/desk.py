@@ -9,7 +9,7 @@ from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover
 from goclaw.runtime.actor import Context
-from goclaw.runtime.faults import NoSuchActor
+from goclaw.runtime.faults import AskTimeout, NoSuchActor, Rejected, RuntimeFault
 
 IN_LINE = 600.0  # seconds; a run's own deadline comes first
 
@@ -24,6 +24,13 @@ class ModelDesk:
             return await self._ctx.ask(provider(candidate.provider), ask, within=IN_LINE)
         except NoSuchActor:
             raise ProviderError("model_not_found", f"there is no provider {candidate.provider}") from None
+        except Rejected as refusal:  # a long line, or an actor that crashed too often
+            said = f"{candidate.provider} lets nobody in: {refusal.err.details.get('reason', refusal.err.key)}"
+            raise ProviderError("overloaded", said, retry_after=refusal.err.retry_after) from refusal
+        except AskTimeout:
+            raise ProviderError("timeout", f"{candidate.provider} had no room within {IN_LINE:g} s") from None
+        except RuntimeFault as fault:
+            raise ProviderError("server_error", f"{candidate.provider} cannot be reached: {fault}") from fault
 
     def left(self, candidate: Candidate, slot: int, *, answered: bool, trouble: ProviderError | None) -> None:
         kind = trouble.kind if trouble is not None else None
