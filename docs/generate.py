@@ -83,6 +83,7 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
     "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",

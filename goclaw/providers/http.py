@@ -7,7 +7,7 @@ import math
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ from goclaw.providers.retry import patient
 from goclaw.providers.trouble import one_line, refusal
 from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import written_calls
+from goclaw.security.egress import guarded
+from goclaw.security.ssrf import Guard, Refused
 
 T = TypeVar("T")
 
@@ -55,8 +57,17 @@ class HttpProvider:
     Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
     """
 
-    def __init__(self, vendor: Vendor, wire: Wire, *, keys: tuple[str, ...] = (), timeout: float) -> None:
-        self.name = vendor.name
+    def __init__(
+        self,
+        vendor: Vendor,
+        wire: Wire,
+        *,
+        keys: tuple[str, ...] = (),
+        timeout: float,
+        name: str = "",
+        guard: Guard | None = None,
+    ) -> None:
+        self.name = name or vendor.name
         self.default_model = vendor.default_model
         self.vendor = vendor
         self.wire = wire
@@ -65,7 +76,7 @@ class HttpProvider:
         self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
-            raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
+            raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
         self._http = httpx.AsyncClient(
             headers={"User-Agent": "GoClaw", **wire.headers, **vendor.headers},
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
@@ -73,17 +84,29 @@ class HttpProvider:
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
             ),
             verify=_tls(),
+            transport=guarded(guard, _tls()) if guard else None,
         )
+        self._under_way = 0
+        self._closing = False
 
     @property
     def slots(self) -> int:
         return max(1, len(self._keys))
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, ask: ChatRequest, *, slot: int = 0, tell: Tell = silent
-    ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+    ) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         deadline = trio.current_time() + self.timeout
-        return patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell)
+        self._under_way += 1
+        try:
+            async with patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell) as chunks:
+                yield chunks
+        finally:
+            self._under_way -= 1
+            if self._closing:
+                with trio.CancelScope(shield=True):
+                    await self.aclose()
 
     async def models(self) -> list[str]:
         ids: list[str] = []
@@ -128,7 +151,10 @@ class HttpProvider:
         _remember(self.learned, model, replace(learned, cool=False))
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        """Answers that have begun go on; the last one closes the connections."""
+        self._closing = True
+        if not self._under_way:
+            await self._http.aclose()
 
     async def send(
         self,
@@ -144,12 +170,16 @@ class HttpProvider:
         key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
         url = (root or self.vendor.base_url.rstrip("/")) + path
+        if self._http.is_closed:
+            raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
             request = self._http.build_request(method, url, content=content, headers=headers)
             response = await self._http.send(request, stream=True)
             if response.status_code == 200:
                 return response
             body = await read(response, PAGE_LIMIT)
+        except Refused as error:
+            raise self.blame(ProviderError("format", str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.blame(weather(error)) from error
         raise self.blame(refusal(response.status_code, response.headers, body))

@@ -12,14 +12,20 @@ from typing import Any
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.cooldown import Cooldowns, Rest
-from goclaw.domain.errors import Rejected, StoreError, exhausted
-from goclaw.domain.model import BorrowProvider, Enter, Entered, Left, Resting
+from goclaw.domain.errors import ProviderError, Rejected, StoreError, exhausted, provider_failed
+from goclaw.domain.events import ProviderStatus, body, of_admins
+from goclaw.domain.model import BorrowProvider, Enter, Entered, GetRests, Left, Resting
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 from goclaw.stores import cooldowns as stored
 
 WAITING = 10_000  # askers in line
+
+
+class RestOver(Message[None]):
+    """A rest may have ended."""
 
 
 class ProviderActor(Actor):
@@ -44,6 +50,7 @@ class ProviderActor(Actor):
         self._threshold, self._open_for = threshold, open_for
         self._cooldowns = Cooldowns()
         self._rows: list[Rest] = []
+        self._down: set[str] = set()  # models that were told to rest
         self._line: deque[tuple[Reply, Entered]] = deque()
 
     async def on_start(self, ctx: Context) -> None:
@@ -55,6 +62,11 @@ class ProviderActor(Actor):
     @handles
     async def lend(self, ctx: Context, ask: BorrowProvider) -> Any:
         return self._client()
+
+    @handles
+    async def rests(self, ctx: Context, ask: GetRests) -> tuple[Rest, ...]:
+        self._client()
+        return tuple(self._cooldowns.rows(self._now(ctx)))
 
     @handles
     async def enter(self, ctx: Context, ask: Enter) -> Entered | Resting:
@@ -79,16 +91,40 @@ class ProviderActor(Actor):
         self.inside = max(0, self.inside - 1)
         while self._line and self.inside < self.at_once:
             reply, granted = self._line.popleft()
-            self.inside += reply.answer(granted)
+            self.inside += reply.answer(Entered(self._client(), granted.slot))
         if call.answered:
             ended = self._cooldowns.succeeded(call.model, call.slot)
             if ended:
+                self._tell_who_is_back(ctx)
                 slots = [slot for _, slot in ended]
                 await ctx.db(stored.forget, tenant=self.tenant, provider=self.name, model=call.model, slots=slots)
         elif call.trouble is not None:
             rest = self._cooldowns.failed(call.model, call.slot, call.trouble, self._now(ctx), call.retry_after)
             if rest is not None:
+                self._tell_of_rest(ctx, call.model)
                 await ctx.db(stored.keep, tenant=self.tenant, provider=self.name, rest=rest)
+
+    @handles
+    async def look(self, ctx: Context, tick: RestOver) -> None:
+        self._tell_who_is_back(ctx)
+
+    def _tell_of_rest(self, ctx: Context, model: str) -> None:
+        rest = self._cooldowns.until(model, self._now(ctx))
+        if rest is None:
+            return  # other keys are left
+        self._down.add(model)
+        self._publish(ctx, model, usable=False, cooldown_until=int(rest.until * 1000), reason=rest.reason)
+        ctx.after(max(0.0, rest.until - self._now(ctx)) + 0.001, RestOver())
+
+    def _tell_who_is_back(self, ctx: Context) -> None:
+        for model in sorted(self._down):
+            if self._cooldowns.until(model, self._now(ctx)) is None:
+                self._down.remove(model)
+                self._publish(ctx, model, usable=True)
+
+    def _publish(self, ctx: Context, model: str, **news: Any) -> None:
+        said = body(provider=self.name, model=model, **news)
+        ctx.publish(of_admins(self.tenant), ProviderStatus(body=said))
 
     async def on_stop(self, ctx: Context, reason: str) -> None:
         if self._provider is not None:
@@ -98,8 +134,12 @@ class ProviderActor(Actor):
         return {"inside": self.inside, "at_once": self.at_once, "waiting": len(self._line)}
 
     def _client(self) -> Provider:
+        """Refuses with what keeps it from being opened, such as a key that cannot be one."""
         if self._provider is None:
-            self._provider = self._open()
+            try:
+                self._provider = self._open()
+            except ProviderError as error:
+                raise Rejected(provider_failed(error)) from None
             self._cooldowns = Cooldowns(
                 self._provider.slots, threshold=self._threshold, open_for=self._open_for, rows=self._rows
             )
