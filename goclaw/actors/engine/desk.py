@@ -28,7 +28,7 @@ class ModelDesk:
             try:
                 return await self._ctx.ask(self._address(candidate.provider), ask, within=IN_LINE)
             except NoSuchActor:
-                break
+                raise ProviderError("model_not_found", f"there is no provider {candidate.provider}") from None
             except ActorStopped:
                 continue  # another takes its place
             except Rejected as refusal:  # a long line, or an actor that crashed too often
@@ -38,7 +38,7 @@ class ModelDesk:
                 raise ProviderError("timeout", f"{candidate.provider} had no room within {IN_LINE:g} s") from None
             except RuntimeFault as fault:
                 raise ProviderError("server_error", f"{candidate.provider} cannot be reached: {fault}") from fault
-        raise ProviderError("model_not_found", f"there is no provider {candidate.provider}")
+        raise ProviderError("server_error", f"{candidate.provider} cannot be reached: it stops again and again")
 
     def left(self, candidate: Candidate, slot: int, *, answered: bool, trouble: ProviderError | None) -> None:
         kind = trouble.kind if trouble is not None else None
