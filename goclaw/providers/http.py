@@ -16,7 +16,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.chat import ChatRequest, ChatResponse, Raw, StreamChunk, Usage
 from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
@@ -216,6 +216,7 @@ class _Answer:
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
         self._reasoning: Reasoning | None = None
+        self._family = ""
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
@@ -249,11 +250,11 @@ class _Answer:
             learned = replace(learned, without=learned.without | {"tools"})
         while True:
             call = provider.wire.write(self._ask, provider.vendor, learned)
-            self._reasoning = call.reasoning
+            self._reasoning, self._family = call.reasoning, call.family
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                better = remedy(error, self._ask, learned)
+                better = remedy(error, call.longest, learned)
                 if better is None:
                     raise
                 learned = better
@@ -275,6 +276,7 @@ class _Answer:
                         provider=self._provider.name,
                         model=self._ask.model or self._provider.default_model,
                         reasoning=self._reasoning,
+                        raw=self._end.raw and Raw(self._family, self._end.raw.blocks),
                     )
                     self._ready.append(StreamChunk(done=self._end))
 

@@ -11,7 +11,6 @@ from goclaw.domain.chat import ChatResponse, FinishReason, Raw, StreamChunk, Usa
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.reader import CALLS, empty, interrupted, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
-from goclaw.providers.wires.responses.request import family
 
 ITEMS = 1024  # in one answer
 COMMENTARY = "commentary"  # a phase of text that is not the answer
@@ -38,7 +37,6 @@ class _Incomplete(Struct):
 
 
 class _Response(Struct):
-    model: str = ""
     status: str | None = None
     output: list[dict[str, Any]] | None = None
     usage: _Usage | None = None
@@ -82,7 +80,6 @@ class ResponsesAssembly:
     def __init__(self) -> None:
         self.done = False
         self.usage: Usage | None = None
-        self._model = ""
         self._items: dict[str, _Item] = {}
         self._status = ""
         self._why = ""
@@ -109,8 +106,6 @@ class ResponsesAssembly:
                 self._item(event).arguments[:] = [event.arguments]
             case "response.output_item.added" | "response.output_item.done" if event.item is not None:
                 self._show(event.output_index, event.item, whole=event.type.endswith("done"))
-            case "response.created" if event.response is not None:
-                self._model = event.response.model
             case "response.completed" | "response.incomplete" | "response.failed" if event.response is not None:
                 self._end(event.response)
             case "error":
@@ -145,7 +140,7 @@ class ResponsesAssembly:
             tool_calls=calls,
             finish_reason=finish,
             usage=self.usage or Usage(),
-            raw=Raw(family(self._model), raw) if any(item["type"] == "reasoning" for item in raw) else None,
+            raw=Raw("", raw) if any(item["type"] == "reasoning" for item in raw) else None,
         )
 
     def _item(self, event: _Event) -> _Item:
@@ -169,7 +164,6 @@ class ResponsesAssembly:
     def _end(self, response: _Response) -> None:
         if response.error:
             raise inner_refusal(response.error)
-        self._model = response.model or self._model
         self._status = response.status or ""
         self._why = (response.incomplete_details and response.incomplete_details.reason) or ""
         for place, members in enumerate(response.output or ()):
