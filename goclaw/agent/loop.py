@@ -99,7 +99,7 @@ class Task(Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     max_iterations: int
     max_tool_calls: int  # 0 = unlimited
-    call_timeout: float  # seconds for one whole model call
+    call_timeout: float  # seconds for a model to answer in, once it has begun
     hint: str = ""  # for this attempt only; never stored
 
 
@@ -221,10 +221,10 @@ def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bo
 async def _think(
     ask: ChatRequest, provider: Model, timeout: float, listener: Listener, journal: Journal, draft: Draft
 ) -> ChatResponse:
-    """One model call, streamed to the listener."""
+    """One model call, streamed to the listener. How long nobody begins to answer is the provider's business."""
     draft.text = ""
-    with trio.move_on_after(timeout):
-        async with provider.stream(ask, tell=listener.note) as chunks:
+    async with provider.stream(ask, tell=listener.note) as chunks:
+        with trio.move_on_after(timeout):
             async for chunk in chunks:
                 journal.heard(chunk)
                 if chunk.thinking:
@@ -237,8 +237,8 @@ async def _think(
                     draft.usage += chunk.done.usage
                     draft.offline = chunk.done.offline
                     return chunk.done
-        raise ProviderError("server_error", f"{provider.name} ended its answer without an end")
-    raise ProviderError("timeout", f"{provider.name} did not finish within {timeout:g} s")
+            raise ProviderError("server_error", f"{provider.name} ended its answer without an end")
+        raise ProviderError("timeout", f"{provider.name} did not finish within {timeout:g} s")
 
 
 async def _act(

@@ -42,6 +42,6 @@ class ModelDesk:
         return self._ctx.clock.epoch_ms() / 1000
 
 
-def models_of(ctx: Context, candidates: Sequence[Candidate]) -> Failover:
-    """The first of `candidates` that can answer, at each call anew."""
-    return Failover(candidates, ModelDesk(ctx))
+def models_of(ctx: Context, candidates: Sequence[Candidate], within: float = float("inf")) -> Failover:
+    """The first of `candidates` that can answer, at each call anew; each has `within` seconds to begin."""
+    return Failover(candidates, ModelDesk(ctx), within)

@@ -207,7 +207,8 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, rows)
-        await answer(task, models_of(ctx, profile.candidates), hands, self.journal, self.voice, self.draft)
+        models = models_of(ctx, profile.candidates, task.call_timeout)
+        await answer(task, models, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
