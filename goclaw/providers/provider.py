@@ -71,12 +71,14 @@ def open_provider(
     keys: tuple[str, ...] = (),
     base_url: str | None = None,
     timeout: float = 300.0,
+    at_once: int = 64,
     program: AcpAgent | ClaudeProgram | None = None,
     data_dir: Path = Path(),
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `program`: for those that are one.
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections.
+    `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -89,17 +91,17 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once)
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once)
         case "acp":
             from goclaw.providers.acp.provider import Acp
 

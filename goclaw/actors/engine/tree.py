@@ -56,6 +56,7 @@ def providers(settings: Providers, failover: Failover, data_dir: Path) -> Superv
             keys=tuple(row.api_key.reveal().split(",")),
             base_url=row.api_base or None,
             timeout=row.timeout_sec,
+            at_once=row.max_concurrency,
         )
         actor = partial(
             ProviderActor, at_once=row.max_concurrency, threshold=failover.threshold, open_for=failover.cooldown_sec
