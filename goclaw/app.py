@@ -22,6 +22,7 @@ from goclaw.actors.agents import agents
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.tree import engine
@@ -51,7 +52,7 @@ from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
-from goclaw.settings.load import Loaded
+from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import keep_key, onboard
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
@@ -80,7 +81,7 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
-        loaded = onboard(loaded)
+        loaded = undecided(onboard(loaded))
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
@@ -102,7 +103,10 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             loaded, box = _with_key(loaded)
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(loaded.settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            count = len(tools)
+            house = House(
+                loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
+            )
             house.ownership.alone = house.embedded
             tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
             doorway = Doorway(house, sockets)
@@ -153,6 +157,7 @@ def tree(
         locks=settings.locks,
         pricing=settings.telemetry.model_pricing,
     )
+    opening = Opening(box, settings.failover, settings.providers.allow_private)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -162,7 +167,7 @@ def tree(
             child("agents", agents, defaults, settings.providers, settings.failover),
             child(
                 "engine",
-                partial(engine, data_dir=settings.data_dir),
+                partial(engine, data_dir=settings.data_dir, opening=opening),
                 work,
                 settings.providers,
                 settings.failover,

@@ -15,7 +15,7 @@ from goclaw.domain.config import Reload, Reloaded
 from goclaw.domain.run import LANES, SetLimit
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.settings.keys import entries
-from goclaw.settings.load import Loaded
+from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.problems import ConfigInvalid
 
 SIZES = {f"queue.lanes.{name}": name for name in LANES}
@@ -30,7 +30,7 @@ class Configuration(Actor):
     async def reload(self, ctx: Context, _ask: Reload) -> Reloaded:
         """The whole configuration or nothing: one mistake anywhere, and all stays as it is."""
         try:
-            fresh = await trio.to_thread.run_sync(self.loaded.again)
+            fresh = undecided(await trio.to_thread.run_sync(self.loaded.again))
         except ConfigInvalid as invalid:
             errors = tuple(map(str, invalid.problems))
             ctx.log.warning("config.rejected", path=str(invalid.path), errors=errors)

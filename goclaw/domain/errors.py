@@ -118,6 +118,11 @@ def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
 
 
+def provider_in_use(name: str, agents: list[str]) -> Err:
+    details = {"reason": "in_use", "kind": "provider", "id": name, "agents": agents}
+    return Err("ALREADY_EXISTS", "provider_in_use", details)
+
+
 def gone(kind: str, id: str, **more: Any) -> Err:
     """It was there, and has ended."""
     return Err("GONE", "gone", {"kind": kind, "id": id, **more})

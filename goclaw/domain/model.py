@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from goclaw.domain.cooldown import Rest
 from goclaw.domain.errors import ProviderTrouble
 from goclaw.runtime.message import Message
 
@@ -54,6 +55,25 @@ class Left(Message[None]):
     answered: bool = False
     trouble: ProviderTrouble | None = None
     retry_after: float | None = None
+
+
+class LookAtProviders(Message[None]):
+    """Rows of `llm_providers` were written. Told to the roster, answered when the next call sees them."""
+
+
+class Changed(Message[None]):
+    """A provider's row is another one: the next call is asked of it, those under way end as they began."""
+
+
+class ProvidersChanged(Message[None]):
+    """Who there is has changed. Published to `PROVIDERS`."""
+
+
+class GetRests(Message[tuple[Rest, ...]]):
+    """Which models of a provider rest now."""
+
+
+PROVIDERS = "providers"  # whoever chooses among them
 
 
 class Retrying(Struct, frozen=True):

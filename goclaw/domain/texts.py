@@ -83,6 +83,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "{kind} đã tồn tại: {id}",
         "zh": "{kind} 已存在：{id}",
     },
+    "provider_in_use": {
+        "en": "{id} is used by agents: {agents}",
+        "vi": "{id} đang được các tác nhân dùng: {agents}",
+        "zh": "{id} 正被智能体使用：{agents}",
+    },
     "gone": {"en": "{kind} has ended: {id}", "vi": "{kind} đã kết thúc: {id}", "zh": "{kind} 已结束：{id}"},
     "failed_precondition": {
         "en": "not possible now: {reason}",

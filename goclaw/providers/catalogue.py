@@ -91,3 +91,6 @@ CATALOGUE = (
 )
 
 BY_NAME = {vendor.name: vendor for vendor in CATALOGUE}
+
+# Logs in instead of having a key, so it is only ever a row of the store; §7.3.
+CHATGPT = Vendor("chatgpt_oauth", "https://chatgpt.com/backend-api", "gpt-5.3-codex", wire="chatgpt_oauth")

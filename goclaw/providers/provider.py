@@ -12,6 +12,7 @@ import msgspec
 from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
+from goclaw.security.ssrf import Guard
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 Tell = Callable[[Note], None]
@@ -72,12 +73,16 @@ def open_provider(
     base_url: str | None = None,
     timeout: float = 300.0,
     at_once: int = 64,
+    name: str = "",
+    guard: Guard | None = None,
     program: AcpAgent | ClaudeProgram | None = None,
     data_dir: Path = Path(),
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections.
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections. `name`
+    is what it is called, if that is not its vendor's. `guard` says where it may connect to; with one, proxies of the
+    environment are ignored.
     `program`: for those that are one.
     """
     if base_url:
@@ -91,17 +96,21 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once)
+            return HttpProvider(
+                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once)
+            return HttpProvider(
+                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
         case "acp":
             from goclaw.providers.acp.provider import Acp
 

@@ -18,7 +18,7 @@ from goclaw.settings.convert import Given, Unfit, expand
 from goclaw.settings.environment import read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
-from goclaw.settings.providers import first_usable
+from goclaw.settings.providers import OFFLINE, first_usable
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
@@ -38,6 +38,7 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
+    auth_base: str = ""  # GOCLAW_OPENAI_AUTH_BASE, for proofs
     reread: Callable[[], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
 
     @property
@@ -73,7 +74,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     problems += found
     from_file, more = _resolved(from_file, variables)
     warnings += more
-    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline"}
+    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline", "allow_private"}
     from_variables, found, more = settings_in(variables, secrets.keys() - environ.keys(), rows)
     problems += found
     warnings += more
@@ -93,9 +94,18 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
     settings = _with_made_key(_computed(settings, origins), origins)
+    auth_base = variables.get("GOCLAW_OPENAI_AUTH_BASE", "")
     environ, flags = dict(environ), dict(flags)
     return Loaded(
-        settings, config, home, origins, tuple(warnings), production, crash_at, lambda: load(path, environ, flags)
+        settings,
+        config,
+        home,
+        origins,
+        tuple(warnings),
+        production,
+        crash_at,
+        auth_base,
+        lambda: load(path, environ, flags),
     )
 
 
@@ -162,6 +172,15 @@ def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
         defaults = replace(defaults, model=vendor.models[0])
         origins["agents.defaults.model"] = "computed"
     return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
+
+
+def undecided(loaded: Loaded) -> Loaded:
+    """A gateway that has no vendor yet: not decided for offline, since an operator may add one while it runs."""
+    defaults = loaded.settings.agents.defaults
+    if loaded.origins["agents.defaults.provider"] != "computed" or defaults.provider != OFFLINE:
+        return loaded
+    agents = replace(loaded.settings.agents, defaults=replace(defaults, provider=""))
+    return replace(loaded, settings=replace(loaded.settings, agents=agents))
 
 
 def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from goclaw.actors.agents import agents
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -46,6 +47,7 @@ async def house(
     node: str = "",
     more: Sequence[Child] = (),
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
+    opening: Opening | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -59,7 +61,12 @@ async def house(
         return Supervisor(
             children=[
                 child("agents", agents, defaults, providers),
-                child("engine", partial(engine, gateway=gateway, data_dir=workspace / "data"), work, providers),
+                child(
+                    "engine",
+                    partial(engine, gateway=gateway, data_dir=workspace / "data", opening=opening or Opening()),
+                    work,
+                    providers,
+                ),
                 child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, gateway.quota.enabled),
                 *more,
             ]

@@ -13,14 +13,20 @@ from typing import Any, ClassVar
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.cooldown import Cooldowns, Rest
 from goclaw.domain.errors import ProviderError, Rejected, StoreError, exhausted
-from goclaw.domain.model import BorrowProvider, Enter, Entered, Left, Resting
+from goclaw.domain.events import ProviderStatus, body, of_admins
+from goclaw.domain.model import BorrowProvider, Enter, Entered, GetRests, Left, Resting
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.faults import ActorStopped
+from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 from goclaw.stores import cooldowns as stored
 
 WAITING = 10_000  # askers in line
+
+
+class RestOver(Message[None]):
+    """A rest may have ended."""
 
 
 class ProviderActor(Actor):
@@ -48,6 +54,7 @@ class ProviderActor(Actor):
         self._threshold, self._open_for = threshold, open_for
         self._cooldowns = Cooldowns()
         self._rows: list[Rest] = []
+        self._down: set[str] = set()  # models that were told to rest
         self._line: deque[tuple[Reply, Enter]] = deque()
 
     async def on_start(self, ctx: Context) -> None:
@@ -59,6 +66,11 @@ class ProviderActor(Actor):
     @handles
     async def lend(self, ctx: Context, ask: BorrowProvider) -> Any:
         return self._client()
+
+    @handles
+    async def rests(self, ctx: Context, ask: GetRests) -> tuple[Rest, ...]:
+        self._client()
+        return tuple(self._cooldowns.rows(self._now(ctx)))
 
     @handles
     async def enter(self, ctx: Context, ask: Enter) -> Entered | Resting | None:
@@ -77,7 +89,6 @@ class ProviderActor(Actor):
 
     @handles
     async def left(self, ctx: Context, call: Left) -> None:
-        self._client()
         self.inside = max(0, self.inside - 1)
         ended: list[tuple[str, int]] = []
         rest: Rest | None = None
@@ -87,9 +98,11 @@ class ProviderActor(Actor):
             rest = self._cooldowns.failed(call.model, call.slot, call.trouble, self._now(ctx), call.retry_after)
         self._let_in(ctx)
         if ended:
+            self._tell_who_is_back(ctx)
             slots = [slot for _, slot in ended]
             await ctx.db(stored.forget, tenant=self.tenant, provider=self.name, model=call.model, slots=slots)
         elif rest is not None:
+            self._tell_of_rest(ctx, call.model)
             await ctx.db(stored.keep, tenant=self.tenant, provider=self.name, rest=rest)
 
     def _let_in(self, ctx: Context) -> None:
@@ -98,7 +111,11 @@ class ProviderActor(Actor):
             reply, ask = self._line.popleft()
             if reply.over:
                 continue
-            verdict = self._verdict(ctx, ask)
+            try:
+                verdict = self._verdict(ctx, ask)
+            except ProviderError as error:  # it has changed since
+                reply.fail(error)
+                continue
             self.inside += reply.answer(verdict) and isinstance(verdict, Entered)
 
     def _verdict(self, ctx: Context, ask: Enter) -> Entered | Resting:
@@ -110,6 +127,28 @@ class ProviderActor(Actor):
             return Entered(client, slot)
         rest = self._cooldowns.until(ask.model, now)
         return Resting(rest.until, rest.reason) if rest else Resting(now, "unknown")
+
+    @handles
+    async def look(self, ctx: Context, tick: RestOver) -> None:
+        self._tell_who_is_back(ctx)
+
+    def _tell_of_rest(self, ctx: Context, model: str) -> None:
+        rest = self._cooldowns.until(model, self._now(ctx))
+        if rest is None:
+            return  # other keys are left
+        self._down.add(model)
+        self._publish(ctx, model, usable=False, cooldown_until=int(rest.until * 1000), reason=rest.reason)
+        ctx.after(max(0.0, rest.until - self._now(ctx)) + 0.001, RestOver())
+
+    def _tell_who_is_back(self, ctx: Context) -> None:
+        for model in sorted(self._down):
+            if self._cooldowns.until(model, self._now(ctx)) is None:
+                self._down.remove(model)
+                self._publish(ctx, model, usable=True)
+
+    def _publish(self, ctx: Context, model: str, **news: Any) -> None:
+        said = body(provider=self.name, model=model, **news)
+        ctx.publish(of_admins(self.tenant), ProviderStatus(body=said))
 
     async def on_stop(self, ctx: Context, reason: str) -> None:
         if self._provider is not None:

@@ -105,7 +105,7 @@ async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, wit
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return Logged(models_of(ctx, [Candidate(name, "")], within), calls)
+    return Logged(models_of(ctx, [Candidate(name, "")], within=within), calls)
 
 
 async def _task(

@@ -12,6 +12,7 @@ import trio
 
 from goclaw.actors.engine.desk import ModelDesk
 from goclaw.actors.engine.provider import ProviderActor
+from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError, StoreError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
@@ -40,7 +41,7 @@ class Asker(Actor):
     """Has a desk."""
 
     async def on_start(self, ctx: Context) -> None:
-        self.desk = ModelDesk(ctx)
+        self.desk = ModelDesk(ctx, MASTER_TENANT)
 
 
 @asynccontextmanager
@@ -157,3 +158,26 @@ async def _of_nobody(system: System) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await desk(system).enter(Candidate("nobody", "m"), (), probe=False)
     return caught.value
+
+
+async def test_who_waits_hears_that_the_provider_cannot_be_opened_any_more(database: Database):
+    async with door(database, at_once=1) as system, trio.open_nursery() as nursery:
+        await system.ask(ACME, BIG, within=5)
+        actor, said = actor_of(system), []
+
+        async def wait() -> None:
+            try:
+                await system.ask(ACME, BIG, within=5)
+            except ProviderError as error:
+                said.append(error.kind)
+
+        def broken() -> Client:
+            raise ProviderError("auth", "another key, and none")
+
+        nursery.start_soon(wait)
+        await quiesce(system)
+        actor._provider, actor._open = None, broken  # as a change of its row does
+        system.tell(ACME, Left(model="big", slot=0, answered=True))
+        await quiesce(system)
+
+        assert (said, actor.inside) == (["auth"], 0)
