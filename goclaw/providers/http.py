@@ -39,7 +39,7 @@ CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
 LISTING_LIMIT = 8 * 2**20  # bytes of it
-CONNECTIONS = 64  # at once; providers.md §3 P3.8
+CONNECTIONS = 64  # at once, if nobody says more, and kept when nobody uses them; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
 MODELS_LEARNED = 256  # models of which something is remembered
@@ -55,7 +55,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class HttpProvider:
-    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds.
+    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds; `at_once` connections.
 
     Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
     """
@@ -67,6 +67,7 @@ class HttpProvider:
         *,
         keys: tuple[str, ...] = (),
         timeout: float,
+        at_once: int = CONNECTIONS,
         name: str = "",
         guard: Guard | None = None,
     ) -> None:
@@ -84,9 +85,7 @@ class HttpProvider:
             headers={"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
-            ),
+            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
             verify=_tls(),
             transport=guarded(guard, _tls()) if guard else None,
         )
@@ -188,6 +187,8 @@ class HttpProvider:
             raise self.blame(ProviderError("format", str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.blame(weather(error)) from error
+        for known in self._keys:  # before it is cut: half a key is one too
+            body = body.replace(known.encode(), b"***")
         raise self.blame(refusal(response.status_code, response.headers, body))
 
     def blame(self, error: ProviderError) -> ProviderError:

@@ -72,6 +72,7 @@ def open_provider(
     keys: tuple[str, ...] = (),
     base_url: str | None = None,
     timeout: float = 300.0,
+    at_once: int = 64,
     name: str = "",
     guard: Guard | None = None,
     program: AcpAgent | ClaudeProgram | None = None,
@@ -79,8 +80,9 @@ def open_provider(
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `name` is what it is called, if
-    that is not its vendor's. `guard` says where it may connect to; with one, proxies of the environment are ignored.
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections. `name`
+    is what it is called, if that is not its vendor's. `guard` says where it may connect to; with one, proxies of the
+    environment are ignored.
     `program`: for those that are one.
     """
     if base_url:
@@ -94,17 +96,21 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(
+                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(
+                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
         case "acp":
             from goclaw.providers.acp.provider import Acp
 

@@ -44,7 +44,14 @@ class Opening:
         said = configured(row, key)
         guard = guard_of(row, self.allow_private) if row.api_base else None
         keys = tuple(each for each in key.split(",") if each.strip())
-        return open_provider(vendor_of(row.name, said), keys=keys, timeout=said.timeout_sec, name=row.name, guard=guard)
+        return open_provider(
+            vendor_of(row.name, said),
+            keys=keys,
+            timeout=said.timeout_sec,
+            at_once=said.max_concurrency,
+            name=row.name,
+            guard=guard,
+        )
 
 
 class CloseFormer(Message[None]):

@@ -55,6 +55,8 @@ class ModelDesk:
         return own if self._ctx.system.find(own) is not None else provider(name)
 
 
-def models_of(ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT) -> Failover:
-    """The first of `candidates` that can answer, at each call anew."""
-    return Failover(candidates, ModelDesk(ctx, tenant))
+def models_of(
+    ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT, within: float = float("inf")
+) -> Failover:
+    """The first of `candidates` that can answer, at each call anew; each has `within` seconds to begin."""
+    return Failover(candidates, ModelDesk(ctx, tenant), within)

@@ -207,7 +207,7 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, rows)
-        models = models_of(ctx, profile.candidates, run.tenant_id)
+        models = models_of(ctx, profile.candidates, run.tenant_id, task.call_timeout)
         await answer(task, models, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
