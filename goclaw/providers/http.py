@@ -129,7 +129,7 @@ class HttpProvider:
         return takes
 
     def learn(self, model: str, learned: Learned) -> None:
-        _remember(self.learned, model, replace(learned, cool=False))
+        _remember(self.learned, model, replace(learned, cool=False, formless=False))
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -19,6 +19,10 @@ REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …", "`temperatu
     rf"|{NAMES}.{{0,40}}?(?:deprecated|unsupported|not (?:supported|permitted|allowed)|extra inputs)",
     re.IGNORECASE,
 )
+FORM = r"(?:response_format|output_config\.format|text\.format)"
+SCHEMA = re.compile(  # this one, while others may do
+    rf"(?<!json_)schema.{{0,80}}?{FORM}|{FORM}.{{0,80}}?(?<!json_)schema", re.IGNORECASE
+)
 NO_TOOLS = re.compile(r"does(?: not|n.t) support (?:tools|function)|tools? (?:is|are) not supported", re.IGNORECASE)
 TOO_LONG = re.compile(
     r"max_(?:completion_|output_)?tokens.{0,120}?(?:too large|too high|maximum|at most|exceed|less than|>|<=)"
@@ -37,6 +41,8 @@ def remedy(error: ProviderError, ask: ChatRequest, learned: Learned) -> Learned 
         return replace(learned, cool=True)
     if TOO_LONG.search(error.message):
         return _shorter(error.message, ask, learned)
+    if ask.options.response_format and learned.knows_forms and SCHEMA.search(error.message):
+        return replace(learned, formless=True)
     if NO_TOOLS.search(error.message):
         name: str | None = "tools"
     else:

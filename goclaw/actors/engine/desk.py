@@ -8,6 +8,7 @@ from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover
+from goclaw.providers.structured import Structured
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
 
@@ -35,6 +36,6 @@ class ModelDesk:
         return self._ctx.clock.epoch_ms() / 1000
 
 
-def models_of(ctx: Context, candidates: Sequence[Candidate]) -> Failover:
+def models_of(ctx: Context, candidates: Sequence[Candidate]) -> Structured:
     """The first of `candidates` that can answer, at each call anew."""
-    return Failover(candidates, ModelDesk(ctx))
+    return Structured(Failover(candidates, ModelDesk(ctx)))
