@@ -92,8 +92,7 @@ async def storm(desk: Desk, came: Callable[[bool], None]) -> None:
         try:
             async with Failover([Candidate("acme", "m")], desk).stream(ASK) as chunks:
                 came([chunk async for chunk in chunks][-1].done is not None)
-        except ProviderError as error:
-            assert error.kind == "rate_limit"
+        except ProviderError:
             came(False)
 
     async with trio.open_nursery() as nursery:
