@@ -9,6 +9,7 @@ from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover
+from goclaw.providers.structured import Structured
 from goclaw.runtime.actor import Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ActorStopped, AskTimeout, NoSuchActor, Rejected, RuntimeFault
@@ -57,6 +58,6 @@ class ModelDesk:
 
 def models_of(
     ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT, within: float = float("inf")
-) -> Failover:
+) -> Structured:
     """The first of `candidates` that can answer, at each call anew; each has `within` seconds to begin."""
-    return Failover(candidates, ModelDesk(ctx, tenant), within)
+    return Structured(Failover(candidates, ModelDesk(ctx, tenant), within))
