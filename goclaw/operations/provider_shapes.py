@@ -56,6 +56,19 @@ class ProviderList(Struct, kw_only=True):
     providers: list[ProviderView]
 
 
+class Preset(Struct, kw_only=True):
+    """What a type begins with. An empty address must be given."""
+
+    type: str
+    api_base: str = ""
+    model: str = ""
+    keyless: bool = False
+
+
+class Presets(Struct, kw_only=True):
+    presets: list[Preset]
+
+
 class Wanted(Struct, kw_only=True):
     """What is absent stays as it is; "" clears what may be empty."""
 

@@ -38,6 +38,8 @@ from goclaw.operations.provider_shapes import (
     DeleteProvider,
     ModelsOf,
     ModelView,
+    Preset,
+    Presets,
     ProviderId,
     ProviderList,
     ProviderView,
@@ -90,6 +92,20 @@ async def list_providers(ctx: Context, ask: ListProviders) -> ProviderList:
     ]
     views += [view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0)) for row in rows]
     return ProviderList(providers=views)
+
+
+@operation(Rpc("providers.presets", Role.VIEWER), Http("GET /v1/providers/presets", Role.VIEWER))
+async def presets(ctx: Context, ask: ListProviders) -> Presets:
+    """List the types a provider may have, each with the address and the model it begins with."""
+    vendors = {type: VENDORS.get(like("", type)) for type in sorted(TYPES)}
+    return Presets(
+        presets=[
+            Preset(type=type, api_base=vendor.base_url, model=vendor.default_model, keyless=vendor.keyless)
+            if vendor
+            else Preset(type=type)
+            for type, vendor in vendors.items()
+        ]
+    )
 
 
 @operation(Rpc("providers.get", Role.VIEWER), Http("GET /v1/providers/{id}", Role.VIEWER), Cli("providers show"))
