@@ -186,7 +186,7 @@ async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     used = await ctx.db(providers.remove, tenant=ctx.caller.tenant_id, id=row.id, name=row.name, force=ask.force)
     if isinstance(used, Used):
         raise Rejected(provider_in_use(row.name, used.agents))
-    await _apply(ctx)
+    await applied(ctx)
     record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
     return Deleted()
 
@@ -341,13 +341,14 @@ def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
 
 
 async def _changed(ctx: Context, row: ProviderRow, action: str) -> ProviderView:
-    await _apply(ctx)
+    await applied(ctx)
     record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
     agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
     return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
 
 
-async def _apply(ctx: Context) -> None:
+async def applied(ctx: Context) -> None:
+    """The next call sees what was stored."""
     try:
         await ctx.ask(ROSTER, LookAtProviders(), within=APPLY)
     except RuntimeFault as fault:  # it is stored, and will be seen

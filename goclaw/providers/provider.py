@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, assert_never, runtime_checkable
@@ -16,6 +16,7 @@ from goclaw.security.ssrf import Guard
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 Tell = Callable[[Note], None]
+Sign = Callable[[], Awaitable[dict[str, str]]]  # raises ProviderError
 
 
 def silent(note: Note) -> None:
@@ -74,6 +75,7 @@ def open_provider(
     timeout: float = 300.0,
     name: str = "",
     guard: Guard | None = None,
+    sign: Sign | None = None,
     program: AcpAgent | ClaudeProgram | None = None,
     data_dir: Path = Path(),
 ) -> Provider:
@@ -81,7 +83,7 @@ def open_provider(
 
     `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `name` is what it is called, if
     that is not its vendor's. `guard` says where it may connect to; with one, proxies of the environment are ignored.
-    `program`: for those that are one.
+    `sign` makes the headers of who pays, instead of a key. `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -94,17 +96,17 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard)
+            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
         case "acp":
             from goclaw.providers.acp.provider import Acp
 
