@@ -28,7 +28,7 @@ async def health_of(ctx: Context, name: str) -> Health:
         return Health(rests=await ctx.ask(_address(ctx, name), GetRests(), within=STATE))
     except NoSuchActor:
         return Health(error=NOBODY)
-    except (Rejected, RuntimeFault) as fault:
+    except (ProviderError, Rejected, RuntimeFault) as fault:
         return Health(error=_said(fault))
 
 
@@ -49,7 +49,9 @@ def _address(ctx: Context, name: str) -> Address:
     return own if ctx.system.find(own) is not None else provider(name)
 
 
-def _said(fault: Rejected | RuntimeFault) -> str:
+def _said(fault: ProviderError | Rejected | RuntimeFault) -> str:
+    if isinstance(fault, ProviderError):
+        return fault.message
     if isinstance(fault, Rejected):
         details = fault.err.details
         return str(details.get("message") or details.get("reason") or fault.err.key)

@@ -8,6 +8,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -16,10 +17,11 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.chat import ChatRequest, ChatResponse, Raw, StreamChunk, Usage
 from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
+from goclaw.providers.bodies import ACCEPTED, Sent, opened
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.provider import Sign, Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
@@ -42,6 +44,7 @@ IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
 MODELS_LEARNED = 256  # models of which something is remembered
 SHOWN_FOR = 600.0  # seconds; providers.md §2
+SHOWN_OF_KEY = 3  # characters that may be an accident
 PAGES = 20  # of a list of models
 
 
@@ -79,7 +82,8 @@ class HttpProvider:
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", **wire.headers, **vendor.headers},
+            headers={"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
@@ -181,6 +185,8 @@ class HttpProvider:
             raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
             request = self._http.build_request(method, url, content=content, headers=headers)
+            if content:
+                request.stream = Sent(content)
             response = await self._http.send(request, stream=True)
             if response.status_code == 200:
                 return response
@@ -195,7 +201,7 @@ class HttpProvider:
         """`error` with the vendor's name, and without a key, should the vendor have repeated it."""
         said = error.message
         for key in self._keys:
-            said = said.replace(key, "***")
+            said = without(key, said)
         return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
 
 
@@ -218,20 +224,22 @@ class _Answer:
         self._slot = slot
         self._deadline = deadline
         self._response: httpx.Response | None = None
-        self._body: AsyncIterator[bytes]
+        self._raw: AsyncIterator[bytes]  # as it comes …
+        self._body: AsyncIterator[bytes]  # … and without its encoding
         self._reader: AnswerReader
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
         self._reasoning: Reasoning | None = None
+        self._family = ""
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
             self._response = await self._send()
         if self._response is None:
             raise self._late()
+        self._raw = self._response.aiter_raw()
+        self._body = opened(self._raw, self._response.headers)
         self._reader = AnswerReader(self._provider.wire.assemble(), self._response.headers.get("content-type", ""))
-        encoded = "content-encoding" in self._response.headers
-        self._body = self._response.aiter_bytes() if encoded else self._response.aiter_raw()
         await self._fill(math.inf)
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
@@ -246,7 +254,7 @@ class _Answer:
 
     async def aclose(self) -> None:
         if self._response is not None:
-            await close(self._response, self._body, LINGER if self._reader.done else 0)
+            await close(self._response, self._raw, LINGER if self._reader.done else 0)
 
     async def _send(self) -> httpx.Response:
         """Ask, and ask again as long as the refusal says how."""
@@ -256,11 +264,11 @@ class _Answer:
             learned = replace(learned, without=learned.without | {"tools"})
         while True:
             call = provider.wire.write(self._ask, provider.vendor, learned)
-            self._reasoning = call.reasoning
+            self._reasoning, self._family = call.reasoning, call.family
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                better = remedy(error, self._ask, learned)
+                better = remedy(error, call.longest, learned)
                 if better is None:
                     raise
                 learned = better
@@ -282,6 +290,7 @@ class _Answer:
                         provider=self._provider.name,
                         model=self._ask.model or self._provider.default_model,
                         reasoning=self._reasoning,
+                        raw=self._end.raw and Raw(self._family, self._end.raw.blocks),
                     )
                     self._ready.append(StreamChunk(done=self._end))
 
@@ -319,20 +328,30 @@ class _Answer:
         )
 
 
+def without(key: str, said: str) -> str:
+    """`said` without the key, also if the end of the line has cut it."""
+    said = said.replace(key, "***")
+    bare = said.removesuffix("…")
+    for length in range(min(len(key), len(bare)), SHOWN_OF_KEY, -1):
+        if bare.endswith(key[:length]):
+            return bare[:-length] + "***"
+    return said
+
+
 async def read(response: httpx.Response, limit_bytes: int) -> bytes:
     """The start of a body, and the end of the response."""
-    body, read = response.aiter_bytes(), bytearray()
+    raw, read = response.aiter_raw(), bytearray()
     try:
-        async for piece in body:
+        async for piece in opened(raw, response.headers):
             read += piece
             if len(read) >= limit_bytes:
                 break
     finally:
-        await close(response, body, linger=0)
+        await close(response, raw, linger=0)
     return bytes(read[:limit_bytes])
 
 
-async def close(response: httpx.Response, body: AsyncIterator[bytes], linger: float) -> None:
+async def close(response: httpx.Response, raw: AsyncIterator[bytes], linger: float) -> None:
     """End a response. What the vendor still sends within `linger` seconds is thrown away.
 
     Leaving the body's generators where they are would leave those inside httpx to the garbage collector, under a
@@ -340,7 +359,7 @@ async def close(response: httpx.Response, body: AsyncIterator[bytes], linger: fl
     """
     try:
         with trio.move_on_after(linger):
-            async for _ in body:
+            async for _ in raw:
                 pass
     except httpx.HTTPError:
         pass  # nobody reads it any more

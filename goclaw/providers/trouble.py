@@ -21,8 +21,8 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
     (
         "context_overflow",
         re.compile(
-            r"context.{0,3}length|maximum context|token limit|too many tokens|prompt is too long|request_too_large"
-            r"|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
+            r"context.{0,3}length|maximum context|context limit|token limit|too many tokens|prompt is too long"
+            r"|request_too_large|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
         ),
     ),
     ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),

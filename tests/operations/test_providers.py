@@ -15,7 +15,7 @@ from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import agent, provider
 from goclaw.domain.agent import GetProfile
 from goclaw.domain.chat import ChatMessage, ChatRequest
-from goclaw.domain.errors import Err, Rejected
+from goclaw.domain.errors import Err, ProviderError, Rejected
 from goclaw.domain.events import ProviderStatus, of_admins
 from goclaw.domain.ids import new_id
 from goclaw.domain.model import BorrowProvider, Enter, Entered, Left
@@ -175,8 +175,8 @@ async def test_a_switched_off_provider_is_not_asked(ctx: Context, farm: Farm) ->
     off = await providers.toggle(ctx, ToggleProvider(id=made.id))
 
     assert (off.enabled, off.usable) == (False, False)
-    refused = await refusal(ctx.ask(provider("acme"), Enter(model=""), within=5))
-    assert refused.details["kind"] == "model_not_found"
+    with pytest.raises(ProviderError, match="acme is turned off"):
+        await ctx.ask(provider("acme"), Enter(model=""), within=5)
     assert (await providers.toggle(ctx, ToggleProvider(id=made.id))).usable
 
 

@@ -203,9 +203,16 @@ async def test_o_series(farm):
     assert (body["max_completion_tokens"], "temperature" in body, "max_tokens" in body) == (99, False, False)
 
 
-async def test_too_long_an_answer_is_asked_for_once(farm):
+@pytest.mark.parametrize(
+    "what",
+    [
+        "max_tokens is too large: 90000. This model supports at most 4096 completion tokens.",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
+    ],
+)
+async def test_too_long_an_answer_is_asked_for_once(farm, what):
     """PR-38."""
-    no = Refuse(400, "max_tokens is too large: 90000. This model supports at most 4096 completion tokens.")
+    no = Refuse(400, what)
     farm["groq"].will(no)
     async with provider_of(farm["groq"]) as model:
         ask = asking(options=ChatOptions(max_tokens=90_000))

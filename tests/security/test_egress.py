@@ -1,4 +1,4 @@
-"""Connections under guard, over real sockets: pinned, without proxies, each hop checked. Contract: security.md §4.5."""
+"""Connections under guard, over real sockets: pinned, without proxies, each hop of a redirect. security.md §4.5."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover
 from goclaw.runtime.actor import Context
 from goclaw.runtime.address import Address
-from goclaw.runtime.faults import ActorStopped, NoSuchActor, Rejected
+from goclaw.runtime.faults import ActorStopped, AskTimeout, NoSuchActor, Rejected, RuntimeFault
 
 ASKS = 3  # of a provider that is replaced
 IN_LINE = 600.0  # seconds; a run's own deadline comes first
@@ -28,12 +28,17 @@ class ModelDesk:
             try:
                 return await self._ctx.ask(self._address(candidate.provider), ask, within=IN_LINE)
             except NoSuchActor:
-                break
+                raise ProviderError("model_not_found", f"there is no provider {candidate.provider}") from None
             except ActorStopped:
                 continue  # another takes its place
-            except Rejected as refusal:
-                raise _trouble(refusal) from None
-        raise ProviderError("model_not_found", f"there is no provider {candidate.provider}")
+            except Rejected as refusal:  # a long line, or an actor that crashed too often
+                said = f"{candidate.provider} lets nobody in: {refusal.err.details.get('reason', refusal.err.key)}"
+                raise ProviderError("overloaded", said, retry_after=refusal.err.retry_after) from refusal
+            except AskTimeout:
+                raise ProviderError("timeout", f"{candidate.provider} had no room within {IN_LINE:g} s") from None
+            except RuntimeFault as fault:
+                raise ProviderError("server_error", f"{candidate.provider} cannot be reached: {fault}") from fault
+        raise ProviderError("server_error", f"{candidate.provider} cannot be reached: it stops again and again")
 
     def left(self, candidate: Candidate, slot: int, *, answered: bool, trouble: ProviderError | None) -> None:
         kind = trouble.kind if trouble is not None else None
@@ -48,14 +53,6 @@ class ModelDesk:
         """The tenant's own provider of that name, else the gateway's."""
         own = provider(name, self._tenant)
         return own if self._ctx.system.find(own) is not None else provider(name)
-
-
-def _trouble(refusal: Rejected) -> ProviderError:
-    """What a provider that cannot be opened said."""
-    details = refusal.err.details
-    if details.get("reason") == "provider_error":
-        return ProviderError(details["kind"], details["message"])
-    return ProviderError("server_error", f"not now: {details.get('reason', refusal.err.code)}")
 
 
 def models_of(ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT) -> Failover:
