@@ -60,7 +60,7 @@ class House:
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
-    logins: dict[str, tuple[Login, str, datetime]] = field(default_factory=dict)  # begun, by state: whose, until when
+    logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
+import structlog
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
+from goclaw.domain.address import LOGIN
 from goclaw.domain.errors import ProviderError, Rejected, failed_precondition, invalid, provider_failed
+from goclaw.domain.model import AwaitLogin
 from goclaw.operations.activity import record
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -16,6 +19,7 @@ from goclaw.operations.provider_shapes import CreateProvider
 from goclaw.operations.providers import applied, create
 from goclaw.providers.authority import AUTHORITY, SCOPES, Login, account_of, begin, redeem, returned
 from goclaw.providers.catalogue import CHATGPT
+from goclaw.runtime.faults import RuntimeFault
 from goclaw.security.box import Place
 from goclaw.stores import oauth, providers
 from goclaw.stores.oauth import COLUMN
@@ -23,7 +27,11 @@ from goclaw.stores.providers import ProviderRow
 
 NAME = "chatgpt"  # of the provider that the first login makes
 OPEN = timedelta(minutes=10)  # in which a login that was begun must end
+DOOR = 2.0  # seconds until the callback's address is listened on
 LOGINS = 100  # begun at a time
+
+
+log = structlog.get_logger()
 
 
 class AskStatus(Struct, kw_only=True):
@@ -77,13 +85,18 @@ async def start(ctx: Context, ask: AskStatus) -> Begun:
     """Begin a login: the address to open in a browser."""
     if (await status(ctx, ask)).authenticated:
         return Begun(status="already_authenticated")
-    login, logins, now = begin(), ctx.house.logins, ctx.now()
-    for state in [state for state, (_, _, until) in logins.items() if until <= now]:
-        del logins[state]
+    logins, now = ctx.house.logins, ctx.now()
+    for over in [begun.state for begun in logins.values() if begun.until <= now]:
+        del logins[over]
     while len(logins) >= LOGINS:
         del logins[next(iter(logins))]
-    logins[login.state] = (login, ctx.caller.tenant_id, now + OPEN)
-    return Begun(auth_url=login.url(ctx.house.auth_base or AUTHORITY), expires_at=now + OPEN)
+    login = begin(ctx.caller, now + OPEN)
+    logins[login.state] = login
+    try:
+        await ctx.ask(LOGIN, AwaitLogin(within=OPEN.total_seconds()), within=DOOR)
+    except RuntimeFault as fault:  # pasting still works
+        log.warning("login.no_door", error=str(fault))
+    return Begun(auth_url=login.url(ctx.house.auth_base or AUTHORITY), expires_at=login.until)
 
 
 @operation(Rpc("auth.openai.callback", Role.ADMIN), Http("POST /v1/auth/openai/callback", Role.ADMIN))
@@ -134,8 +147,8 @@ async def logout(ctx: Context, ask: AskStatus) -> LoggedOut:
 
 def _login(ctx: Context, state: str) -> Login:
     """The login that is ended, once. Refused for an address of another login, tenant or day."""
-    login, tenant, until = ctx.house.logins.get(state, (None, "", ctx.now()))
-    if login is None or tenant != ctx.caller.tenant_id or until <= ctx.now():
+    login = ctx.house.logins.get(state)
+    if login is None or login.caller.tenant_id != ctx.caller.tenant_id or login.until <= ctx.now():
         raise Rejected(failed_precondition("no_such_login", hint="begin again: it is open for ten minutes"))
     del ctx.house.logins[state]
     return login

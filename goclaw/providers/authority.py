@@ -8,17 +8,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from goclaw.domain.access import Caller
 from goclaw.domain.errors import ProviderError
 
 AUTHORITY = "https://auth.openai.com"
 CLIENT = "app_EMoamEEZ73f0CkXaXp7hrann"
-CALLBACK = "http://localhost:1455/auth/callback"
+CALLBACK_PORT, CALLBACK_PATH = 1455, "/auth/callback"
+CALLBACK = f"http://localhost:{CALLBACK_PORT}{CALLBACK_PATH}"
 SCOPES = ("openid", "profile", "email", "offline_access")
 CLAIM = "https://api.openai.com/auth"  # of the id token: whose account it is
 WITHIN = 20.0  # seconds
@@ -27,10 +30,12 @@ LIFE = 3600  # seconds of a token that does not say
 
 
 class Login(Struct, frozen=True):
-    """One that was begun. `verifier` proves that who ends it is who began it."""
+    """One that was begun by `caller`. `verifier` proves that who ends it is who began it."""
 
     state: str
     verifier: str
+    caller: Caller
+    until: datetime
 
     def url(self, authority: str) -> str:
         """Where the browser is sent."""
@@ -58,8 +63,8 @@ class Tokens(Struct, frozen=True):
     expires_in: int = LIFE
 
 
-def begin() -> Login:
-    return Login(secrets.token_urlsafe(32), secrets.token_urlsafe(64))
+def begin(caller: Caller, until: datetime) -> Login:
+    return Login(secrets.token_urlsafe(32), secrets.token_urlsafe(64), caller, until)
 
 
 def returned(url: str) -> dict[str, str]:
