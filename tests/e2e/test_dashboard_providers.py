@@ -101,3 +101,25 @@ def test_a_refused_key_and_a_refused_address_say_why(page: Page, farm: str) -> N
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("refused address")
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(row(page, "inside")).to_have_count(0)
+
+
+def test_an_account_is_shown_where_to_log_in_and_a_wrong_address_is_refused(page: Page) -> None:
+    page.get_by_role("button", name="Add provider").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Type").select_option("chatgpt_oauth")
+    expect(form.get_by_label("Name", exact=True)).to_have_value("chatgpt_oauth")
+    form.get_by_role("button", name="Save").click()
+    row(page, "chatgpt_oauth").get_by_role("link").click()
+    one = page.get_by_role("region", name="Provider chatgpt_oauth")
+    expect(one.get_by_text("nobody has logged in")).to_be_visible()
+
+    one.get_by_role("button", name="Log in").click()
+
+    link = one.get_by_role("link", name="Open the login page")
+    expect(link).to_have_attribute("href", re.compile("/oauth/authorize.*code_challenge_method=S256"))
+    one.get_by_label("Address where the browser ended").fill("http://localhost:1455/auth/callback?code=a&state=b")
+    one.get_by_role("button", name="Finish login").click()
+    expect(one.get_by_role("alert")).to_contain_text("not possible now")
+    page.get_by_role("region").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row(page, "chatgpt_oauth")).to_have_count(0)

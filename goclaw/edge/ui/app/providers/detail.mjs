@@ -5,7 +5,10 @@ import { gateway, may } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Ago, Icon, IconButton, reasonOf } from '../ui/parts.mjs'
+import { Login } from './login.mjs'
 import { Status } from './status.mjs'
+
+const ACCOUNT = 'chatgpt_oauth'
 
 export function Detail({ one, acts, onDone, onClose }) {
   const own = may('admin') && one.source === 'store'
@@ -21,6 +24,7 @@ export function Detail({ one, acts, onDone, onClose }) {
         <thead><tr>${['model', 'slot', 'reason', 'until'].map((column) => html`<th key=${column} scope="col">${t(`providers.rest.${column}`)}</th>`)}</tr></thead>
         <tbody>${one.cooldowns.map((rest) => html`<tr key=${`${rest.model} ${rest.slot}`}><td>${rest.model}</td><td>${rest.slot == null ? t('providers.rest.all') : rest.slot + 1}</td>
           <td>${rest.reason}</td><td><${Ago} at=${rest.until * 1000} /></td></tr>`)}</tbody></table>`}
+      ${may('admin') && one.provider_type === ACCOUNT && html`<${Login} onDone=${onDone} />`}
       ${may('admin') && html`<${Verify} one=${one} onDone=${onDone} />`}
       <${Models} one=${one} />
     </section>`
