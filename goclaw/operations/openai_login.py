@@ -25,7 +25,7 @@ from goclaw.stores import oauth, providers
 from goclaw.stores.oauth import COLUMN
 from goclaw.stores.providers import ProviderRow
 
-NAME = "chatgpt"  # of the provider that the first login makes
+NAME = "openai-codex"  # of the provider that the first login makes; wire-compat.md C11
 OPEN = timedelta(minutes=10)  # in which a login that was begun must end
 DOOR = 2.0  # seconds until the callback's address is listened on
 LOGINS = 100  # begun at a time

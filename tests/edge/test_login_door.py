@@ -61,4 +61,4 @@ async def test_a_browser_comes_back_and_the_account_is_a_provider(
             ended = await browser.get(here + back)
 
             assert (ended.status_code, "You are logged in" in ended.text) == (200, True)
-            assert (await login.status(ctx, NOBODY)).provider_name == "chatgpt"
+            assert (await login.status(ctx, NOBODY)).provider_name == "openai-codex"
