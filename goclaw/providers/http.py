@@ -7,7 +7,7 @@ import math
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,7 +17,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.chat import ChatRequest, ChatResponse, Raw, StreamChunk, Usage
 from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
@@ -30,6 +30,8 @@ from goclaw.providers.retry import patient
 from goclaw.providers.trouble import CallUnwritten, one_line, refusal
 from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import failed_call, written_calls
+from goclaw.security.egress import guarded
+from goclaw.security.ssrf import Guard, Refused
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
 LISTING_LIMIT = 8 * 2**20  # bytes of it
-CONNECTIONS = 64  # at once; providers.md §3 P3.8
+CONNECTIONS = 64  # at once, if nobody says more, and kept when nobody uses them; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
 MODELS_LEARNED = 256  # models of which something is remembered
@@ -56,13 +58,23 @@ _url = functools.lru_cache(maxsize=256)(httpx.URL)  # parsing one takes as long 
 
 
 class HttpProvider:
-    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds.
+    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds; `at_once` connections.
 
     Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
     """
 
-    def __init__(self, vendor: Vendor, wire: Wire, *, keys: tuple[str, ...] = (), timeout: float) -> None:
-        self.name = vendor.name
+    def __init__(
+        self,
+        vendor: Vendor,
+        wire: Wire,
+        *,
+        keys: tuple[str, ...] = (),
+        timeout: float,
+        at_once: int = CONNECTIONS,
+        name: str = "",
+        guard: Guard | None = None,
+    ) -> None:
+        self.name = name or vendor.name
         self.default_model = vendor.default_model
         self.vendor = vendor
         self.wire = wire
@@ -71,26 +83,36 @@ class HttpProvider:
         self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
-            raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
+            raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
         self._headers = {"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers}
         self._http = httpx.AsyncClient(
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
-            ),
+            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
             verify=_tls(),
+            transport=guarded(guard, _tls()) if guard else None,
         )
+        self._under_way = 0
+        self._closing = False
 
     @property
     def slots(self) -> int:
         return max(1, len(self._keys))
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, ask: ChatRequest, *, slot: int = 0, tell: Tell = silent
-    ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+    ) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         deadline = trio.current_time() + self.timeout
-        return patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell)
+        self._under_way += 1
+        try:
+            async with patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell) as chunks:
+                yield chunks
+        finally:
+            self._under_way -= 1
+            if self._closing:
+                with trio.CancelScope(shield=True):
+                    await self.aclose()
 
     async def models(self) -> list[str]:
         ids: list[str] = []
@@ -135,7 +157,10 @@ class HttpProvider:
         _remember(self.learned, model, replace(learned, cool=False, formless=False))
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        """Answers that have begun go on; the last one closes the connections."""
+        self._closing = True
+        if not self._under_way:
+            await self._http.aclose()
 
     async def send(
         self,
@@ -152,7 +177,7 @@ class HttpProvider:
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
         url = (root or self.vendor.base_url.rstrip("/")) + path
         if self._http.is_closed:
-            raise self.blame(ProviderError("server_error", "this provider was closed a moment ago"))
+            raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
             request = httpx.Request(method, _url(url), headers={**self._headers, **headers}, content=content)
             if content:
@@ -161,8 +186,12 @@ class HttpProvider:
             if response.status_code == 200:
                 return response
             body = await read(response, PAGE_LIMIT)
+        except Refused as error:
+            raise self.blame(ProviderError("format", str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.blame(weather(error)) from error
+        for known in self._keys:  # before it is cut: half a key is one too
+            body = body.replace(known.encode(), b"***")
         raise self.blame(refusal(response.status_code, response.headers, body))
 
     def blame(self, error: ProviderError) -> ProviderError:
@@ -200,6 +229,7 @@ class _Answer:
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
         self._reasoning: Reasoning | None = None
+        self._family = ""
 
     async def start(self) -> None:
         try:
@@ -239,11 +269,11 @@ class _Answer:
             learned = replace(learned, without=learned.without | {"tools"})
         while True:
             call = provider.wire.write(self._ask, provider.vendor, learned)
-            self._reasoning = call.reasoning
+            self._reasoning, self._family = call.reasoning, call.family
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                better = remedy(error, self._ask, learned)
+                better = remedy(error, self._ask, call.longest, learned)
                 if better is None:
                     raise
                 learned = better
@@ -272,6 +302,7 @@ class _Answer:
             provider=self._provider.name,
             model=self._ask.model or self._provider.default_model,
             reasoning=self._reasoning,
+            raw=answer.raw and Raw(self._family, answer.raw.blocks),
         )
         self._ready.append(StreamChunk(done=self._end))
 

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from goclaw.domain.access import SYSTEM_USER
+from goclaw.settings.quota import Quota
 from goclaw.settings.section import Id, Secret, Section
 
 
@@ -31,11 +33,16 @@ class Gateway(Section, frozen=True):
     max_ws_connections: Annotated[int, Meta(ge=1, le=1_000_000, description="open sockets")] = 10_240
     admin_tree: Annotated[bool, Meta(description="operators may look at actors and steer them")] = True
     metrics_public: Annotated[bool, Meta(description="GET /metrics needs no credential")] = False
+    quota: Quota = Quota()
     drain_sec: Annotated[float, Meta(ge=0, le=3600, description="whole budget of an orderly stop")] = 60.0
 
     @property
     def dev_mode(self) -> bool:
         return not self.token
+
+    def is_owner(self, user_id: str) -> bool:
+        """Without a list the one user of the gateway token owns the installation."""
+        return user_id in (self.owner_ids or (SYSTEM_USER,))
 
     @property
     def bind_host(self) -> str:

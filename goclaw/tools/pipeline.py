@@ -20,7 +20,9 @@ import structlog
 import trio
 
 from goclaw.domain.chat import ToolCall, ToolSpec
-from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Place, ToolResult
+from goclaw.domain.errors import Rejected
+from goclaw.domain.texts import text_of
+from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
 from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed
 
 RESULT = 50_000  # characters kept of a result, error or not; tools.md §8
@@ -28,6 +30,17 @@ HEAD, TAIL = 0.6, 0.35  # of them, from where; the rest is for the note between
 NAME = 64  # characters of a name worth repeating; tools.md §1.1
 ALIASES = {"Read": "read_file", "list_dir": "list_files"}  # tools.md §6, for the tools that exist
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+CODES = {
+    "INVALID_REQUEST": "invalid_args",
+    "NOT_FOUND": "not_found",
+    "ALREADY_EXISTS": "conflict",
+    "FAILED_PRECONDITION": "conflict",
+    "UNAUTHORIZED": "denied_policy",
+    "FORBIDDEN": "denied_policy",
+    "PAYLOAD_TOO_LARGE": "too_large",
+    "RESOURCE_EXHAUSTED": "rate_limited",
+    "UNAVAILABLE": "unavailable",
+}  # of a refusal by the house, as tools.md §1.3 has it
 JOINER = "\u200d"  # makes one sign of two: 👩 + 🚀
 
 log = structlog.get_logger()
@@ -39,6 +52,9 @@ UNKNOWN = (
 )
 
 
+FORMER = "[Done at {when} in an earlier try, and not repeated. Call it again to repeat it.]\n{text}"
+
+
 BROKEN = "Outcome unknown: {tool} broke or did not end in time, and may have acted. Verify before you repeat it."
 
 
@@ -47,10 +63,10 @@ def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     return tools.get(ALIASES.get(name, name))
 
 
-def effect_of(tools: Mapping[str, Tool], name: str) -> str:
-    """The effect class of the tool a model means by `name`; a call of no tool has none."""
-    tool = find(tools, name)
-    return (tool.effect if tool is not None else Effect.PURE).value
+def effect_of(tools: Mapping[str, Tool], wanted: ToolCall) -> str:
+    """The effect class of a call; a call of no tool has none."""
+    tool = find(tools, wanted.name)
+    return (tool.effect_of(wanted.arguments) if tool is not None else Effect.PURE).value
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,8 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec for tool in self.tools.values())
 
-    def only_reads(self, name: str) -> bool:
-        return effect_of(self.tools, name) == Effect.PURE.value
+    def only_reads(self, wanted: ToolCall) -> bool:
+        return effect_of(self.tools, wanted) == Effect.PURE.value
 
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
         """The one result of the call at `place`. One with an effect is made once, however often this is asked.
@@ -89,7 +105,7 @@ async def call(
         ready = _prepared(tools, wanted)
     except ToolFailed as failure:
         return _result(began, f"Error: {failure}", failure.code)
-    if ready.tool.effect is not Effect.PURE and place is not None and ledger is not None:
+    if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and ledger is not None:
         return await _once(ready, ctx, wanted, place, ledger)
     return await _run(ready, ctx)
 
@@ -120,41 +136,55 @@ def _prepared(tools: Mapping[str, Tool], wanted: ToolCall) -> _Ready:
 
 
 async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place, ledger: Ledger) -> ToolResult:
-    """Make a call with an effect, unless an earlier life of this run made it or may have made it."""
+    """Make a call with an effect, unless an earlier life or try of this run made it or may have made it."""
     tool = ready.tool
     digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
-    ctx = replace(ctx, key=ledger.key(place))
-    past = await ledger.past(place)
-    if past is not None:
-        if past.request_hash != digest:
-            raise LedgerConflict(f"{ctx.key} was begun as another call")
-        if past.result is not None:
-            return past.result
-        done: bool | None = None
-        text = ""
-        if tool.effect is Effect.KEYED:
-            done = False  # its target knows whether
-        elif tool.settle is not None:
-            try:
-                settled = await tool.settle(ctx, ready.ask, past.before)
-            except Exception:  # who cannot find out does not know
-                log.exception("tool.settle_failed", tool=tool.name)
-            else:
-                done, text = settled.done, settled.text
-        if done is None:
-            when = f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
-            return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
-        if done:
-            return ToolResult(text=shortened(text))
+    past = await ledger.past(place, digest)
+    if past is not None and past.request_hash != digest:
+        raise LedgerConflict(f"{ledger.key(place)} was begun as another call")
+    ctx = replace(ctx, key=ledger.key(place) if past is None else past.key, again=past is not None)
+    known = None if past is None else await _known(ready, ctx, past)
+    if known is not None and past is not None and not past.former:
+        return known
     before = past.before if past is not None else await tool.before(ctx, ready.ask) if tool.before else ""
     await ledger.begin(
-        Begun(place=place, tool=tool.name, effect=tool.effect.value, request_hash=digest, before=before[:255])
+        Begun(
+            place=place,
+            tool=tool.name,
+            effect=tool.effect.value,
+            request_hash=digest,
+            before=before[:255],
+            adopts=past.key if past is not None and past.former else "",
+            settled=known is not None,
+        )
     )
+    if known is not None:
+        return known
     result = await _run(ready, ctx)
     if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
         broken = ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
         return msgspec.structs.replace(broken, duration_ms=result.duration_ms)
     return result
+
+
+async def _known(ready: _Ready, ctx: ToolContext, past: Past) -> ToolResult | None:
+    """The result of a call that was begun before, as far as it is known; None if it is to be made."""
+    tool, when = ready.tool, f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
+    if past.result is not None and not past.former:
+        return past.result
+    if tool.effect is Effect.KEYED and past.result is None:
+        return None  # its target knows whether
+    if tool.settle is not None:
+        try:
+            settled = await tool.settle(ctx, ready.ask, past.before)
+        except Exception:  # who cannot find out does not know
+            log.exception("tool.settle_failed", tool=tool.name)
+        else:
+            if settled.done is not None:
+                return ToolResult(text=shortened(settled.text)) if settled.done else None
+    if past.result is not None:
+        return ToolResult(text=FORMER.format(when=when, text=past.result.text))
+    return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
 
 
 async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:
@@ -166,6 +196,8 @@ async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:
         return _result(began, f"Error: {tool.name} took longer than {TIMEOUT:g} s and was stopped", "timeout")
     except ToolFailed as failure:
         return _result(began, f"Error: {failure}", failure.code)
+    except Rejected as refusal:  # by the house; what it says is meant for whoever asked
+        return _result(began, f"Error: {text_of(refusal.err, 'en')}", CODES.get(refusal.err.code, "internal"))
     except Exception:  # a broken tool is the model's problem to work around, and ours to log
         log.exception("tool.crashed", tool=tool.name)
         return _result(began, f"Error: {tool.name} failed inside; try another way", "internal")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from goclaw.actors.engine.engine import place_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import CRON
 from goclaw.domain.errors import StoreError, not_found
@@ -17,6 +19,7 @@ from goclaw.domain.ids import new_id
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
+from goclaw.settings.quota import Quota, Windows
 from goclaw.stores import cluster, runs, sessions
 from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
@@ -362,6 +365,47 @@ async def test_an_answer_goes_to_the_chat_of_its_job_unless_it_is_for_nobody(
         assert await database.run(posted) == sent
 
 
+async def test_a_message_in_a_file_is_read_when_the_job_runs(
+    database: Database, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    file = place_of(tmp_path, "", USER) / "tasks" / "morning.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("old")
+    async with clockwork(database, mock_clock, workspace=tmp_path) as works:
+        id = await works.add(payload={"prompt_file": "tasks/morning.md"})
+        file.write_text("water the plants")
+
+        await works.pass_time(1.25)
+        (run,) = await works.answer()
+        assert run.request.message.endswith("water the plants")
+
+        assert await works.run_now(id)
+        (again,) = await works.fail()
+        await works.pass_time(3)
+        (retried,) = await works.answer()
+        assert (again.request.message, retried.request.message) == (run.request.message,) * 2
+
+
+@pytest.mark.parametrize("path", ["gone.md", "blank.md", "../outside.md", "link.md"])
+async def test_a_job_whose_file_says_nothing_is_skipped(
+    database: Database, mock_clock: MockClock, tmp_path: Path, path: str
+) -> None:
+    place = place_of(tmp_path, "", USER)
+    place.mkdir()
+    (tmp_path / "outside.md").write_text("somebody else's")
+    (place / "blank.md").write_text(" \n")
+    (place / "link.md").symlink_to("../outside.md")
+    async with clockwork(database, mock_clock, workspace=tmp_path) as works:
+        id = await works.add(payload={"prompt_file": path})
+
+        await works.pass_time(1.25)
+
+        job = await works.job(id)
+        assert job is not None
+        assert (job.last_status, job.last_error, job.enabled) == ("skipped", "prompt_file", True)
+        assert await works.run_now(id) == ""
+
+
 async def test_the_log_shows_what_became_of_a_delivery(database: Database, mock_clock: MockClock) -> None:
     async with clockwork(database, mock_clock) as works:
         id = await works.once(1, deliver=True, deliver_channel="tg", deliver_to="7")
@@ -533,3 +577,38 @@ async def posted(db: Connection) -> list[str]:
 @transaction
 async def put_to_rest(db: Connection) -> None:
     await db.execute("UPDATE agents SET status = 'inactive'")
+
+
+async def test_a_job_whose_user_has_used_up_his_quota_is_skipped_and_says_why(
+    database: Database, mock_clock: MockClock
+) -> None:
+    async with clockwork(database, mock_clock, quota=Quota(enabled=True, default=Windows(hour=2))) as works:
+        id = await works.add()
+
+        for _ in range(16):
+            await works.pass_time(0.25)
+            await works.answer()
+
+        assert [(row.status, row.error) for row in await works.log(id)][:3] == [
+            ("ok", None),
+            ("ok", None),
+            ("skipped", "quota"),
+        ]
+        job = await works.job(id)
+        assert job is not None
+        assert job.enabled
+        assert len(await database.run(run_keys)) == 2
+
+
+async def test_a_job_with_keys_waits_for_them(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        payload = {"message": "[keys: repo:a] look", "said": "look", "keys": ["repo:a"], "keys_inferred": False}
+        for name in ("one", "two"):
+            await works.add(name, payload=payload, interval_ms=3_600_000)
+
+        await works.pass_time(1.25)
+        (run,) = await works.claimed()
+
+        assert run.keyed
+        assert run.request.message.endswith("] look")
+        assert await works.claimed() == []

@@ -59,7 +59,7 @@ class Compaction(Actor):
 
     async def _compact(self, ctx: Context) -> Compacted:
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
-        model = models_of(ctx, profile.candidates)
+        model = models_of(ctx, profile.candidates, self.tenant)
         summary = await summarise(self.covered, model, profile.model, session=self.key)
         crash_point("session.compacting")
         done = await ctx.db(

@@ -12,10 +12,12 @@ IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
 
 
-def sessions(node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None) -> Virtual:
+def sessions(
+    node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None, metered: bool = False
+) -> Virtual:
     ownership = own or Ownership()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout, ownership),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership, metered),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -13,6 +13,7 @@ from goclaw.domain.events import (
     ChaosEvent,
     CronEvent,
     HeartbeatEvent,
+    ProviderStatus,
     RunEvent,
     Saturation,
     SessionUpdated,
@@ -45,6 +46,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "cron", message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
+        case ProviderStatus():
+            return Entry("keep", "provider.status", message.body)
         case ShuttingDown():
             return Entry(
                 "keep",

@@ -12,7 +12,6 @@ from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate
 from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
-from goclaw.providers.wires.anthropic.models import family
 
 BLOCKS = 1024  # in one answer
 
@@ -25,7 +24,6 @@ class _Usage(Struct):
 
 
 class _Message(Struct):
-    model: str = ""
     usage: _Usage | None = None
 
 
@@ -65,7 +63,6 @@ class _Event(Struct):
     error: Any = None
     content: list[_Start] | None = None
     stop_reason: str | None = None
-    model: str = ""
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -105,7 +102,6 @@ class AnthropicAssembly:
         self.done = False  # message_stop was seen
         self.usage: Usage | None = None
         self._counted = _Usage()
-        self._model = ""
         self._blocks: list[_Block] = []  # as they began
         self._at: dict[int, _Block] = {}  # the last one that began with an index
         self._calls = 0
@@ -121,7 +117,6 @@ class AnthropicAssembly:
             case "content_block_start" if event.content_block is not None:
                 return self._open(event.index, event.content_block)
             case "message_start" if event.message is not None:
-                self._model = event.message.model
                 self._count(event.message.usage)
             case "message_delta":
                 self._stop = (event.delta and event.delta.stop_reason) or self._stop
@@ -138,7 +133,7 @@ class AnthropicAssembly:
         message = _decode(body)
         if message.error is not None:
             raise inner_refusal(message.error)
-        self._model, self._stop = message.model, message.stop_reason or ""
+        self._stop = message.stop_reason or ""
         self._count(message.usage)
         for index, block in enumerate(message.content or ()):
             self._open(index, block)
@@ -172,7 +167,7 @@ class AnthropicAssembly:
             tool_calls=calls,
             finish_reason=finish,
             usage=self.usage or Usage(),
-            raw=Raw(family(self._model), raw) if any(block["type"] != "text" for block in raw) else None,
+            raw=Raw("", raw) if any(block["type"] != "text" for block in raw) else None,
         )
 
     def _open(self, index: int, start: _Start) -> StreamChunk | None:

@@ -11,7 +11,6 @@ from goclaw.domain.chat import ChatResponse, FinishReason, Raw, StreamChunk, Usa
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
-from goclaw.providers.wires.responses.request import family
 
 ITEMS = 1024  # in one answer
 COMMENTARY = "commentary"  # a phase of text that is not the answer
@@ -60,7 +59,6 @@ class _Said(Struct):
 
 
 class _Response(Struct):
-    model: str = ""
     status: str | None = None
     output: list[_Said] | None = None
     usage: _Usage | None = None
@@ -109,7 +107,6 @@ class ResponsesAssembly:
     def __init__(self) -> None:
         self.done = False
         self.usage: Usage | None = None
-        self._model = ""
         self._items: dict[str, _Item] = {}
         self._calls = 0
         self._status = ""
@@ -137,8 +134,6 @@ class ResponsesAssembly:
             case "response.output_item.added" | "response.output_item.done" if event.item is not None:
                 id = event.item.id or f"item_{event.output_index}"
                 self._show(id, event.output_index, event.item, whole=event.type.endswith("done"))
-            case "response.created" if event.response is not None:
-                self._model = event.response.model
             case "response.completed" | "response.incomplete" | "response.failed" if event.response is not None:
                 return self._end(event.response)
             case "error":
@@ -171,7 +166,7 @@ class ResponsesAssembly:
             tool_calls=calls,
             finish_reason=finish,
             usage=self.usage or Usage(),
-            raw=Raw(family(self._model), raw) if any(item["type"] == "reasoning" for item in raw) else None,
+            raw=Raw("", raw) if any(item["type"] == "reasoning" for item in raw) else None,
         )
 
     def _say(self, text: str) -> StreamChunk:
@@ -205,7 +200,6 @@ class ResponsesAssembly:
         """What the answer has beyond the pieces that came."""
         if response.error or response.status == "failed":
             raise inner_refusal(response.error or {"message": "the vendor says that it failed"})
-        self._model = response.model or self._model
         self._status = response.status or ""
         self._why = (response.incomplete_details and response.incomplete_details.reason) or ""
         begun = {item.place: id for id, item in self._items.items()}
