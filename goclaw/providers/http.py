@@ -23,7 +23,7 @@ from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.bodies import ACCEPTED, Sent, opened
 from goclaw.providers.catalogue import Vendor
-from goclaw.providers.provider import Tell, silent
+from goclaw.providers.provider import Sign, Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
 from goclaw.providers.remedies import remedy
 from goclaw.providers.retry import patient
@@ -73,6 +73,7 @@ class HttpProvider:
         at_once: int = CONNECTIONS,
         name: str = "",
         guard: Guard | None = None,
+        sign: Sign | None = None,
     ) -> None:
         self.name = name or vendor.name
         self.default_model = vendor.default_model
@@ -92,6 +93,7 @@ class HttpProvider:
             verify=_tls(),
             transport=guarded(guard, _tls()) if guard else None,
         )
+        self._sign = sign
         self._under_way = 0
         self._closing = False
 
@@ -174,6 +176,11 @@ class HttpProvider:
     ) -> httpx.Response:
         """The vendor's answer once its head has come, if it is a 200. Every refusal is a ProviderError."""
         key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
+        if self._sign is not None:
+            try:
+                key = await self._sign()
+            except ProviderError as error:
+                raise self.blame(error) from None
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
         url = (root or self.vendor.base_url.rstrip("/")) + path
         if self._http.is_closed:

@@ -373,3 +373,9 @@ async def test_a_refusal_of_the_vendor_is_told_without_the_key(ctx: Context, far
 
     assert not said.valid
     assert "sk-very-secret" not in str(said.error)
+
+
+async def test_without_a_claude_program_nobody_is_logged_in_with_it(ctx: Context) -> None:
+    found = await providers.claude_login(ctx, providers.ListProviders())
+
+    assert (found.installed, found.logged_in, found.error) == (False, False, "no claude program is configured")

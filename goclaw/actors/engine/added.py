@@ -7,11 +7,16 @@ Contract  providers.md §3 P3.1, P3.9; security.md §4.1
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.domain.errors import ProviderError, Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import Changed
+from goclaw.providers.account import Account
+from goclaw.providers.authority import AUTHORITY
+from goclaw.providers.catalogue import CHATGPT
 from goclaw.providers.provider import Provider, open_provider
 from goclaw.providers.rows import configured, guard_of, settings_of, vendor_of
 from goclaw.runtime.actor import Context, handles
@@ -32,8 +37,9 @@ class Opening:
     box: Box = field(default_factory=Box)
     failover: Failover = field(default_factory=Failover)
     allow_private: bool = False
+    authority: str = AUTHORITY
 
-    def client(self, row: ProviderRow) -> Provider:
+    def client(self, row: ProviderRow, db: Callable[..., Awaitable[Any]]) -> Provider:
         """Raises ProviderError for a row that cannot be asked: off, or with a key that does not open."""
         if not row.enabled:
             raise ProviderError("model_not_found", f"{row.name} is turned off")
@@ -43,6 +49,8 @@ class Opening:
             raise ProviderError("auth_permanent", f"{row.name}: its key cannot be opened: write it again") from None
         said = configured(row, key)
         guard = guard_of(row, self.allow_private) if row.api_base else None
+        account = Account(row.id, self.box, self.authority, db) if row.provider_type == CHATGPT.name else None
+        sign = account.headers if account is not None else None
         keys = tuple(each for each in key.split(",") if each.strip())
         return open_provider(
             vendor_of(row.name, said),
@@ -51,6 +59,7 @@ class Opening:
             at_once=said.max_concurrency,
             name=row.name,
             guard=guard,
+            sign=sign,
         )
 
 
@@ -62,15 +71,17 @@ class Added(ProviderActor):
     def __init__(self, tenant: str, name: str, opening: Opening) -> None:
         super().__init__(
             name,
-            lambda: opening.client(self.row),
+            lambda: opening.client(self.row, self.database.run),
             threshold=opening.failover.threshold,
             open_for=opening.failover.cooldown_sec,
             tenant=tenant,
         )
         self.row: ProviderRow
+        self.database: Any
         self.former: deque[Provider] = deque()
 
     async def on_start(self, ctx: Context) -> None:
+        self.database = ctx.system.database
         try:
             await self._read(ctx)
         except StoreError as outage:
