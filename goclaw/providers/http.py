@@ -54,6 +54,9 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+_url = functools.lru_cache(maxsize=256)(httpx.URL)  # parsing one takes as long as reading three chunks
+
+
 class HttpProvider:
     """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds; `at_once` connections.
 
@@ -82,8 +85,8 @@ class HttpProvider:
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
+        self._headers = {"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers}
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
@@ -183,7 +186,7 @@ class HttpProvider:
         if self._http.is_closed:
             raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
-            request = self._http.build_request(method, url, content=content, headers=headers)
+            request = httpx.Request(method, _url(url), headers={**self._headers, **headers}, content=content)
             if content:
                 request.stream = Sent(content)
             response = await self._http.send(request, stream=True)
