@@ -34,6 +34,7 @@ KEYED = (
     "yescale",
 )
 KEYLESS = ("ollama",)  # has an address of its own and asks for no key
+PROGRAMS = ("acp", "claude_cli")  # run on this machine; nobody's default without being asked for
 OFFLINE = "offline"
 
 
@@ -103,6 +104,7 @@ def usable(providers: Providers) -> list[str]:
         name
         for name in sorted(providers.named, key=lambda name: (order.get(like[name], len(order)), name))
         if (row := providers.named[name]).enabled
+        and like[name] not in PROGRAMS
         and (row.api_base or like[name] in KEYLESS or (like[name] in KEYED and row.api_key))
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -256,7 +257,8 @@ async def test_models_are_the_vendors_or_those_that_were_named(ctx: Context, far
         ({"settings": {"timeout_sec": 0}}, "settings.timeout_sec"),
         ({"settings": {"max_concurrency": "many"}}, "settings.max_concurrency"),
         ({"settings": {"protocol": "smoke"}}, "settings.protocol"),
-        ({"settings": {"api_key": "in clear"}}, "settings"),
+        ({"settings": {"api_key": "in clear"}}, "settings.api_key"),
+        ({"settings": {"extra": {"inner": [{"client_secret": "in clear"}]}}}, "settings.client_secret"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
@@ -379,3 +381,28 @@ async def test_without_a_claude_program_nobody_is_logged_in_with_it(ctx: Context
     found = await providers.claude_login(ctx, providers.ListProviders())
 
     assert (found.installed, found.logged_in, found.error) == (False, False, "no claude program is configured")
+
+
+async def test_an_agent_program_is_added_asked_changed_and_removed(ctx: Context, tmp_path: Path) -> None:
+    agent_program = Path(__file__).parents[1] / "fakes/agents/acp.py"
+    args = ["-S", "-I", str(agent_program), "--journal", str(tmp_path / "journal")]
+    settings = {"args": args, "idle_ttl": "5m", "perm_mode": "deny-all", "work_dir": str(tmp_path)}
+    made = await make(ctx, "helper", provider_type="acp", api_base=sys.executable, api_key=None, settings=settings)
+
+    assert (made.provider_type, made.usable, made.settings["idle_ttl"]) == ("acp", True, "5m")
+    assert await say(ctx, "helper") != ""
+    changed = await change(ctx, made.id, settings={**settings, "idle_ttl": 60})
+    assert await say(ctx, "helper") != ""
+    refused = await refusal(change(ctx, changed.id, settings={**settings, "perm_mode": "whatever"}))
+    assert refused.details["field"] == "settings.perm_mode"
+    assert not (await providers.toggle(ctx, ToggleProvider(id=made.id))).usable
+    assert (await providers.delete(ctx, DeleteProvider(id=made.id))).deleted
+    assert ctx.system.find(provider("helper")) is None
+
+
+async def test_a_claude_program_may_be_added_without_an_address(ctx: Context) -> None:
+    made = await make(ctx, "claude-here", provider_type="claude_cli", api_key=None, settings={"model": "opus"})
+
+    assert (made.provider_type, made.usable) == ("claude_cli", True)
+    found = await providers.models(ctx, ProviderId(id=made.id))
+    assert [model.id for model in found.models][:1] == ["opus"]
