@@ -92,7 +92,7 @@ class Retrying(Struct, frozen=True):
 
 
 class FellBack(Struct, frozen=True):
-    """Somebody else is asked, because `wanted` failed with `trouble` (providers.md §9.2)."""
+    """Somebody else answers, because `wanted` failed with `trouble` (providers.md §9.2)."""
 
     wanted: str
     now: str

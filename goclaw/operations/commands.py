@@ -121,10 +121,10 @@ async def _session_status(ctx: Context, key: str) -> str:
 
 async def _keys(ctx: Context, key: str) -> str:
     """What runs of this session have for themselves, or wait for (sessions-lanes-cron.md §11)."""
-    lines = [
-        _say(ctx, "waits_for" if run.waits else "holds", run=run.run_id, keys=", ".join(run.resource_keys))
-        for run in await ctx.db(locks.of_session, tenant=ctx.caller.tenant_id, key=key)
-    ]
+    lines = []
+    for run in await ctx.db(locks.of_session, tenant=ctx.caller.tenant_id, key=key):
+        facts = {"run": run.run_id, "keys": ", ".join(run.resource_keys)}
+        lines.append(_say(ctx, "waits_for", **facts) if run.waits else _say(ctx, "holds", **facts))
     return "".join(f"\n{line}" for line in lines)
 
 

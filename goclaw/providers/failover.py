@@ -43,10 +43,12 @@ class Desk(Protocol):
 class Failover:
     """Candidates in order of preference. Is a `Model` itself, so whoever asks it knows nothing of this."""
 
-    def __init__(self, candidates: Sequence[Candidate], desk: Desk) -> None:
+    def __init__(self, candidates: Sequence[Candidate], desk: Desk, within: float = float("inf")) -> None:
+        """`within`: seconds for each of them to begin its answer."""
         self.name = candidates[0].provider
         self._candidates = candidates
         self._desk = desk
+        self._within = within
 
     @asynccontextmanager
     async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
@@ -71,7 +73,7 @@ class Failover:
             if 0 < wait <= PATIENCE:
                 tell(Retrying(1, 1, f"{candidate} rests after {rest.reason}", wait))
                 await trio.sleep(wait)
-            chunks = await self._ask(candidate, ask, tell, stack, failed, [], probe=True)
+            chunks = await self._ask(candidate, ask, tell, stack, failed, resting, probe=True)
             if chunks is not None:
                 return chunks
         raise self._nobody(failed, resting)
@@ -96,21 +98,23 @@ class Failover:
                 failed.append((candidate, error))
                 return None
             if isinstance(entered, Resting):
-                if not tried:
+                if not (tried or probe):
                     resting.append((entered.until, candidate, entered))
                 return None
-            if not tried and (failed or resting or candidate != self._candidates[0]):
-                tell(self._fell_back(candidate, failed, resting))
             call = _Call(self._desk, candidate, entered.slot)
             question = replace(ask, model=candidate.model) if candidate.model not in ("", ask.model) else ask
             try:
                 async with AsyncExitStack() as attempt:
                     attempt.push(call)
-                    chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
-                        entered.client.stream(question, slot=entered.slot, tell=tell)
-                    )
-                    stack.push_async_exit(attempt.pop_all())
-                    return chunks
+                    with trio.move_on_after(self._within):
+                        chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
+                            entered.client.stream(question, slot=entered.slot, tell=tell)
+                        )
+                        stack.push_async_exit(attempt.pop_all())
+                        if candidate != self._candidates[0]:
+                            tell(self._fell_back(candidate, failed, resting))
+                        return chunks
+                    raise ProviderError("timeout", f"{candidate} did not begin to answer within {self._within:g} s")
             except ProviderError as error:
                 failed.append((candidate, error))
                 tried = (*tried, entered.slot)
@@ -124,8 +128,10 @@ class Failover:
         failed: list[tuple[Candidate, ProviderError]],
         resting: list[tuple[float, Candidate, Resting]],
     ) -> FellBack:
-        trouble = failed[-1][1].kind if failed else resting[-1][2].reason if resting else "unknown"
-        return FellBack(str(self._candidates[0]), str(candidate), trouble)
+        wanted = self._candidates[0]
+        why: dict[Candidate, str] = {other: rest.reason for _, other, rest in resting}
+        why |= {other: error.kind for other, error in failed}
+        return FellBack(str(wanted), str(candidate), why.get(wanted, "unknown"))
 
     def _nobody(
         self, failed: list[tuple[Candidate, ProviderError]], resting: list[tuple[float, Candidate, Resting]]

@@ -73,6 +73,7 @@ def open_provider(
     keys: tuple[str, ...] = (),
     base_url: str | None = None,
     timeout: float = 300.0,
+    at_once: int = 64,
     name: str = "",
     guard: Guard | None = None,
     sign: Sign | None = None,
@@ -81,9 +82,9 @@ def open_provider(
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4). `name` is what it is called, if
-    that is not its vendor's. `guard` says where it may connect to; with one, proxies of the environment are ignored.
-    `sign` makes the headers of who pays, instead of a key. `program`: for those that are one.
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections. `name`
+    is what it is called, if that is not its vendor's. `guard` says where it may connect to; with one, proxies of the
+    environment are ignored. `sign` makes the headers of who pays, instead of a key. `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -96,17 +97,23 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
+            return HttpProvider(
+                vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
+            )
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
+            return HttpProvider(
+                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
+            )
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout, name=name, guard=guard, sign=sign)
+            return HttpProvider(
+                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
+            )
         case "acp":
             from goclaw.providers.acp.provider import Acp
 

@@ -25,7 +25,7 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
             r"|request_too_large|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
         ),
     ),
-    ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),
+    ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing(?! details)|余额不足")),
     (
         "auth_permanent",
         re.compile(r"key.{0,20}(?:revoked|disabled|deactivated)|account.{0,20}(?:disabled|deactivated)"),
@@ -36,6 +36,13 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
     ("overloaded", re.compile(r"overloaded|at capacity|temporarily unavailable")),
     ("content_policy", re.compile(r"content_policy|content.?filter|safety system")),
 )
+FLAGGED = re.compile(r"input was flagged|requires moderation")  # of a 403 that is about the question, not the key
+
+
+class CallUnwritten(ProviderError):
+    """The vendor could not make a call of what its model wrote, and shows it (Groq; providers.md §6)."""
+
+    written = ""
 
 
 def one_line(text: str, limit: int = LINE) -> str:
@@ -46,10 +53,10 @@ def one_line(text: str, limit: int = LINE) -> str:
 
 def kind_of(status: int, text: str) -> ProviderTrouble:
     """The family of a refusal. `status` 0 means the refusal came inside an answer."""
+    lowered = text[:4096].lower()
     if status not in (401, 403):  # what such a page says is about the key, whatever its words
-        lowered = text[:4096].lower()
         for kind, pattern in TEXTS:
-            if pattern.search(lowered):
+            if pattern.search(lowered) and not (status == 429 and kind == "context_overflow"):  # too many in a minute
                 return kind
     match status:
         case 400 | 422:
@@ -59,7 +66,7 @@ def kind_of(status: int, text: str) -> ProviderTrouble:
         case 402:
             return "billing"
         case 403:
-            return "auth_permanent"
+            return "content_policy" if FLAGGED.search(lowered) else "auth_permanent"
         case 404:
             return "model_not_found"
         case 408 | 504:
@@ -84,13 +91,13 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderErr
         return ProviderError("format", one_line(f"API error ({status}): redirected to {host}"), status=status)
     wait = retry_after(headers.get("retry-after", ""))
     try:
-        said = explanation(msgspec.json.decode(body))
+        error = msgspec.json.decode(body)
+        said = explanation(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         page = body.decode("utf-8", "replace")
         message = foreign_page(status, headers.get("content-type", ""), page)
         return ProviderError(kind_of(status, ""), message, status=status, retry_after=wait)
-    kind = kind_of(status, said)
-    return ProviderError(kind, one_line(f"API error ({status}): {said}"), status=status, retry_after=wait)
+    return blamed(error, kind_of(status, said), f"API error ({status}): {said}", status, wait)
 
 
 def inner_refusal(error: Any) -> ProviderError:
@@ -100,7 +107,16 @@ def inner_refusal(error: Any) -> ProviderError:
         code = int(code) if re.fullmatch(r"[45][0-9]{2}", code) else 0
     status = code if isinstance(code, int) and 400 <= code < 600 else 0
     said = explanation({"error": error})
-    return ProviderError(kind_of(status, said), one_line(f"API error: {said}"), status=status or None)
+    return blamed({"error": error}, kind_of(status, said), f"API error: {said}", status or None)
+
+
+def blamed(body: Any, kind: ProviderTrouble, said: str, status: int | None, wait: float | None = None) -> ProviderError:
+    match body:
+        case {"error": {"code": "tool_use_failed", "failed_generation": str(written)}}:
+            unwritten = CallUnwritten(kind, one_line(said), status=status, retry_after=wait)
+            unwritten.written = written
+            return unwritten
+    return ProviderError(kind, one_line(said), status=status, retry_after=wait)
 
 
 def foreign_page(status: int, content_type: str, page: str) -> str:
@@ -112,14 +128,24 @@ def foreign_page(status: int, content_type: str, page: str) -> str:
 
 def explanation(body: Any) -> str:
     """The vendor's own words, in whichever of the usual places they are; message first, then type and code."""
+    if isinstance(body, list) and len(body) == 1:  # as Gemini does
+        body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        words = [error.get(name) for name in ("message", "detail", "type", "code")]
-        if isinstance(words[0], dict | list):  # one field after the other
-            words[0] = msgspec.json.encode(words[0])[:LINE].decode("utf-8", "replace")
+        words = [_without_input(error.get(name)) for name in ("message", "detail", "type", "code")]
+        for place, word in enumerate(words[:2]):
+            if isinstance(word, dict | list):  # one field after the other
+                words[place] = msgspec.json.encode(word)[:LINE].decode("utf-8", "replace")
         if said := " · ".join(word for word in words if isinstance(word, str) and word):
             return said
     return error if isinstance(error, str) else msgspec.json.encode(error)[:LINE].decode("utf-8", "replace")
+
+
+def _without_input(said: Any) -> Any:
+    """A list of what is wrong with each field, without the field: it holds what somebody said."""
+    if not isinstance(said, list):
+        return said
+    return [{name: one[name] for name in one if name != "input"} if isinstance(one, dict) else one for one in said]
 
 
 def retry_after(header: str) -> float | None:

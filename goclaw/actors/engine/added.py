@@ -62,7 +62,13 @@ class Opening:
         sign = account.headers if account is not None else None
         keys = tuple(each for each in key.split(",") if each.strip())
         return open_provider(
-            vendor_of(row.name, said), keys=keys, timeout=said.timeout_sec, name=row.name, guard=guard, sign=sign
+            vendor_of(row.name, said),
+            keys=keys,
+            timeout=said.timeout_sec,
+            at_once=said.max_concurrency,
+            name=row.name,
+            guard=guard,
+            sign=sign,
         )
 
 

@@ -9,6 +9,7 @@ from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover
+from goclaw.providers.structured import Structured
 from goclaw.runtime.actor import Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ActorStopped, AskTimeout, NoSuchActor, Rejected, RuntimeFault
@@ -55,6 +56,8 @@ class ModelDesk:
         return own if self._ctx.system.find(own) is not None else provider(name)
 
 
-def models_of(ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT) -> Failover:
-    """The first of `candidates` that can answer, at each call anew."""
-    return Failover(candidates, ModelDesk(ctx, tenant))
+def models_of(
+    ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT, within: float = float("inf")
+) -> Structured:
+    """The first of `candidates` that can answer, at each call anew; each has `within` seconds to begin."""
+    return Structured(Failover(candidates, ModelDesk(ctx, tenant), within))

@@ -89,7 +89,6 @@ class ProviderActor(Actor):
 
     @handles
     async def left(self, ctx: Context, call: Left) -> None:
-        self._client()
         self.inside = max(0, self.inside - 1)
         ended: list[tuple[str, int]] = []
         rest: Rest | None = None
@@ -112,7 +111,11 @@ class ProviderActor(Actor):
             reply, ask = self._line.popleft()
             if reply.over:
                 continue
-            verdict = self._verdict(ctx, ask)
+            try:
+                verdict = self._verdict(ctx, ask)
+            except ProviderError as error:  # it has changed since
+                reply.fail(error)
+                continue
             self.inside += reply.answer(verdict) and isinstance(verdict, Entered)
 
     def _verdict(self, ctx: Context, ask: Enter) -> Entered | Resting:

@@ -54,7 +54,7 @@ async def replay(
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
     stand, log = Stand(), ""
-    alive = await _alive(ctx, ask, rows, calls) if ask.mode == "what_if" else None
+    alive = await _alive(ctx, ask, rows, calls, engine.defaults.llm_timeout_sec) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
         assert tools is not None
@@ -99,13 +99,13 @@ def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
     return body if row.sealed is None else box.unseal_object(row.sealed, place_of(run_id, row.seq))
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog) -> Model:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, within: float) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return Logged(models_of(ctx, [Candidate(name, "")]), calls)
+    return Logged(models_of(ctx, [Candidate(name, "")], within=within), calls)
 
 
 async def _task(

@@ -207,7 +207,7 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, rows)
-        models = models_of(ctx, profile.candidates, run.tenant_id)
+        models = models_of(ctx, profile.candidates, run.tenant_id, task.call_timeout)
         await answer(task, models, hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
@@ -510,9 +510,11 @@ class Run(Actor):
 
 def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOptions | None) -> ChatOptions:
     """What the request says, else the agent, else everybody's."""
-    if asked is None:
-        temperature = defaults.temperature if profile.temperature is None else profile.temperature
-        asked = ChatOptions(max_tokens=profile.max_tokens or defaults.max_tokens, temperature=temperature)
+    asked = asked or ChatOptions()
+    if asked.temperature is None and asked.top_p is None:
+        asked = replace(asked, temperature=defaults.temperature if profile.temperature is None else profile.temperature)
+    if asked.max_tokens is None:
+        asked = replace(asked, max_tokens=profile.max_tokens or defaults.max_tokens)
     if asked.reasoning_effort is None and profile.effort != "off":
         asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
     return asked

@@ -62,6 +62,7 @@ def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[C
             vendor,
             keys=tuple(row.api_key.reveal().split(",")),
             timeout=row.timeout_sec,
+            at_once=row.max_concurrency,
             name=name,
         )
         actor = partial(

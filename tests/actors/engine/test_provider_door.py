@@ -158,3 +158,26 @@ async def _of_nobody(system: System) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await desk(system).enter(Candidate("nobody", "m"), (), probe=False)
     return caught.value
+
+
+async def test_who_waits_hears_that_the_provider_cannot_be_opened_any_more(database: Database):
+    async with door(database, at_once=1) as system, trio.open_nursery() as nursery:
+        await system.ask(ACME, BIG, within=5)
+        actor, said = actor_of(system), []
+
+        async def wait() -> None:
+            try:
+                await system.ask(ACME, BIG, within=5)
+            except ProviderError as error:
+                said.append(error.kind)
+
+        def broken() -> Client:
+            raise ProviderError("auth", "another key, and none")
+
+        nursery.start_soon(wait)
+        await quiesce(system)
+        actor._provider, actor._open = None, broken  # as a change of its row does
+        system.tell(ACME, Left(model="big", slot=0, answered=True))
+        await quiesce(system)
+
+        assert (said, actor.inside) == (["auth"], 0)
