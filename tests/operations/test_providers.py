@@ -12,6 +12,8 @@ import pytest
 import trio
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.desk import models_of
+from goclaw.actors.engine.roster import SUPERVISOR
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import agent, provider
 from goclaw.domain.agent import GetProfile
@@ -19,7 +21,7 @@ from goclaw.domain.chat import ChatMessage, ChatRequest
 from goclaw.domain.errors import Err, ProviderError, Rejected
 from goclaw.domain.events import ProviderStatus, of_admins
 from goclaw.domain.ids import new_id
-from goclaw.domain.model import BorrowProvider, Enter, Entered, Left
+from goclaw.domain.model import BorrowProvider, Candidate, Enter, Entered, Left
 from goclaw.operations import models as listed
 from goclaw.operations import providers
 from goclaw.operations.context import Context, House
@@ -36,7 +38,8 @@ from goclaw.operations.provider_shapes import (
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as ActorContext
-from goclaw.runtime.child import child
+from goclaw.runtime.child import Restart, child
+from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.settings.providers import Provider as Configured
@@ -406,3 +409,45 @@ async def test_a_claude_program_may_be_added_without_an_address(ctx: Context) ->
     assert (made.provider_type, made.usable) == ("claude_cli", True)
     found = await providers.models(ctx, ProviderId(id=made.id))
     assert [model.id for model in found.models][:1] == ["opus"]
+
+
+@transaction
+async def another_tenant(db: Connection, tenant: str, base: str) -> None:
+    await db.execute("INSERT INTO tenants (id, slug, name) VALUES (%s, 'other', 'Other')", [tenant])
+    await db.execute(
+        "INSERT INTO llm_providers (id, tenant_id, name, api_base, api_key) VALUES (%s, %s, 'groq', %s, 'in-clear')",
+        [new_id(), tenant, base],
+    )
+
+
+class Asker(Actor):
+    """Asks through the desk, as a run does."""
+
+    def __init__(self, tenant: str, said: trio.MemorySendChannel[str]) -> None:
+        self.tenant, self.said = tenant, said
+
+    async def live(self, ctx: ActorContext) -> None:
+        ask = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="m")
+        async with models_of(ctx, [Candidate("groq", "m")], self.tenant).stream(ask) as chunks:
+            got = [chunk async for chunk in chunks]
+        assert got[-1].done is not None
+        await self.said.send(got[-1].done.content)
+
+
+async def test_a_tenant_asks_its_own_provider_and_nobody_elses(ctx: Context, farm: Farm) -> None:
+    tenant = new_id()
+    mine, theirs = farm["groq"], farm["openai"]
+    await make(ctx, "groq", provider_type="groq", api_base=mine.url)
+    await ctx.db(another_tenant, tenant, theirs.url)  # as another node would
+    await providers.applied(ctx)
+    mine.will(answer("of the master"))
+    theirs.will(answer("of the tenant"))
+    send, said = trio.open_memory_channel[str](1)
+
+    for name, who in (("of the tenant", tenant), ("of the master", MASTER_TENANT)):
+        asker = child(f"asker-{who}", Asker, who, send, restart=Restart.TEMPORARY)
+        await ctx.system.ask(SUPERVISOR, StartChild(child=asker), within=5)
+        with trio.fail_after(5):
+            assert await said.receive() == name
+    seen = (await providers.list_providers(ctx, providers.ListProviders())).providers
+    assert [one.name for one in seen] == ["offline", "groq"], "a tenant sees its own"
