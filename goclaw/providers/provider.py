@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, assert_never, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never, runtime_checkable
 
 import msgspec
 
@@ -14,6 +14,9 @@ from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
 from goclaw.security.ssrf import Guard
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
+
+if TYPE_CHECKING:
+    from goclaw.providers.wire import Wire
 
 Tell = Callable[[Note], None]
 Sign = Callable[[], Awaitable[dict[str, str]]]  # raises ProviderError
@@ -93,27 +96,6 @@ def open_provider(
             from goclaw.providers.offline.provider import Offline
 
             return Offline()
-        case "openai_chat":
-            from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
-            from goclaw.providers.wires import chat
-
-            return HttpProvider(
-                vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
-            )
-        case "responses" | "chatgpt_oauth":
-            from goclaw.providers.http import HttpProvider
-            from goclaw.providers.wires import responses
-
-            return HttpProvider(
-                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
-            )
-        case "anthropic":
-            from goclaw.providers.http import HttpProvider
-            from goclaw.providers.wires import anthropic
-
-            return HttpProvider(
-                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard, sign=sign
-            )
         case "acp":
             from goclaw.providers.acp.provider import Acp
 
@@ -124,5 +106,35 @@ def open_provider(
 
             claude = program if isinstance(program, ClaudeProgram) else ClaudeProgram()
             return ClaudeCli(vendor.name, claude, timeout=timeout)
+        case wire:
+            from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
+
+            return HttpProvider(
+                vendor,
+                _language(wire),
+                keys=keys,
+                timeout=timeout,
+                at_once=at_once,
+                name=name,
+                guard=guard,
+                sign=sign,
+            )
+
+
+def _language(wire: Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic"]) -> Wire:
+    """Loaded with the first vendor that speaks it."""
+    match wire:
+        case "openai_chat":
+            from goclaw.providers.wires import chat
+
+            return chat.WIRE
+        case "responses" | "chatgpt_oauth":
+            from goclaw.providers.wires import responses
+
+            return responses.WIRE
+        case "anthropic":
+            from goclaw.providers.wires import anthropic
+
+            return anthropic.WIRE
         case _:
-            assert_never(vendor.wire)
+            assert_never(wire)
