@@ -129,7 +129,8 @@ def tree(
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults = settings.agents.defaults
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own)
+    pricing = settings.telemetry.model_pricing
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, pricing=pricing)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

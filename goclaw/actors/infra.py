@@ -12,6 +12,7 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cluster.tree import cluster
 from goclaw.actors.history import Activity, ActorLog, Pages
 from goclaw.actors.retention import RetentionKeeper
+from goclaw.actors.usage import UsageKeeper
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.errors import StoreError
 from goclaw.operations.context import House
@@ -108,6 +109,7 @@ def infra(database: Database, server: EmbeddedServer | None, house: House, me: M
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
             child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),
+            child("usage", UsageKeeper, house.node_id, house.settings.retention, on_exhausted=rests),
         ],
         strategy=Strategy.REST_FOR_ONE,
         limit=Limit(restarts=3, within=30.0),

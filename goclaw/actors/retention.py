@@ -133,7 +133,7 @@ class RetentionKeeper(Actor):
         return {"passes": self.passes, "removed": self.last, "left": len(self.left)}
 
 
-def until_minute(now: datetime) -> float:
-    """Seconds to the next minute 17."""
-    due = now.replace(minute=MINUTE, second=0, microsecond=0)
+def until_minute(now: datetime, minute: int = MINUTE) -> float:
+    """Seconds to the next minute 17, or another one."""
+    due = now.replace(minute=minute, second=0, microsecond=0)
     return ((due if due > now else due + timedelta(hours=1)) - now).total_seconds()

@@ -18,4 +18,6 @@ class Retention(Section, frozen=True):
     task_events_days: Annotated[Days, Meta(description="the trail of runs, by whole weeks")] = 90
     records_days: Annotated[Days, Meta(description="what a run can be replayed from, unless pinned")] = 7
     archived_messages_days: Annotated[Days, Meta(description="messages a summary has replaced")] = 90
+    traces_days: Annotated[Days, Meta(description="every single model call")] = 90
+    usage_hourly_days: Annotated[Days, Meta(description="use by the hour; by the day it is kept for ever")] = 400
     audit_log_days: Annotated[Days, Meta(description="who changed what")] = 365

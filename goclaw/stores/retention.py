@@ -90,6 +90,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
         Rule("record_blobs", f"{before('t.at')} AND NOT {referred}", "t.at", 1),
         Rule("run_steps", f"{before('t.at')} AND ({OVER})", "t.at", 1),
         Rule("loop_checkpoints", f"{before('t.updated_at')} AND ({OVER})", "t.updated_at", 1),
+        Rule("model_calls", before("t.start_time"), "t.start_time", settings.traces_days),
         Rule("tool_effects", before("t.started_at"), "t.started_at", EFFECTS),
         Rule(
             "ingress_log",

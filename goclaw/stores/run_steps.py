@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.run import RecordKind
+from goclaw.stores.model_calls import CALLS
 from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -62,7 +63,7 @@ class Counters(Struct, frozen=True, kw_only=True):
 
 KEEP = f"""
 WITH mine AS (
-  SELECT run_id, tenant_id, session_key, attempt, fence FROM runs
+  SELECT run_id, tenant_id, session_key, attempt, fence, agent_id, user_id, kind FROM runs
   WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid AND fence = %(fence)s
     AND state = 'RUNNING'
   FOR SHARE
@@ -72,6 +73,8 @@ WITH mine AS (
   {RECORDS}
 ), blob AS (
   {BLOBS}
+), call AS (
+  {CALLS}
 ), started AS (
   INSERT INTO tool_effects AS known (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class,
     request_hash, status, external_id, fence)

@@ -23,6 +23,7 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
+from goclaw.stores.model_calls import CALLS, ModelCall
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -195,10 +196,11 @@ class Kept(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     records: tuple[Record, ...] = ()
     blobs: tuple[Blob, ...] = ()
+    calls: tuple[ModelCall, ...] = ()
     ledger: bool = True  # the run may have steps already: whatever they left open is closed with it
 
     def params(self) -> dict[str, Any]:
-        return {"steps": Json(self.steps), "records": Json(self.records), "blobs": Json(self.blobs)}
+        return {name: Json(getattr(self, name)) for name in ("steps", "records", "blobs", "calls")}
 
 
 NOTHING = Kept()
@@ -383,7 +385,8 @@ WITH mine AS (
     AND (%(to)s::text NOT IN ('SUCCEEDED', 'RETRY_WAIT') OR %(crashes)s > 0 OR (r.cancel_requested IS NULL AND EXISTS (
       SELECT 1 FROM sessions s
       WHERE s.tenant_id = r.tenant_id AND s.session_key = r.session_key AND s.generation = r.generation)))
-  RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation, r.available_at
+  RETURNING r.run_id, r.tenant_id, r.session_key, r.attempt, r.fence, r.generation, r.available_at, r.agent_id,
+    r.user_id, r.kind
 ), head AS (
   UPDATE session_heads h SET running = h.running - 1, queued = h.queued + %(requeued)s, next_seq = h.next_seq + 1,
     head_at = CASE
@@ -413,6 +416,7 @@ PARTS = {
     "steps": f"step AS ({STEPS})",
     "records": f"record AS ({RECORDS})",
     "blobs": f"blob AS ({BLOBS})",
+    "calls": f"call AS ({CALLS})",
     "ledger": """effect AS (
   UPDATE tool_effects SET status = 'UNKNOWN', finished_at = now()
   FROM mine WHERE tool_effects.run_id = mine.run_id AND status = 'STARTED' AND %(requeued)s = 0
@@ -744,12 +748,12 @@ async def cancel(
 
 
 @transaction
-async def put_back(db: Connection, run: Claimed, *, reason: str) -> Depth:
+async def put_back(db: Connection, run: Claimed, *, reason: str, kept: Kept = NOTHING) -> Depth:
     """Give the run up so that somebody else takes it, not counted as an attempt (T9). Raises `StaleOwner`.
 
     Nobody takes a run over whose asker goes with us.
     """
-    depth = await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1)
+    depth = await _leave(db, run, "QUEUED", "task.released", reason=reason, attempts=-1, kept=kept)
     if await _given_up(db, run):
         return Depth(depth.queued - 1, depth.running)
     return depth
@@ -976,6 +980,7 @@ async def _leave(
         "steps": kept.steps,
         "records": kept.records,
         "blobs": kept.blobs,
+        "calls": kept.calls,
         "ledger": kept.ledger,
     }
     statement = leaving(*(name for name, wanted in parts.items() if wanted))

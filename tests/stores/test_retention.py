@@ -106,6 +106,9 @@ def old_and_young(shelf: Shelf) -> None:
             )
         node = {"node_id": new_id(), "name": name, "version": "1", "advisory_key": 1, "lease_expires_at": "2020-01-01"}
         shelf.add("cluster_nodes", 30 * day + age, "stopped_at", **node)
+        call = {"run_id": new_id(), "fence": 1, "number": 0, "user_id": "lan", "session_key": "s", "run_kind": "chat"}
+        model = {"provider": name, "model": "m", "status": "completed", **tenant}
+        shelf.add("model_calls", 90 * day + age, "start_time", **call, **model)
         line = {"id": new_id(), "actor_type": "user", "actor_id": "lan", "action": name, **tenant}
         shelf.add("activity_logs", 365 * day + age, "created_at", **line)
     shelf.add("run_records", 7 * day + 1, "at", run_id=new_id(), seq=0, kind="open", pinned=True, **tenant)
@@ -126,6 +129,7 @@ def what_is_left(shelf: Shelf) -> dict[str, list[Any]]:
         "announcements": shelf.left("announcements", "batch_key"),
         "inbox": shelf.left("node_inbox", "to_path"),
         "nodes": shelf.left("cluster_nodes", "name"),
+        "calls": shelf.left("model_calls", "provider"),
         "activity": shelf.left("activity_logs", "action"),
     }
 
@@ -143,6 +147,7 @@ LEFT = {
     "announcements": ["HELD old", "HELD young", "INJECTED young", "READY old", "READY young"],
     "inbox": ["NEW old", "NEW young", "TAKEN young"],
     "nodes": ["young"],
+    "calls": ["young"],
     "activity": ["young"],
 }
 

@@ -18,6 +18,7 @@ from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
+from goclaw.settings.telemetry import ModelPrice
 from goclaw.tools.tool import Tool
 
 
@@ -30,6 +31,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
+    pricing: Mapping[str, ModelPrice] = field(default_factory=dict)
 
     @property
     def rules(self) -> Rules:

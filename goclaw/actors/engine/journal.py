@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import trio
 
+from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.loop import Draft, result_of, resumed
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
-from goclaw.domain.errors import StoreError
+from goclaw.domain.errors import ProviderError, StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
@@ -55,10 +56,13 @@ class RunJournal:
         blobs: KnownBlobs,
         effect_of: Callable[[str], str],
         own: Ownership,
+        calls: CallLog,
     ) -> None:
         self._ctx = ctx
         self._run = run
         self.recorder = recorder
+        self.calls = calls
+        self.provider = ""  # who is asked
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
@@ -73,12 +77,14 @@ class RunJournal:
 
     def asked(self, ask: ChatRequest) -> None:
         self.recorder.asked(ask)
+        self.calls.begin(self.provider, ask.model)
 
     def heard(self, chunk: StreamChunk) -> None:
         self.recorder.heard(chunk)
 
     def answered(self, step: int, response: ChatResponse) -> None:
         self.recorder.answered(step, response)
+        self.calls.end(response)
 
     async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
         self._count(draft)
@@ -171,6 +177,11 @@ class RunJournal:
         self._count(draft)
         return draft
 
+    def failed(self, error: ProviderError) -> None:
+        """The model did not answer, and this life ends."""
+        self.recorder.failed(error)
+        self.calls.failed(error.kind)
+
     def kept(self, *steps: Step) -> Kept:
         """What has come together and is not in the store yet, with these steps, for the commit that comes."""
         rows, blobs = self.recorder.take()
@@ -179,11 +190,13 @@ class RunJournal:
             steps=steps,
             records=tuple(_record(first + place, row) for place, row in enumerate(rows)),
             blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
+            calls=self.calls.waiting(),
             ledger=self._acted or self._past,
         )
 
     def stored(self, kept: Kept) -> None:
         """That commit is done."""
+        self.calls.stored(kept.calls)
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.voice import voice_of
@@ -29,8 +30,11 @@ from goclaw.tools.pipeline import call, effect_of
 from goclaw.tools.tool import ToolContext
 
 
-async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None) -> Comparison:
+async def replay(
+    ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None, calls: CallLog
+) -> Comparison:
     """Play `ask.of` once more and say where it parts from its record. `tools`: what pure tools may read, if any may.
+    A living model's calls go into `calls`.
 
     Raises `Rejected` without a record, ProviderError when the living model fails.
     """
@@ -44,7 +48,7 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
     stand, log = Stand(), ""
-    alive = await _alive(ctx, ask, rows) if ask.mode == "what_if" else None
+    alive = await _alive(ctx, ask, rows, calls) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
         assert tools is not None
@@ -84,13 +88,13 @@ async def replay(ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools:
     return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row]) -> Model:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return models_of(ctx, [Candidate(name, "")])
+    return Logged(models_of(ctx, [Candidate(name, "")]), calls)
 
 
 async def _task(

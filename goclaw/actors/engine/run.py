@@ -15,6 +15,7 @@ import trio
 from msgspec import Struct
 
 from goclaw import __version__
+from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
@@ -107,7 +108,8 @@ class Run(Actor):
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own)
+        calls = CallLog(ctx.clock, self.engine.pricing)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls)
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:
@@ -161,7 +163,7 @@ class Run(Actor):
         except StaleOwner:
             self._lost(ctx)
         except ProviderError as error:
-            self.recorder.failed(error)
+            self.journal.failed(error)
             retry = "RETRY_PROVIDER" if error.retryable else ""
             return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
         except Rejected as refusal:
@@ -186,7 +188,7 @@ class Run(Actor):
         if not run.first:
             rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
         self.draft = await self.journal.resume()
-        self.profile = profile
+        self.profile, self.journal.provider = profile, profile.provider
         crash_point("run.context")
         if request.replay is not None:
             return await self._replay(ctx, request.replay, profile)
@@ -212,7 +214,7 @@ class Run(Actor):
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
         workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
         reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
-        comparison = await replay(ctx, self.engine, self.run, ask, reach)
+        comparison = await replay(ctx, self.engine, self.run, ask, reach, self.journal.calls)
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
@@ -414,10 +416,10 @@ class Run(Actor):
         interrupt(self.voice, self.draft, begun=self.journal.on_its_way)
 
     async def _release(self, ctx: Context) -> None:
-        run = self.run
+        run, kept = self.run, Kept(calls=self.journal.calls.waiting())
 
         async def store() -> Depth:
-            return await ctx.db(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+            return await ctx.db(runs.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept)
 
         if await self._commit(ctx, store):
             result = self._result(error=unavailable("shutting_down", runId=run.run_id))

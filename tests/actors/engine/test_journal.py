@@ -8,10 +8,12 @@ from typing import Any, cast
 import trio
 from trio.testing import MockClock
 
+from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.journal import KnownBlobs, RunJournal
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.actor import Context
+from goclaw.runtime.clock import Clock
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Begun, Place
 
@@ -34,7 +36,9 @@ class Store:
 
 async def test_no_effect_begins_in_quarantine_and_the_run_goes_on_after_it(autojump_clock: MockClock) -> None:
     store, own = Store(), Ownership(alone=False)
-    journal = RunJournal(cast("Context", store), RUN, Recorder("full"), KnownBlobs(), lambda name: "unsafe", own)
+    journal = RunJournal(
+        cast("Context", store), RUN, Recorder("full"), KnownBlobs(), lambda name: "unsafe", own, CallLog(Clock(), {})
+    )
     call = Begun(place=Place(0, 0), tool="send", effect="unsafe", request_hash="0" * 64, before="")
     own.held = False
 

@@ -1,0 +1,136 @@
+"""The model calls of one life of a run, until they are in the store. Contract: observability.md §3.2, §6."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.price import cost
+from goclaw.providers.prices import price_of
+from goclaw.providers.provider import Model, Tell, silent
+from goclaw.runtime.clock import Clock
+from goclaw.settings.telemetry import ModelPrice
+from goclaw.stores.model_calls import CallStatus, ModelCall
+
+TOKENS = 10**12  # of a call; a vendor can say any number …
+COST = Decimal(10**6)  # … also of dollars
+
+
+class Open(Struct, frozen=True):
+    number: int
+    provider: str
+    model: str
+    start_time: datetime
+    began: float  # seconds, monotonic
+
+
+class CallLog:
+    """One call at a time is open. What has ended stays here until a commit has it.
+
+    `pricing` is `telemetry.model_pricing`; a price holds for the calls that end under it.
+    """
+
+    def __init__(self, clock: Clock, pricing: Mapping[str, ModelPrice]) -> None:
+        self._clock = clock
+        self._pricing = pricing
+        self._next = 0
+        self._open: Open | None = None
+        self._ended: list[ModelCall] = []
+
+    def begin(self, provider: str, model: str) -> None:
+        self._close("cancelled")
+        self._open = Open(self._next, provider, model, self._clock.now(), self._clock.monotonic())
+        self._next += 1
+
+    def end(self, response: ChatResponse) -> None:
+        if (call := self._open) is None:
+            return
+        self._open = replace(
+            call, provider=response.provider or call.provider, model=response.model or call.model
+        )  # who answered, not who was asked first
+        self._close(
+            "completed",
+            finish_reason=response.finish_reason,
+            tool_calls=len(response.tool_calls),
+            total_cost=self._cost(response, self._open),
+            **_counted(response.usage),
+        )
+
+    def _cost(self, response: ChatResponse, call: Open) -> Decimal | None:
+        """In USD: what the vendor says, else by the price of the model, if anybody knows it."""
+        if response.offline:
+            return Decimal(0)
+        said = response.vendor_cost
+        if said is None or not said.is_finite():
+            said = cost(response.usage, price_of(call.provider, call.model, self._pricing))
+        return None if said is None else max(Decimal(0), min(said, COST))
+
+    def failed(self, kind: str) -> None:
+        self._close("error", error=kind)
+
+    def waiting(self) -> tuple[ModelCall, ...]:
+        """What is not in the store yet. Nobody waits any longer for a call that is still open."""
+        self._close("cancelled")
+        return tuple(self._ended)
+
+    def stored(self, calls: Sequence[ModelCall]) -> None:
+        self._ended = self._ended[len(calls) :]
+
+    def _close(self, status: CallStatus, **more: Any) -> None:
+        if (call := self._open) is None:
+            return
+        self._open = None
+        self._ended.append(
+            ModelCall(
+                number=call.number,
+                provider=call.provider,
+                model=call.model,
+                status=status,
+                start_time=call.start_time,
+                duration_ms=int((self._clock.monotonic() - call.began) * 1000),
+                **more,
+            )
+        )
+
+
+class Logged:
+    """A model whose calls are written down, for who has no journal."""
+
+    def __init__(self, model: Model, calls: CallLog) -> None:
+        self.name = model.name
+        self._model = model
+        self._calls = calls
+
+    @asynccontextmanager
+    async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
+        self._calls.begin(self.name, ask.model)
+        async with self._model.stream(ask, tell=tell) as chunks, aclosing(self._heard(chunks)) as heard:
+            yield heard
+
+    async def _heard(self, chunks: AsyncIterator[StreamChunk]) -> AsyncGenerator[StreamChunk, None]:
+        async for chunk in chunks:
+            if chunk.done is not None:
+                self._calls.end(chunk.done)
+            yield chunk
+
+
+def _counted(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": _tokens(usage.prompt_tokens),
+        "output_tokens": _tokens(usage.completion_tokens),
+        "cache_read_tokens": _tokens(usage.cache_read_tokens),
+        "cache_create_tokens": _tokens(usage.cache_write_tokens),
+        "thinking_tokens": _tokens(usage.thinking_tokens),
+        "estimated": usage.estimated,
+    }
+
+
+def _tokens(said: int) -> int:
+    return max(0, min(said, TOKENS))
