@@ -154,8 +154,9 @@ BY_HAND = (
 # --- settings ---------------------------------------------------------------------------------------
 
 SETTINGS = (
-    "Keys of the configuration file. Times take text such as `5m`; any value may be `env:NAME`. Rows named\n"
-    f"`<name>` exist once per vendor: {', '.join(KEYED)}, or a name of your own.\n\n"
+    "Keys of the configuration file. Times take text such as `5m`; any value may be `env:NAME`. Rows\n"
+    f"`providers.<name>` exist once per vendor: {', '.join(KEYED)}, or a name of your own;\n"
+    "rows `queue.channels.<name>` once per channel that is different.\n\n"
 )
 
 
@@ -189,7 +190,9 @@ def leaves(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict
 
 
 def span(leaf: dict[str, Any]) -> str:
-    shape = leaf["anyOf"][0] if "anyOf" in leaf else leaf
+    shape = leaf
+    while "anyOf" in shape:  # a reference is possible for most, nothing for some
+        shape = shape["anyOf"][0]
     if "enum" in shape:
         return ", ".join(sorted(map(str, shape["enum"])))
     low, high = shape.get("minimum"), shape.get("maximum")

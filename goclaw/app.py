@@ -40,6 +40,8 @@ from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
 from goclaw.operations.context import House
+from goclaw.operations.for_agents import ForAgents
+from goclaw.operations.operation import collect
 from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
@@ -55,7 +57,8 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
-from goclaw.tools.tool import Tool
+from goclaw.tools.methods import Methods
+from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
@@ -95,6 +98,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             name = _node_name(settings, sockets[0].getsockname()[1])
             house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
             house.ownership.alone = house.embedded
+            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)

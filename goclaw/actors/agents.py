@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.queue_policy import override_of
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -41,6 +42,7 @@ class Agent(Actor):
         if row is None:
             raise Rejected(not_found("agent", self.key))
         provider = row.provider or default_provider(self.providers, self.defaults)
+        effort, exact = self._effort(row)
         self.profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
@@ -55,8 +57,20 @@ class Agent(Actor):
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations,
             context_window=row.context_window,
+            max_tokens=row.max_tokens,
+            temperature=row.temperature,
+            effort=effort,
+            exact_effort=exact,
+            queue=override_of(row.other_config),
             fallbacks=fallbacks(provider, row.fallback_models, self.providers, self.failover, self.defaults),
         )
+
+    def _effort(self, row: stored.AgentRow) -> tuple[str, bool]:
+        """How hard it thinks, and whether only just so: its own wish, an older form of it, everybody's."""
+        wish = row.reasoning_config or {}
+        legacy = row.thinking_level or row.other_config.get("thinking_level")
+        effort = wish.get("effort") or legacy or self.defaults.thinking_level
+        return str(effort), wish.get("fallback", "downgrade") != "downgrade"
 
     @handles
     async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile:

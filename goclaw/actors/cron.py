@@ -13,6 +13,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import trio
+
+from goclaw.actors.engine.engine import place_of
 from goclaw.actors.heartbeat import Heartbeat
 from goclaw.actors.scheduled import Lead, begin
 from goclaw.domain.address import HEARTBEAT
@@ -21,11 +24,14 @@ from goclaw.domain.errors import StoreError
 from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
 from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
+from goclaw.knowledge import files
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Exhausted, Limit, child
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.cron import Cron
+from goclaw.stores import cron as jobs
+from goclaw.stores import cron_ends as ends
 from goclaw.stores import cron_ticks as ticks
 from goclaw.stores.cron import Job
 from goclaw.stores.cron_ticks import AT_ONCE, Agenda, Fired
@@ -39,9 +45,10 @@ class Ticker(Actor):
 
     weather = (StoreError,)
 
-    def __init__(self, lead: Lead, settings: Cron, resting: Callable[[], bool]) -> None:
+    def __init__(self, lead: Lead, settings: Cron, workspace: Path, resting: Callable[[], bool]) -> None:
         self.lead = lead
         self.settings = settings
+        self.workspace = workspace  # where agents keep their files
         self.resting = resting  # the gateway drains
         self.fired = 0
         self.wait = LONGEST
@@ -79,9 +86,11 @@ class Ticker(Actor):
             now=now,
             run_id=run_id,
             only_due=ask.only_due,
+            key=ask.key,
             settings=self.settings,
+            said=await self._said(ctx, ask.tenant_id, ask.job_id),
         )
-        if fired is not None:
+        if fired is not None and fired.run_id in ("", run_id):
             self._tell(ctx, fired, now)
         return Ran(run_id=fired.run_id if fired is not None else "")
 
@@ -111,6 +120,7 @@ class Ticker(Actor):
             self.wait = 0.0  # there may be more
 
     async def _do(self, ctx: Context, row: Agenda, now: datetime) -> None:
+        said = await self._said(ctx, row.tenant_id, row.id) if row.from_file else ""
         match row.what:
             case "due" if row.at is not None:
                 fired = await ctx.db(
@@ -121,6 +131,7 @@ class Ticker(Actor):
                     now=now,
                     run_id=new_id(),
                     settings=self.settings,
+                    said=said,
                 )
                 if fired is not None:
                     self._tell(ctx, fired, now)
@@ -133,15 +144,28 @@ class Ticker(Actor):
                     now=now,
                     run_id=new_id(),
                     settings=self.settings,
+                    said=said,
                 )
                 if again is not None:
                     self._tell(ctx, again, now)
             case "ended" if row.run_id is not None:
                 await self._finish(ctx, row, row.run_id, now)
 
+    async def _said(self, ctx: Context, tenant: str, id: str) -> str:
+        """What the prompt file of a job holds now; empty if it has none, or it cannot be read."""
+        job = await ctx.db(jobs.get, tenant=tenant, id=id)
+        if job is None or not job.prompt_file:
+            return ""
+        place = place_of(self.workspace, job.workspace, job.user_id)
+        try:
+            return await trio.to_thread.run_sync(files.read, place, job.prompt_file)
+        except OSError as trouble:
+            ctx.log.warning("cron.unreadable", job=job.name, error=trouble.strerror)
+            return ""
+
     async def _finish(self, ctx: Context, row: Agenda, run_id: str, now: datetime) -> None:
         done = await ctx.db(
-            ticks.finish,
+            ends.finish,
             tenant=row.tenant_id,
             id=row.id,
             run_id=run_id,
@@ -202,7 +226,7 @@ def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[],
     """`workspace` is where agents keep their files. While `resting` nothing is begun."""
     return Supervisor(
         [
-            child("ticker", Ticker, Lead(node_id), settings, resting),
+            child("ticker", Ticker, Lead(node_id), settings, workspace, resting),
             child("heartbeat", Heartbeat, Lead(node_id), workspace, resting),
         ],
         limit=Limit(restarts=5, within=60.0),

@@ -20,8 +20,9 @@ from goclaw.domain.heartbeat import TICK, Action, Beat, TryHeartbeat, WakeHeartb
 from goclaw.domain.ids import new_id
 from goclaw.knowledge import checklist
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.stores import heartbeats as rows
-from goclaw.stores.heartbeats import Beaten
+from goclaw.stores import beats as rows
+from goclaw.stores.beats import Beaten
+from goclaw.stores.heartbeats import Row
 
 ACTIONS: dict[str, Action] = {"ok": "completed", "suppressed": "suppressed", "error": "error"}
 
@@ -70,10 +71,20 @@ class Heartbeat(Actor):
     async def test(self, ctx: Context, ask: TryHeartbeat) -> None:
         found = await ctx.db(rows.get, tenant=ask.tenant_id, agent=ask.agent_id)
         if found is not None:
-            await self._beat(ctx, ask.tenant_id, ask.agent_id, found.workspace, ctx.clock.now(), forced=True)
+            await self._beat(
+                ctx, ask.tenant_id, ask.agent_id, found.workspace, ctx.clock.now(), forced=True, key=ask.key
+            )
 
     async def _beat(
-        self, ctx: Context, tenant: str, agent: str, workspace: str, now: datetime, *, forced: bool = False
+        self,
+        ctx: Context,
+        tenant: str,
+        agent: str,
+        workspace: str,
+        now: datetime,
+        *,
+        forced: bool = False,
+        key: str = "",
     ) -> None:
         try:
             todo = await trio.to_thread.run_sync(checklist.read, self.workspace, workspace)
@@ -81,7 +92,7 @@ class Heartbeat(Actor):
             ctx.log.warning("heartbeat.unreadable", agent=agent, error=trouble.strerror)
             todo = ""
         beaten = await ctx.db(
-            rows.beat, tenant=tenant, agent=agent, now=now, run_id=new_id(), checklist=todo, forced=forced
+            rows.beat, tenant=tenant, agent=agent, now=now, run_id=new_id(), checklist=todo, forced=forced, key=key
         )
         if beaten is not None and not beaten.told:
             self._tell(ctx, beaten)
@@ -110,7 +121,7 @@ class Heartbeat(Actor):
             with self._alone(ctx, row):
                 await self._rest(ctx, row, row.active_run_id or "")
 
-    async def _rest(self, ctx: Context, row: rows.Heartbeat, run_id: str) -> None:
+    async def _rest(self, ctx: Context, row: Row, run_id: str) -> None:
         done = await ctx.db(rows.rest, tenant=row.tenant_id, agent=row.agent_id, run_id=run_id, now=ctx.clock.now())
         if done is not None:
             ctx.leave(of_run(run_id))
@@ -118,7 +129,7 @@ class Heartbeat(Actor):
             self._publish(ctx, row, ACTIONS[done.status], reason=done.reason, error=done.error)
 
     @contextmanager
-    def _alone(self, ctx: Context, row: rows.Heartbeat) -> Iterator[None]:
+    def _alone(self, ctx: Context, row: Row) -> Iterator[None]:
         """One bad row must not stop the others."""
         try:
             yield
@@ -127,7 +138,7 @@ class Heartbeat(Actor):
         except Exception as broken:
             ctx.log.exception("heartbeat.row_failed", agent=row.agent_key, error=repr(broken))
 
-    def _publish(self, ctx: Context, of: rows.Heartbeat, action: Action, *, reason: str = "", error: str = "") -> None:
+    def _publish(self, ctx: Context, of: Row, action: Action, *, reason: str = "", error: str = "") -> None:
         event = news(of.agent_id, action, reason=reason, error=error)
         for group in (of_user(of.tenant_id, of.owner_id), of_admins(of.tenant_id)):
             ctx.publish(group, event)

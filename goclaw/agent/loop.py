@@ -59,7 +59,7 @@ class Hands(Protocol):
     @property
     def specs(self) -> tuple[ToolSpec, ...]: ...
 
-    def only_reads(self, name: str) -> bool: ...
+    def only_reads(self, wanted: ToolCall) -> bool: ...
 
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult: ...
 
@@ -259,7 +259,7 @@ async def _act(
         listener.tool_call(wanted, draft.iterations)
         draft.open_calls[wanted.id] = wanted
     room = max(0, task.max_tool_calls - draft.tool_calls) if task.max_tool_calls else len(calls)
-    for together, group in groupby(calls[:room], lambda one: hands.only_reads(one[1].name)):
+    for together, group in groupby(calls[:room], lambda one: hands.only_reads(one[1])):
         neighbours = list(group)
         for batch in [neighbours] if together else [[one] for one in neighbours]:
             draft.tool_calls += len(batch)

@@ -108,7 +108,7 @@ class RecordedHands:
         life: Life,
         specs: tuple[ToolSpec, ...],
         stand: Stand,
-        only_reads: Callable[[str], bool],
+        only_reads: Callable[[ToolCall], bool],
         *,
         tools: Tools = "recorded",
         strict: bool = True,
@@ -133,7 +133,7 @@ class RecordedHands:
         if self._strict:
             raise EndOfRecord
         self._stand.unmatched.append({"step": place.step, "tool": wanted.name})
-        if self._tools == "pure" and self._run is not None and self.only_reads(wanted.name):
+        if self._tools == "pure" and self._run is not None and self.only_reads(wanted):
             result: ToolResult = await self._run(wanted, place)
             return result
         self._stand.suppressed.append({"step": place.step, "tool": wanted.name, "arguments": wanted.arguments})
@@ -143,7 +143,7 @@ class RecordedHands:
 class ReplayJournal:
     """Keeps steps in memory and writes down what a run would have; says what somebody said, where he said it."""
 
-    def __init__(self, life: Life, recorder: Recorder, stand: Stand, effect_of: Callable[[str], str]) -> None:
+    def __init__(self, life: Life, recorder: Recorder, stand: Stand, effect_of: Callable[[ToolCall], str]) -> None:
         self.recorder = recorder
         self._stand = stand
         self._effect_of = effect_of
@@ -163,7 +163,7 @@ class ReplayJournal:
 
     async def acted(self, draft: Draft, step: int, results: Sequence[tuple[int, ToolCall, ToolResult]]) -> None:
         for index, wanted, result in results:
-            self.recorder.acted(step, index, wanted, self._effect_of(wanted.name), result)
+            self.recorder.acted(step, index, wanted, self._effect_of(wanted), result)
             self._stand.steps[step + 1 + index] = result_of(wanted, result)
 
     def has_news(self) -> bool:
@@ -198,7 +198,7 @@ async def play(
     log: str,
     level: Level,
     voice_for: Callable[[Recorder, int, bool], Any],
-    effect_of: Callable[[str], str],
+    effect_of: Callable[[ToolCall], str],
     shared: str,
     live: Model | None = None,
     alive_from: int = 0,
@@ -222,7 +222,7 @@ async def play(
         life,
         specs,
         stand,
-        lambda name: effect_of(name) == "pure",
+        lambda wanted: effect_of(wanted) == "pure",
         tools=tools,
         strict=live is None,
         run=run,

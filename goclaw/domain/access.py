@@ -33,6 +33,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     tenant_slug: str = "master"
     tenant_name: str = "Master"
     user_id: str = ""
+    agent_id: str = ""  # of the agent that asks for the user, through a tool
     role: Role = Role.ANYONE
     is_owner: bool = False
     locale: str = "en"

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
 from goclaw.domain.model import Candidate
+from goclaw.domain.queue_policy import NOTHING, Override
 from goclaw.runtime.message import Message
 
 DEFAULT_KEY = "default"  # the starter agent; the web UI asks for it by this name (wire-compat.md C2)
@@ -28,6 +29,11 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     restrict_to_workspace: bool
     max_tool_iterations: int
     context_window: int
+    max_tokens: int | None = None  # of one answer; None: as all agents
+    temperature: float | None = None
+    effort: str = "off"  # how hard it thinks (providers.md §10.1)
+    exact_effort: bool = False
+    queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property
@@ -41,8 +47,8 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
         return replace(self, provider=provider or self.provider, model=model) if model else self
 
     def visible_to(self, caller: Caller) -> bool:
-        """Admins see all, everybody sees the default agent and his own (edge-auth.md §5.3)."""
-        return caller.is_admin or self.is_default or self.owner_id == caller.user_id
+        """Admins see all, everybody the default agent, his own and the one that asks for him (edge-auth.md §5.3)."""
+        return caller.is_admin or self.is_default or self.owner_id == caller.user_id or self.id == caller.agent_id
 
 
 class GetProfile(Message[AgentProfile]):

@@ -66,6 +66,7 @@ class ChatOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     reasoning_effort: str | None = None
+    reasoning_exact: bool = False  # one that the model does not take is left out, not replaced by the nearest
     response_format: dict[str, Any] | None = (
         None  # OpenAI's shape: {"type": "json_schema", "json_schema": {"schema": …}}
     )

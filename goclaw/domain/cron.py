@@ -13,7 +13,7 @@ from goclaw.domain.schedule import LATE, in_words
 from goclaw.domain.session import SessionKey
 from goclaw.runtime.message import Message
 
-NAME = 64  # characters of a job's name; §5.1
+NAME = 100  # characters of a job's name; edge-websocket.md §7.7 (§5.1 has 64)
 LOGS = 200  # runs of a job that are remembered; §5.2
 PREVIEW = 500  # characters of an answer that are
 ERRORS = 10  # in a row, then the job is disabled; C5.8
@@ -34,11 +34,12 @@ class Ran(Message[None]):
 
 
 class RunJob(Message[Ran]):
-    """Run a job now. `only_due`: and only if it is due. The schedule stays as it is."""
+    """Run a job now. `only_due`: and only if it is due. The schedule stays as it is. A `key` starts one run."""
 
     tenant_id: str
     job_id: str
     only_due: bool
+    key: str = ""
 
 
 def session_of(agent_key: str, job_id: str) -> SessionKey:

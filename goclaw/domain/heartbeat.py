@@ -10,6 +10,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec import Struct
+
 from goclaw.domain.events import HeartbeatEvent, body
 from goclaw.domain.schedule import fnv1a
 from goclaw.domain.session import SessionKey
@@ -30,6 +32,25 @@ Status = Literal["ok", "suppressed", "error", "skipped"]
 Action = Literal["running", "completed", "suppressed", "error", "skipped"]
 
 
+class Terms(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What may be chosen about a heartbeat (§6.1)."""
+
+    enabled: bool = False
+    interval_sec: int = 1800
+    prompt: str | None = None
+    provider_name: str | None = None
+    model: str | None = None
+    isolated_session: bool = True
+    light_context: bool = False
+    ack_max_chars: int = 300
+    max_retries: int = 2
+    active_hours_start: str | None = None  # HH:MM
+    active_hours_end: str | None = None
+    timezone: str | None = None
+    channel: str | None = None
+    chat_id: str | None = None
+
+
 class WakeHeartbeat(Message[None]):
     """Do not wait for the interval. While it runs, it is remembered once."""
 
@@ -38,10 +59,11 @@ class WakeHeartbeat(Message[None]):
 
 
 class TryHeartbeat(Message[None]):
-    """Run it now, whatever the hour, enabled or not."""
+    """Run it now, whatever the hour, enabled or not. A `key` starts one run."""
 
     tenant_id: str
     agent_id: str
+    key: str = ""
 
 
 class Beat(Message[None]):

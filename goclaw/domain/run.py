@@ -110,6 +110,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""
+    metadata: str = ""  # of the caller, a JSON object: kept for him, never shown to a model
     replay: Replay | None = None  # kind replay
     reply_to: ReplyTo | None = None  # None: whoever asked listens
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from goclaw.domain.queue_policy import NOTHING, Override, QueueMode
 from goclaw.domain.run import Lane, RunKind, RunRequest
 from goclaw.runtime.address import SAFE
 from goclaw.runtime.message import Message
@@ -35,7 +36,6 @@ KeyKind = Literal[
     "heartbeat",
     "replay",
 ]
-QueueMode = Literal["queue", "followup", "interrupt"]
 
 NAMED: dict[str, KeyKind] = {
     "ws": "ws",
@@ -172,7 +172,8 @@ class Send(Message[Accepted]):
     idempotency_key: str = ""  # the same key again means the same turn; whose and where from is part of it
     fresh: bool = False  # the key was made for this turn, so nothing is stored under it
     mode: QueueMode | Literal["inject"] | None = None  # None: the session's own (sessions-lanes-cron.md §3.2)
-    debounce_ms: int = 0  # wait so long for more of the same sender (§3.3)
+    debounce_ms: int | None = None  # wait so long for more of the same sender; None: as its kind does (§3.3)
+    queue: Override = NOTHING  # what its agent says of waiting (§3.1)
     received_at: int = 0  # epoch milliseconds at the door; 0: just now
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None

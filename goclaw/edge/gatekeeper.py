@@ -55,8 +55,7 @@ class Gatekeeper:
         if presented is None:
             raise Rejected(unauthorized("unauthenticated"))
         if _fits(presented) and hmac.compare_digest(_digest(presented.strip()), self._digest):
-            owners = self._settings.owner_ids or (SYSTEM_USER,)
-            return Caller(user_id=user, role=Role.ADMIN, is_owner=user in owners, locale=locale)
+            return Caller(user_id=user, role=Role.ADMIN, is_owner=self._settings.is_owner(user), locale=locale)
         self._failed(peer)
         raise Rejected(unauthorized("bad_credential"))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
 from goclaw.domain.heartbeat import FILE
-from goclaw.security.paths import PathRefused, Workspace
+from goclaw.knowledge import files
+from goclaw.knowledge.files import LARGEST
 
-LARGEST = 64 * 1024  # bytes
+__all__ = ["LARGEST", "read", "write"]
 
 
 def read(root: Path, workspace: str) -> str:
@@ -17,13 +17,7 @@ def read(root: Path, workspace: str) -> str:
 
     Raises OSError where it cannot be read.
     """
-    place = root / workspace
-    try:
-        with Workspace(place.resolve()).open(FILE) as descriptor:
-            data = os.read(descriptor, LARGEST)
-    except (FileNotFoundError, NotADirectoryError, PathRefused):
-        return ""
-    return data.decode("utf-8", "replace")
+    return files.read(root / workspace, FILE)
 
 
 def write(root: Path, workspace: str, text: str) -> None:

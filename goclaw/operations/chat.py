@@ -12,8 +12,9 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import session
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.errors import Rejected, invalid, required
+from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, QueueMode, SessionKey, key_of
+from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, SessionKey, key_of
 from goclaw.domain.usage import on_socket
 from goclaw.operations.commands import CommandReply, run_command
 from goclaw.operations.context import Context

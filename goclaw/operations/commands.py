@@ -14,8 +14,10 @@ from msgspec import Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
+from goclaw.domain.command_texts import sentence
 from goclaw.domain.errors import Rejected, invalid, not_found, role_too_low
-from goclaw.domain.session import FlushWindows, GetActivity, QueueMode
+from goclaw.domain.queue_policy import NOTHING, Override, QueueMode, resolved
+from goclaw.domain.session import FlushWindows, GetActivity
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.session_changes import (
@@ -28,6 +30,7 @@ from goclaw.operations.session_changes import (
     reset,
 )
 from goclaw.operations.sessions import session_seen
+from goclaw.operations.turns import checked_key, resolve_agent
 from goclaw.stores import session_changes, session_queue
 from goclaw.stores.session_queue import RunFacts
 
@@ -62,30 +65,32 @@ async def run_command(ctx: Context, text: str, key: str) -> CommandReply | None:
 async def _reset(ctx: Context, key: str, _words: list[str]) -> str:
     if await session_seen(ctx, key) is not None:
         await reset(ctx, SessionName(key=key))
-    return "The conversation begins anew."
+    return _say(ctx, "reset")
 
 
 async def _compact(ctx: Context, key: str, _words: list[str]) -> str:
     if await session_seen(ctx, key) is None:
-        return "There is nothing to compact yet."
+        return _say(ctx, "empty")
     done = await compact(ctx, Shorten(key=key))
     if done.skipped:
-        return f"Nothing to compact: {done.before} messages."
-    return f"Compacted {done.before - done.after} messages into a summary, {done.after} are kept."
+        return _say(ctx, "short", before=done.before)
+    return _say(ctx, "compacted", gone=done.before - done.after, after=done.after)
 
 
 async def _queue(ctx: Context, key: str, words: list[str]) -> str:
     if not words:
         known = await ctx.db(session_changes.known, tenant=ctx.caller.tenant_id, key=key)
-        own = (known.queue_config or {}).get("mode") if known else None
-        return f"Queue mode: {own or ctx.house.settings.queue.mode}."
+        own = Override(mode=(known.queue_config or {}).get("mode")) if known else NOTHING
+        name, queue = checked_key(key), ctx.house.settings.queue
+        agent = await resolve_agent(ctx, name.agent_key)
+        return _say(ctx, "queue", mode=resolved(own, agent.queue, queue.of_channel(name.channel), queue).mode)
     if not ctx.caller.is_admin:
         raise Rejected(role_too_low("/queue", Role.ADMIN.label))
     mode = next((mode for mode in MODES if mode == words[0].lower()), None)
     if mode is None:
         raise Rejected(invalid("mode", f"one of {', '.join(MODES)}"))
     await patch(ctx, ChangeSession(key=key, queue_mode=mode))
-    return f"Queue mode: {mode}."
+    return _say(ctx, "queue", mode=mode)
 
 
 async def _status(ctx: Context, key: str, words: list[str]) -> str:
@@ -93,7 +98,7 @@ async def _status(ctx: Context, key: str, words: list[str]) -> str:
         case []:
             return await _session_status(ctx, key)
         case ["run", *rest] if len(rest) <= 1:
-            return _told(await _run(ctx, key, rest[0] if rest else "latest"))
+            return _told(ctx, await _run(ctx, key, rest[0] if rest else "latest"))
         case ["wait", which, *rest] if len(rest) <= 1:
             return await _wait(ctx, key, which, rest[0] if rest else "")
     raise Rejected(invalid("message", "/status, /status run [id|latest] or /status wait <id|latest> [seconds]"))
@@ -103,10 +108,14 @@ async def _session_status(ctx: Context, key: str) -> str:
     row = await session_seen(ctx, key)
     activity = await ask_session(ctx, key, GetActivity())
     messages, tokens = (row.message_count, row.input_tokens + row.output_tokens) if row else (0, 0)
-    running, waiting = len(activity.running), len(activity.waiting)
-    return (
-        f"{messages} messages, {tokens} tokens; {running} running, {waiting} waiting; "
-        f"up {ctx.house.uptime_ms // 1000} s."
+    return _say(
+        ctx,
+        "status",
+        messages=messages,
+        tokens=tokens,
+        running=len(activity.running),
+        waiting=len(activity.waiting),
+        seconds=ctx.house.uptime_ms // 1000,
     )
 
 
@@ -115,14 +124,14 @@ async def _wait(ctx: Context, key: str, which: str, given: str) -> str:
         raise Rejected(invalid("seconds", f"1 to {LONGEST_WAIT:g}"))
     run = await _run(ctx, key, which)
     if run is None:
-        return _told(run)
+        return _told(ctx, run)
     with listening(ctx.system, run.run_id, only_result=True) as feed:
         run = await _run(ctx, key, run.run_id)  # it may have ended before we listened
         if run is not None and not run.ended:
             with trio.move_on_after(float(given or WAIT)):
                 await feed.result()
             run = await _run(ctx, key, run.run_id)
-    return _told(run)
+    return _told(ctx, run)
 
 
 async def _run(ctx: Context, key: str, which: str) -> RunFacts | None:
@@ -134,10 +143,16 @@ async def _run(ctx: Context, key: str, which: str) -> RunFacts | None:
     return found
 
 
-def _told(run: RunFacts | None) -> str:
+def _told(ctx: Context, run: RunFacts | None) -> str:
     if run is None:
-        return "No run yet."
-    return f"Run {run.run_id}: {run.state}, attempt {run.attempt}, {run.seconds:.0f} s, last event {run.event}."
+        return _say(ctx, "no_run")
+    facts = {"state": run.state, "attempt": run.attempt, "seconds": f"{run.seconds:.0f}", "event": run.event}
+    return _say(ctx, "run", run=run.run_id, **facts)
+
+
+def _say(ctx: Context, key: str, **facts: object) -> str:
+    """In the language of whoever asked."""
+    return sentence(key, ctx.caller.locale, **facts)
 
 
 COMMANDS: dict[str, Callable[[Context, str, list[str]], Awaitable[str]]] = {

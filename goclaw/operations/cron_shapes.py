@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from goclaw.domain.cron import epoch_ms
@@ -32,6 +33,7 @@ class CronPayload(Struct, omit_defaults=True, kw_only=True):
     to: str
     stateless: bool
     wake_heartbeat: bool
+    prompt_file: str = msgspec.field(name="promptFile", default="")
 
 
 class CronState(Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -111,6 +113,7 @@ def job_of(row: Job) -> CronJob:
             to=row.deliver_to or "",
             stateless=row.stateless,
             wake_heartbeat=row.wake_heartbeat,
+            prompt_file=row.prompt_file,
         ),
         state=state_of(row),
         delete_after_run=row.delete_after_run,

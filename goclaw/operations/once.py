@@ -6,6 +6,7 @@ A turn takes its key along and stores both together (`stores/ingress.py`); here 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -28,6 +29,13 @@ def scoped(ctx: Context, session_key: str, key: str) -> str:
         return ""
     surface, where = ("http", ctx.route) if ctx.route else ("ws", session_key)
     return f"{surface}:{hashlib.sha256(msgspec.json.encode([ctx.user_id, where, key])).hexdigest()}"
+
+
+def id_of(ctx: Context) -> str:
+    """The id of what a request makes: always the same one under an idempotency key, so that it is made once."""
+    if not ctx.idempotency_key:
+        return ctx.new_id()
+    return str(uuid.uuid5(uuid.UUID(ctx.caller.tenant_id), f"{ctx.user_id}/{ctx.idempotency_key}"))
 
 
 async def once(ctx: Context, asked: Struct, work: Callable[[], Awaitable[Answer]]) -> Answer:

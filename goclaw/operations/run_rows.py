@@ -37,6 +37,7 @@ class Run(Struct, omit_defaults=True, kw_only=True):
     lease_expires_at: datetime | None = None
     available_at: datetime | None = None
     resource_keys: list[str]
+    metadata: dict[str, Any] | None = None  # as it was given; of a run looked at alone
     result: dict[str, Any] | None = None
     reason: str | None = None
     error: dict[str, str] | None = None
@@ -89,6 +90,7 @@ def run_of(ctx: Context, row: RunRow) -> Run:
         lease_expires_at=row.lease_expires_at,
         available_at=row.available_at,
         resource_keys=row.resource_keys,
+        metadata=_metadata(row),
         result=result,
         reason=row.reason_code,
         error=error,
@@ -102,6 +104,11 @@ def run_of(ctx: Context, row: RunRow) -> Run:
         finished_at=row.finished_at,
         updated_at=row.updated_at,
     )
+
+
+def _metadata(row: RunRow) -> dict[str, Any] | None:
+    text = (row.request or {}).get("metadata")
+    return msgspec.json.decode(text, type=dict[str, Any]) if text else None
 
 
 def _sub_status(row: RunRow) -> str | None:

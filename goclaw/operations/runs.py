@@ -25,7 +25,7 @@ from goclaw.operations.operation import Http, Rpc, operation
 from goclaw.operations.params import moment
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.sessions import session_seen
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, metadata_text, resolve_agent, send
 from goclaw.stores import run_views, runs
 from goclaw.stores.run_views import RunRow, Wanted
 
@@ -77,6 +77,7 @@ class CreateRun(Struct, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
     resource_keys: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=20)] = []
     run_at: Moment | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
     idempotency_key: Annotated[str, Meta(max_length=200)] = ""
 
 
@@ -93,6 +94,7 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
     if key is not None:
         await session_seen(ctx, str(key))
     run_at = _later(ctx, ask.run_at)
+    metadata = metadata_text(ask.metadata)
     text, truncated = cut(ctx, ask.content)
     run_id = ctx.new_id()
     accepted = await send(
@@ -101,7 +103,7 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         agent=agent,
         key=key or _own_session(ctx, agent.key),
         kind="task",
-        request=RunRequest(message=text, truncated=truncated),
+        request=RunRequest(message=text, truncated=truncated, metadata=metadata),
         fresh=key is None,
         idempotency_key=ask.idempotency_key,
         terms=Terms(

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
 from goclaw.domain.errors import Rejected, invalid, not_found
-from goclaw.domain.session import QueueMode
+from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.session_change import (
     Compacted,
     CompactSession,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -193,9 +194,9 @@ async def page_of_history(
     rows = await ctx.db(sessions.history, tenant=tenant, key=key, limit=limit + 1, before=before)
     answered = {row.run_id for row in rows}
     has_more = len(rows) > limit
-    messages = [_message(row) for row in rows[-limit:] if tools or row.role != "tool"]
-    fitting = _fitting(messages)
-    has_more, messages = has_more or fitting < len(messages), messages[len(messages) - fitting :]
+    messages = [message_of(row) for row in rows[-limit:] if tools or row.role != "tool"]
+    fit = fitting(messages)
+    has_more, messages = has_more or fit < len(messages), messages[len(messages) - fit :]
     pending = [_pending(run) for run in open_runs if run.run_id not in answered]
     return messages + pending, has_more
 
@@ -211,7 +212,7 @@ def _pending(run: OpenRun) -> Message:
     )
 
 
-def _fitting(messages: list[Message]) -> int:
+def fitting(messages: Sequence[Message]) -> int:
     """How many of the newest fit into a page; the newest always does, or nobody could read past it."""
     size = 0
     for count, message in enumerate(reversed(messages)):
@@ -221,7 +222,7 @@ def _fitting(messages: list[Message]) -> int:
     return len(messages)
 
 
-def _message(row: MessageRow) -> Message:
+def message_of(row: MessageRow) -> Message:
     payload = row.payload
     return Message(
         id=row.id,

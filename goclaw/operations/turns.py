@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
+from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import RunKind, RunRequest
-from goclaw.domain.session import WINDOWS, Accepted, Earlier, QueueMode, Send, SessionKey, Terms, parse_key
+from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
 ACCEPT_WITHIN = 10.0  # seconds for the commit that accepts a turn
+METADATA = 64 * 1024  # bytes of a caller's metadata; edge-http.md §5
 
 
 async def resolve_agent(ctx: Context, name: str | None) -> AgentProfile:
@@ -62,7 +66,7 @@ async def send(
     idempotency_key: str = "",
     fresh: bool = False,
     mode: QueueMode | Literal["inject"] | None = None,
-    debounce_ms: int = 0,
+    debounce_ms: int | None = None,
     terms: Terms | None = None,
 ) -> Accepted:
     """Have the turn accepted by its session. When this returns it is in the database.
@@ -90,12 +94,13 @@ async def send(
             fresh=fresh,
             mode=mode,
             debounce_ms=debounce_ms,
+            queue=agent.queue,
             received_at=ctx.received_at,
             terms=terms,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )
-        within = ACCEPT_WITHIN + WINDOWS * debounce_ms / 1000
+        within = ACCEPT_WITHIN + WINDOWS * (debounce_ms or 0) / 1000
         accepted = await ctx.ask(session(ctx.caller.tenant_id, str(key)), ask, within=within)
         ctx.replayed = accepted.run_id != run_id and not (accepted.merged or accepted.injected)
         return accepted
@@ -105,3 +110,11 @@ def cut(ctx: Context, text: str) -> tuple[str, bool]:
     """A message at its longest allowed length, and whether it was longer (edge-websocket.md §1.1)."""
     limit = ctx.house.settings.gateway.max_message_chars
     return text[:limit], len(text) > limit
+
+
+def metadata_text(given: dict[str, Any]) -> str:
+    """A caller's metadata as JSON, empty for none. Refused when it is longer than `METADATA`."""
+    text = msgspec.json.encode(given).decode() if given else ""
+    if len(text.encode()) > METADATA:
+        raise Rejected(invalid("metadata", f"longer than {METADATA} bytes"))
+    return text

@@ -16,11 +16,10 @@ from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.session import Abort, SessionKey
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
-from goclaw.operations.turns import checked_key, cut, resolve_agent, send
+from goclaw.operations.turns import checked_key, cut, metadata_text, resolve_agent, send
 from goclaw.stores import runs
 
 TEXT = "You were woken. Look after whatever is due."  # of a wake without a body; wire-compat.md D4
-METADATA = 64 * 1024  # bytes
 KEY = 200  # characters of an idempotency key
 
 
@@ -49,9 +48,7 @@ async def wake(ctx: Context, agent_id: str, ask: Wake, *, idempotency_key: str, 
     """
     if len(idempotency_key) > KEY:
         raise Rejected(invalid("Idempotency-Key", f"longer than {KEY} characters"))
-    metadata = msgspec.json.encode(ask.metadata).decode() if ask.metadata else ""
-    if len(metadata.encode()) > METADATA:
-        raise Rejected(invalid("metadata", f"longer than {METADATA} bytes"))
+    metadata = metadata_text(ask.metadata)
     agent = await resolve_agent(ctx, agent_id)
     key = _session(ctx, ask, agent, idempotency_key)
     text, truncated = cut(ctx, ask.message)

@@ -6,7 +6,7 @@ from goclaw.domain.effort import EFFORTS, Reasoning, nearest
 from goclaw.providers.registry import Model
 
 
-def settle(wanted: str | None, model: Model) -> Reasoning | None:
+def settle(wanted: str | None, model: Model, *, exact: bool = False) -> Reasoning | None:
     """None if nobody wishes for anything. An effort the model does not have becomes the nearest one it has."""
     if wanted in (None, "", "off", "auto"):
         return None
@@ -16,6 +16,8 @@ def settle(wanted: str | None, model: Model) -> Reasoning | None:
     if requested == "none" and "none" not in model.efforts:
         return None  # as it would be anyway
     effective = nearest(requested, model.efforts)
+    if exact and effective not in (None, requested):
+        return Reasoning(requested=requested, reason="model_has_not_this_effort")
     if effective is None:
         return Reasoning(requested=requested, reason="model_has_no_efforts")
     return Reasoning(requested=requested, effective=effective)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -27,6 +27,10 @@ class AgentDefaults(Section, frozen=True):
     model: Annotated[str, Meta(description="empty = the provider's default")] = ""
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="per model call")] = 8192
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    thinking_level: Annotated[
+        Literal["off", "auto", "none", "minimal", "low", "medium", "high", "xhigh"],
+        Meta(description="how hard models think that can be told"),
+    ] = "off"
     max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
     max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
     context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000

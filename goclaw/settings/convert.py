@@ -7,7 +7,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, inspect
@@ -111,6 +112,8 @@ def _describe(info: inspect.Type) -> str:
     match info:
         case inspect.Metadata(type=inner):
             return _describe(inner)
+        case inspect.UnionType(types=(inner, inspect.NoneType())):
+            return _describe(inner)
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
@@ -179,7 +182,10 @@ def _amount(name: str, text: str) -> str | float:
 
 
 def _plain(kind: Any) -> Any:
-    return _plain(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+    """The type itself, without what is said about it and without that it may be absent."""
+    if get_origin(kind) is Annotated or (get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)):
+        return _plain(get_args(kind)[0])
+    return kind
 
 
 def _is_secret(kind: Any) -> bool:

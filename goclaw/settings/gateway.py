@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from goclaw.domain.access import SYSTEM_USER
 from goclaw.settings.section import Id, Secret, Section
 
 
@@ -36,6 +37,10 @@ class Gateway(Section, frozen=True):
     @property
     def dev_mode(self) -> bool:
         return not self.token
+
+    def is_owner(self, user_id: str) -> bool:
+        """Without a list the one user of the gateway token owns the installation."""
+        return user_id in (self.owner_ids or (SYSTEM_USER,))
 
     @property
     def bind_host(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
+from goclaw.domain.queue_policy import Cap, Debounce, Drop, QueueMode
+from goclaw.domain.queue_policy import Slots as SessionSlots
 from goclaw.settings.section import Section
 
 Slots = Annotated[int, Meta(ge=1, le=10_000, description="runs at once")]
@@ -23,16 +25,34 @@ class Lanes(Section, frozen=True):
     cron: Slots = 30
 
 
+class ChannelQueue(Section, frozen=True):
+    """How turns that come through one channel wait. What is not set is as for everybody."""
+
+    mode: Annotated[QueueMode | None, Meta(description="as queue.mode")] = None
+    cap: Annotated[Cap | None, Meta(description="as queue.cap")] = None
+    drop: Annotated[Drop | None, Meta(description="as queue.drop")] = None
+    debounce_ms: Annotated[Debounce | None, Meta(description="as queue.debounce_ms")] = None
+    max_concurrent_dm: Annotated[SessionSlots | None, Meta(description="as queue.max_concurrent_dm")] = None
+    max_concurrent_group: Annotated[SessionSlots | None, Meta(description="as queue.max_concurrent_group")] = None
+
+
+class ChannelQueues(Section, frozen=True):
+    """Channels whose turns wait in their own way, by name."""
+
+    named: dict[str, ChannelQueue] = field(default_factory=dict)
+
+
 class Queue(Section, frozen=True):
     """How turns wait and what happens when a run does not end well."""
 
-    mode: Annotated[
-        Literal["queue", "followup", "interrupt"], Meta(description="what a turn does when its session is busy")
-    ] = "queue"
-    cap: Annotated[int, Meta(ge=1, le=1000, description="waiting turns per session")] = 10
-    drop: Annotated[Literal["old", "new"], Meta(description="who gives way at the cap")] = "old"
-    max_concurrent_dm: Annotated[int, Meta(ge=1, le=100, description="runs at once in a direct chat")] = 1
-    max_concurrent_group: Annotated[int, Meta(ge=1, le=100, description="runs at once in a group")] = 3
+    mode: Annotated[QueueMode, Meta(description="what a turn does when its session is busy")] = "queue"
+    cap: Annotated[Cap, Meta(description="waiting turns per session")] = 10
+    drop: Annotated[Drop, Meta(description="who gives way at the cap")] = "old"
+    debounce_ms: Annotated[
+        Debounce, Meta(description="texts of one sender in a channel that come closer are one turn; 0 or -1 = off")
+    ] = 800
+    max_concurrent_dm: Annotated[SessionSlots, Meta(description="runs at once in a direct chat")] = 1
+    max_concurrent_group: Annotated[SessionSlots, Meta(description="runs at once in a group")] = 3
     adaptive_threshold: Annotated[
         float, Meta(gt=0, le=1, description="a group whose history fills more of the context window works one by one")
     ] = 0.6
@@ -51,3 +71,7 @@ class Queue(Section, frozen=True):
     max_depth: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a tenant")] = 10_000
     max_depth_per_user: Annotated[int, Meta(ge=1, le=1_000_000, description="waiting runs of a user")] = 100
     lanes: Lanes = Lanes()
+    channels: ChannelQueues = ChannelQueues()
+
+    def of_channel(self, name: str) -> ChannelQueue:
+        return self.channels.named.get(name, ChannelQueue())

@@ -28,6 +28,10 @@ class AgentRow(Struct, frozen=True, kw_only=True):
     model: str
     context_window: int
     fallback_models: tuple[str, ...]
+    thinking_level: str | None
+    reasoning_config: dict[str, Any] | None
+    max_tokens: int | None
+    temperature: float | None
     max_tool_iterations: int
     workspace: str
     restrict_to_workspace: bool
@@ -37,7 +41,8 @@ class AgentRow(Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = """id, agent_key, display_name, owner_id, description, emoji, agent_type, status, is_default, provider,
-model, context_window, fallback_models, max_tool_iterations, workspace, restrict_to_workspace, other_config, created_at,
+model, context_window, fallback_models, thinking_level, reasoning_config, max_tokens, temperature,
+max_tool_iterations, workspace, restrict_to_workspace, other_config, created_at,
 updated_at"""
 
 FIND = f"""

@@ -1,6 +1,6 @@
 """Scheduled jobs and the log of their runs. Tables `cron_jobs`, `cron_run_logs` (migration 0017).
 
-What makes them run is in `cron_ticks`.
+What makes them run is in `cron_ticks`, how runs end in `cron_ends`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Job(Struct, frozen=True, kw_only=True):
     tenant_id: str
     agent_id: str
     agent_key: str
+    workspace: str  # of its agent
     runnable: bool  # its agent is there and active
     user_id: str
     name: str
@@ -61,6 +62,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def busy(self) -> bool:
         """Its last tick is not over: it runs, or waits for another try."""
         return self.active_run_id is not None or self.retry_at is not None
+
+    @property
+    def prompt_file(self) -> str:
+        """The file in the user's workspace that holds its message; empty if the job holds it."""
+        return str(self.payload.get("prompt_file", ""))
 
     @property
     def session_key(self) -> str:
@@ -103,11 +109,12 @@ class Figures(Struct, frozen=True, kw_only=True):
     next_run_at: datetime | None
 
 
-COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.status = 'active' AND a.deleted_at IS NULL AS runnable,
-j.user_id, j.name, j.enabled, j.schedule_kind, j.cron_expression, j.interval_ms, j.run_at, j.timezone, j.stagger_ms,
-j.payload, j.timeout_sec, j.delete_after_run, j.stateless, j.deliver, j.deliver_channel, j.deliver_to, j.wake_heartbeat,
-j.next_run_at, j.last_run_at, j.last_status, j.last_error, j.consecutive_errors, j.run_count, j.active_run_id,
-j.scheduled_at, j.trigger, j.attempt, j.retry_at, j.version, j.created_at, j.updated_at"""
+COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.workspace,
+a.status = 'active' AND a.deleted_at IS NULL AS runnable, j.user_id, j.name, j.enabled, j.schedule_kind,
+j.cron_expression, j.interval_ms, j.run_at, j.timezone, j.stagger_ms, j.payload, j.timeout_sec, j.delete_after_run,
+j.stateless, j.deliver, j.deliver_channel, j.deliver_to, j.wake_heartbeat, j.next_run_at, j.last_run_at, j.last_status,
+j.last_error, j.consecutive_errors, j.run_count, j.active_run_id, j.scheduled_at, j.trigger, j.attempt, j.retry_at,
+j.version, j.created_at, j.updated_at"""
 
 LOG_COLUMNS = """l.id, l.job_id, l.run_id, l.scheduled_at, l.started_at, l.finished_at, l.status, l.attempt, l.trigger,
 l.error, l.output_preview, l.input_tokens, l.output_tokens, l.duration_ms,
@@ -191,6 +198,11 @@ async def get(db: Connection, *, tenant: str, id: str) -> Job | None:
     return await maybe(Job, db.execute(GET, {"id": id, "tenant": tenant}))
 
 
+async def locked(db: Connection, tenant: str, id: str) -> Job | None:
+    """The job, until the end of the transaction nobody else's to change."""
+    return await maybe(Job, db.execute(f"{GET} FOR UPDATE OF j", {"id": id, "tenant": tenant}))
+
+
 @transaction(readonly=True)
 async def page(db: Connection, *, tenant: str, user: str | None, agent: str | None, disabled: bool) -> list[Job]:
     """Jobs by name: of a user or of all, of an agent or of all, with those that are disabled or without."""
@@ -198,17 +210,18 @@ async def page(db: Connection, *, tenant: str, user: str | None, agent: str | No
 
 
 @transaction(readonly=True)
-async def figures(db: Connection, *, tenant: str, user: str | None) -> Figures:
+async def figures(db: Connection, *, tenant: str, user: str | None, agent: str | None) -> Figures:
     query = """
     SELECT count(*) AS jobs, count(active_run_id) AS running, min(next_run_at) FILTER (WHERE enabled) AS next_run_at
     FROM cron_jobs WHERE tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR agent_id = %(agent)s::uuid)
     """
-    return await one(Figures, db.execute(query, {"tenant": tenant, "user": user}))
+    return await one(Figures, db.execute(query, {"tenant": tenant, "user": user, "agent": agent}))
 
 
 @transaction(readonly=True)
 async def log(
-    db: Connection, *, tenant: str, user: str | None, job: str | None, limit: int, offset: int
+    db: Connection, *, tenant: str, user: str | None, job: str | None, limit: int, offset: int, agent: str | None = None
 ) -> list[LogRow]:
     """Runs, newest first: of a job, or of all jobs of a user or of all."""
     query = f"""
@@ -218,19 +231,21 @@ async def log(
       ORDER BY outbox_id DESC LIMIT 1
     ) AS o ON true
     WHERE l.tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR j.user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR j.agent_id = %(agent)s::uuid)
       AND (%(job)s::uuid IS NULL OR l.job_id = %(job)s::uuid)
     ORDER BY l.scheduled_at DESC, l.id DESC LIMIT %(limit)s OFFSET %(offset)s
     """
-    params = {"tenant": tenant, "user": user, "job": job, "limit": limit, "offset": offset}
+    params = {"tenant": tenant, "user": user, "agent": agent, "job": job, "limit": limit, "offset": offset}
     return await many(LogRow, db.execute(query, params))
 
 
 @transaction(readonly=True)
-async def logged(db: Connection, *, tenant: str, user: str | None, job: str | None) -> int:
+async def logged(db: Connection, *, tenant: str, user: str | None, job: str | None, agent: str | None = None) -> int:
     """How many there are of what `log` pages through."""
     query = """
     SELECT count(*) FROM cron_run_logs l JOIN cron_jobs j ON j.id = l.job_id
     WHERE l.tenant_id = %(tenant)s AND (%(user)s::text IS NULL OR j.user_id = %(user)s)
+      AND (%(agent)s::uuid IS NULL OR j.agent_id = %(agent)s::uuid)
       AND (%(job)s::uuid IS NULL OR l.job_id = %(job)s::uuid)
     """
-    return await one(int, db.execute(query, {"tenant": tenant, "user": user, "job": job}))
+    return await one(int, db.execute(query, {"tenant": tenant, "user": user, "agent": agent, "job": job}))

@@ -1,4 +1,4 @@
-"""What makes scheduled jobs run: ticks, tries, and the end of a run. Tables `cron_jobs`, `cron_run_logs`.
+"""What makes scheduled jobs run: ticks and tries. Tables `cron_jobs`, `cron_run_logs`. How runs end: `cron_ends`.
 
 What makes a job due again and what it starts are one transaction: a crash neither loses a tick nor doubles it.
 The clock is the caller's, because it also decides when to look. Contract: sessions-lanes-cron.md §5.2.
@@ -12,22 +12,18 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from goclaw.domain.cron import ERRORS, LOGS, PREVIEW, SETTLED, Trigger, prompt, retry_delay, silent
-from goclaw.domain.errors import Err
+from goclaw.domain.cron import LOGS, SETTLED, Trigger, prompt
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import RunRequest, RunResult, RunState
+from goclaw.domain.run import RunRequest
+from goclaw.domain.run_states import OPEN
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.settings.cron import Cron
-from goclaw.stores import outbox, runs
-from goclaw.stores.cron import COLUMNS, FROM, GET, JOBS, Job, Status, remove
-from goclaw.stores.unit import Connection, many, maybe, transaction
-from goclaw.stores.values import cut
+from goclaw.stores import runs
+from goclaw.stores.cron import COLUMNS, FROM, JOBS, Job, Status, locked
+from goclaw.stores.unit import Connection, many, transaction
 
 AT_ONCE = 100  # jobs looked at in one go
-PERMANENT = frozenset({"FAILED_AUTH", "FAILED_BILLING"})  # reasons of a run that another try does not change; C5.7
-HOPELESS = frozenset({"NOT_FOUND", "INVALID_REQUEST", "FORBIDDEN"})  # error codes of the same kind
 INACTIVE = "agent_inactive"  # why a job is skipped; C5.10
-ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 
 
 class Agenda(Struct, frozen=True, kw_only=True):
@@ -38,6 +34,7 @@ class Agenda(Struct, frozen=True, kw_only=True):
     what: Literal["due", "retry", "ended"]
     at: datetime | None
     run_id: str | None
+    from_file: bool  # its message is to be read
 
 
 class Fired(Struct, frozen=True, kw_only=True):
@@ -49,39 +46,17 @@ class Fired(Struct, frozen=True, kw_only=True):
     next_run_at: datetime | None = None
 
 
-class Finished(Struct, frozen=True, kw_only=True):
-    """How an attempt ended, and what comes next."""
-
-    job: Job
-    run_id: str
-    status: Status
-    error: str = ""
-    retry_at: datetime | None = None
-    disabled: bool = False
-    deleted: bool = False
-
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """What a run left behind."""
-
-    state: RunState
-    result: RunResult | None
-    reason_code: str | None
-    last_error: str | None
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
 AGENDA = """
-(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id FROM cron_jobs j
+(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id, false AS from_file
+ FROM cron_jobs j
  WHERE active_run_id IS NOT NULL AND NOT EXISTS (
-   SELECT FROM runs r WHERE r.run_id = j.active_run_id AND r.state <> ALL(%(ended)s::text[]))
+   SELECT FROM runs r WHERE r.run_id = j.active_run_id AND r.state = ANY(%(open)s::text[]))
  LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'retry', retry_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, 'retry', retry_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'due', next_run_at, NULL FROM cron_jobs
+(SELECT id, tenant_id, 'due', next_run_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s
    AND NOT (schedule_kind = 'at' AND (active_run_id IS NOT NULL OR retry_at IS NOT NULL))
  ORDER BY next_run_at LIMIT %(limit)s)
@@ -106,50 +81,31 @@ DELETE FROM cron_run_logs WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND 
   SELECT id FROM cron_run_logs WHERE job_id = %(job)s ORDER BY scheduled_at DESC, id DESC OFFSET %(kept)s)
 """
 
-END = """
-UPDATE cron_run_logs SET finished_at = %(finished)s, status = %(status)s, error = %(error)s,
-  output_preview = %(preview)s, input_tokens = %(input)s, output_tokens = %(output)s, duration_ms = %(duration)s,
-  delivery = %(delivery)s
-WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND run_id = %(run)s
-"""
-
-SETTLE = """
-UPDATE cron_jobs SET active_run_id = NULL, retry_at = %(retry_at)s, last_status = %(status)s, last_error = %(error)s,
-  consecutive_errors = %(errors)s, enabled = enabled AND NOT %(disable)s,
-  next_run_at = CASE WHEN %(disable)s THEN NULL ELSE next_run_at END,
-  version = version + (enabled AND %(disable)s)::int, updated_at = now()
-WHERE id = %(id)s AND tenant_id = %(tenant)s
-"""
-
-GIVE_UP = f"""
-UPDATE cron_jobs SET retry_at = NULL, last_status = 'skipped', last_error = '{INACTIVE}',
+GIVE_UP = """
+UPDATE cron_jobs SET retry_at = NULL, last_status = 'skipped', last_error = %(reason)s,
   enabled = enabled AND NOT (schedule_kind = 'at' AND next_run_at IS NULL),
   version = version + (enabled AND schedule_kind = 'at' AND next_run_at IS NULL)::int, updated_at = now()
 WHERE id = %(id)s AND tenant_id = %(tenant)s
 """
 
-FORGET = """
-UPDATE session_messages m SET archived_at = now() FROM sessions s
-WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.session_id = s.id AND m.archived_at IS NULL
-"""  # what was said stays readable for the curious; the next run of a stateless job hears none of it
-
 
 @transaction(readonly=True)
 async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> list[Agenda]:
     """What has to be done before `until`, of every tenant: the clock is one for all. Not `ticking`: nothing is due."""
-    wanted = {"until": until, "ticking": ticking, "ended": list(ENDED), "limit": AT_ONCE}
+    wanted = {"until": until, "ticking": ticking, "open": list(OPEN), "limit": AT_ONCE}
     return await many(Agenda, db.execute(AGENDA, wanted))
 
 
 @transaction
 async def fire(
-    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron
+    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron, said: str = ""
 ) -> Fired | None:
     """The job's tick that was due at `due`: its run, its log and its next time, in one commit (C5.2).
 
+    `said` is what its prompt file holds, here and below.
     None if it is not due any more: somebody else fired it, or it was changed.
     """
-    job = await _lock(db, tenant, id)
+    job = await locked(db, tenant, id)
     if job is None or not job.enabled or job.next_run_at != due:
         return None
     if job.schedule_kind == "at" and job.busy:
@@ -161,7 +117,7 @@ async def fire(
     scheduled = found.run or due
     key = f"cron:{id}:{_ms(scheduled)}"
     if not reason:
-        reason = await _why_not(db, job, found, key)
+        reason = await _why_not(db, job, found, key, said)
     await db.execute(
         """
         UPDATE cron_jobs SET next_run_at = %(next)s, enabled = %(next)s::timestamptz IS NOT NULL OR %(runs)s,
@@ -182,105 +138,72 @@ async def fire(
     if reason:
         await _log(db, job, None, scheduled, now, "skipped", attempt=1, trigger="tick", error=reason)
         return Fired(job=job, reason=reason, next_run_at=found.next)
-    await _start(db, job, run_id, scheduled, now, settings, attempt=1, trigger="tick", ingress_key=key)
+    await _start(db, job, run_id, scheduled, now, settings, attempt=1, trigger="tick", ingress_key=key, said=said)
     return Fired(job=job, run_id=run_id, next_run_at=found.next)
 
 
 @transaction
 async def fire_now(
-    db: Connection, *, tenant: str, id: str, now: datetime, run_id: str, only_due: bool, settings: Cron
+    db: Connection,
+    *,
+    tenant: str,
+    id: str,
+    now: datetime,
+    run_id: str,
+    only_due: bool,
+    settings: Cron,
+    key: str = "",
+    said: str = "",
 ) -> Fired | None:
     """Run the job now; unless it is due anyway, its schedule stays (C5.9).
 
-    None if it still runs, is gone, its agent is not there, or it had to be due and is not.
+    None if it still runs, is gone, its agent is not there, or it had to be due and is not. A `key` starts one run: used
+    again, it names that one.
     """
-    job = await _lock(db, tenant, id)
+    job = await locked(db, tenant, id)
     if job is None:
         return None
     if only_due:
         due = job.next_run_at
         if due is None or due > now:
             return None
-        return await fire(db, tenant=tenant, id=id, due=due, now=now, run_id=run_id, settings=settings)
-    if job.busy or not job.runnable:
+        return await fire(db, tenant=tenant, id=id, due=due, now=now, run_id=run_id, settings=settings, said=said)
+    ingress = f"cron:{id}:key:{key}" if key else None
+    if ingress is not None and (before := await runs.known(db, tenant=tenant, ingress_key=ingress)) is not None:
+        return Fired(job=job, run_id=before.run_id, next_run_at=job.next_run_at)
+    if job.busy or not job.runnable or _mute(job, said):
         return None
-    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=None)
+    await _start(db, job, run_id, now, now, settings, attempt=1, trigger="force", ingress_key=ingress, said=said)
     return Fired(job=job, run_id=run_id, next_run_at=job.next_run_at)
 
 
 @transaction
 async def retry(
-    db: Connection, *, tenant: str, id: str, at: datetime, now: datetime, run_id: str, settings: Cron
+    db: Connection, *, tenant: str, id: str, at: datetime, now: datetime, run_id: str, settings: Cron, said: str = ""
 ) -> Fired | None:
     """Another try of a tick that failed, as a run of its own (C5.7). None if it is not wanted any more."""
-    job = await _lock(db, tenant, id)
+    job = await locked(db, tenant, id)
     if job is None or job.retry_at != at or job.scheduled_at is None:
         return None
-    if not job.runnable:
-        await db.execute(GIVE_UP, {"id": id, "tenant": tenant})
-        await _log(db, job, None, job.scheduled_at, now, "skipped", attempt=1, trigger=job.trigger, error=INACTIVE)
-        return Fired(job=job, reason=INACTIVE, next_run_at=job.next_run_at)
+    if reason := INACTIVE if not job.runnable else _mute(job, said):
+        await db.execute(GIVE_UP, {"id": id, "tenant": tenant, "reason": reason})
+        await _log(db, job, None, job.scheduled_at, now, "skipped", attempt=1, trigger=job.trigger, error=reason)
+        return Fired(job=job, reason=reason, next_run_at=job.next_run_at)
     attempt = job.attempt + 1
     key = f"cron:{id}:{_ms(job.scheduled_at)}:{attempt}" if job.trigger == "tick" else None
     await _start(
-        db, job, run_id, job.scheduled_at, now, settings, attempt=attempt, trigger=job.trigger, ingress_key=key
+        db,
+        job,
+        run_id,
+        job.scheduled_at,
+        now,
+        settings,
+        attempt=attempt,
+        trigger=job.trigger,
+        ingress_key=key,
+        said=said,
     )
     return Fired(job=job, run_id=run_id, next_run_at=job.next_run_at)
-
-
-@transaction
-async def finish(
-    db: Connection, *, tenant: str, id: str, run_id: str, now: datetime, jitter: float, settings: Cron
-) -> Finished | None:
-    """Write down how the job's run ended, and whether it is tried again. None if that is done already."""
-    job = await _lock(db, tenant, id)
-    if job is None or job.active_run_id != run_id:
-        return None
-    query = """
-    SELECT state, result, reason_code, last_error, started_at, finished_at FROM runs
-    WHERE run_id = %(run)s AND tenant_id = %(tenant)s
-    """
-    run = await maybe(Outcome, db.execute(query, {"run": run_id, "tenant": tenant}))
-    if run is not None and run.state not in ENDED:
-        return None
-    ok = run is not None and run.state == "SUCCEEDED"
-    error = None if ok else _error_of(run)
-    failed = run is None or run.state in ("FAILED", "DEAD_LETTER")  # one that somebody stopped did not fail
-    retry_at = None
-    wanted = job.enabled or job.trigger == "force"
-    if (
-        wanted
-        and run is not None
-        and run.state == "FAILED"
-        and not _permanent(run)
-        and job.attempt <= settings.max_retries
-    ):
-        base, longest = settings.retry_base_delay, settings.retry_max_delay
-        retry_at = now + timedelta(seconds=retry_delay(job.attempt, base, longest, jitter))
-    over = retry_at is None
-    errors = 0 if ok else job.consecutive_errors + (failed and over)
-    spent = over and job.schedule_kind == "at" and job.next_run_at is None
-    disable = spent or (job.enabled and errors >= ERRORS)
-    again = job.schedule_kind == "at" and job.next_run_at is not None  # it was given another time meanwhile
-    deleted = ok and job.delete_after_run and job.trigger == "tick" and not again
-    status: Status = "ok" if ok else "error"
-    await _end(db, job, run_id, run, status, error, now)
-    if job.stateless:
-        await db.execute(FORGET, {"tenant": tenant, "key": job.session_key})
-    if deleted:
-        await remove(db, tenant=tenant, id=id)
-    else:
-        settled = {"retry_at": retry_at, "status": status, "error": error, "errors": errors, "disable": disable}
-        await db.execute(SETTLE, {**settled, "id": id, "tenant": tenant})
-    return Finished(
-        job=job,
-        run_id=run_id,
-        status=status,
-        error=error or "",
-        retry_at=retry_at,
-        disabled=disable and not spent,
-        deleted=deleted,
-    )
 
 
 @transaction
@@ -306,11 +229,7 @@ async def realign(db: Connection, *, now: datetime, settings: Cron) -> int:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-async def _lock(db: Connection, tenant: str, id: str) -> Job | None:
-    return await maybe(Job, db.execute(f"{GET} FOR UPDATE OF j", {"id": id, "tenant": tenant}))
-
-
-async def _why_not(db: Connection, job: Job, found: Tick, key: str) -> str:
+async def _why_not(db: Connection, job: Job, found: Tick, key: str, said: str) -> str:
     """Why a tick does not run; empty if it does."""
     if found.run is None:
         return "missed"
@@ -320,7 +239,12 @@ async def _why_not(db: Connection, job: Job, found: Tick, key: str) -> str:
         return INACTIVE
     if await runs.known(db, tenant=job.tenant_id, ingress_key=key) is not None:
         return "duplicate"  # the clock was set back over a tick that ran
-    return ""
+    return _mute(job, said)
+
+
+def _mute(job: Job, said: str) -> str:
+    """Why it has nothing to say; empty if it has."""
+    return "prompt_file" if job.prompt_file and not said.strip() else ""
 
 
 async def _start(
@@ -334,10 +258,11 @@ async def _start(
     attempt: int,
     trigger: Trigger,
     ingress_key: str | None,
+    said: str,
 ) -> None:
     there = now.astimezone(zone_of(job.timezone or settings.default_timezone))
     late = now - scheduled if attempt == 1 else timedelta()
-    text = prompt(job.name, job.payload.get("message", ""), there, late)
+    text = prompt(job.name, said or job.payload.get("message", ""), there, late)
     await runs.accept(
         db,
         run_id=run_id,
@@ -390,63 +315,6 @@ async def _log(
     }
     await db.execute(LOG, facts)
     await db.execute(TRIM, {"tenant": job.tenant_id, "job": job.id, "kept": LOGS})
-
-
-async def _end(
-    db: Connection, job: Job, run_id: str, run: Outcome | None, status: Status, error: str | None, now: datetime
-) -> None:
-    result = run.result if run is not None else None
-    finished = (run.finished_at if run is not None else None) or now
-    began = run.started_at if run is not None else None
-    await db.execute(
-        END,
-        {
-            "tenant": job.tenant_id,
-            "job": job.id,
-            "run": run_id,
-            "finished": finished,
-            "status": status,
-            "error": error,
-            "preview": cut(result.content, PREVIEW) if result is not None and result.content else None,
-            "input": result.usage.prompt_tokens if result is not None else 0,
-            "output": result.usage.completion_tokens if result is not None else 0,
-            "duration": int((finished - began).total_seconds() * 1000) if began is not None else None,
-            "delivery": await _deliver(db, job, run_id, status, result),
-        },
-    )
-
-
-async def _deliver(db: Connection, job: Job, run_id: str, status: Status, result: RunResult | None) -> str:
-    """Put the answer into the outbox for the job's chat, unless it is for nobody (C5.11). What became of it."""
-    if not job.deliver or status != "ok" or not job.deliver_channel or not job.deliver_to:
-        return "none"
-    if result is None or silent(result.content):
-        return "silent"
-    put = await outbox.put(
-        db,
-        tenant=job.tenant_id,
-        run_id=run_id,
-        seq=0,
-        channel_instance=job.deliver_channel,
-        chat_id=job.deliver_to,
-        local_key=job.deliver_to,
-        kind="final",
-        payload={"text": result.content},
-    )
-    return "queued" if put else "none"
-
-
-def _permanent(run: Outcome) -> bool:
-    err: Err | None = run.result.error if run.result is not None else None
-    return run.reason_code in PERMANENT or (err is not None and err.code in HOPELESS)
-
-
-def _error_of(run: Outcome | None) -> str:
-    if run is None:
-        return "the run is gone"
-    if run.state == "CANCELED":
-        return "cancelled"
-    return cut(run.last_error or run.reason_code or "failed", 2000)
 
 
 def _ms(when: datetime) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from goclaw.domain.run import Lane, RunState
-from goclaw.stores.runs import Claimed, StaleOwner
+from goclaw.stores.runs import ANNOUNCES, CLAIMABLE, Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 
 SCAN = 200  # sessions of a lane in one look; durability.md §5.1
@@ -41,16 +41,17 @@ class Census(Struct, frozen=True):
     runs: int
 
 
-FIRST = """
+FIRST = f"""
   SELECT h.tenant_id, h.session_key, h.lane, r.user_id, r.priority, r.crash_count,
     extract(epoch FROM now() - h.head_at)::float8 AS waited,
     least(10, r.priority + floor(extract(epoch FROM now() - h.head_at) / 30)) AS effective
-  FROM session_heads h CROSS JOIN LATERAL (
+  FROM session_heads h CROSS JOIN {ANNOUNCES} CROSS JOIN LATERAL (
     SELECT user_id, priority, crash_count FROM runs r
     WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
+      AND (r.kind = 'announce') = (a.working = 0 AND a.due > 0)
     ORDER BY r.run_id LIMIT 1
   ) AS r
-  WHERE h.queued > 0 AND h.running < h.max_concurrent AND h.head_at <= now()
+  WHERE h.queued > 0 AND h.head_at <= now() AND {CLAIMABLE}
     AND (%(shards)s::int[] IS NULL OR h.shard = ANY(%(shards)s::int[]))
 """
 

@@ -24,7 +24,7 @@ from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
 from goclaw.stores.model_calls import CALLS, ModelCall
-from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth
+from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
@@ -290,25 +290,41 @@ WITH head AS (
 SELECT queued, running, started FROM head
 """  # the head is locked by its upsert, so an idle session can be started in the same statement
 
-LOCK_WAITING = """
+ANNOUNCES = """LATERAL (
+  SELECT count(*) FILTER (WHERE state IN ('CLAIMED', 'RUNNING')) AS working,
+    count(*) FILTER (WHERE state IN ('QUEUED', 'RETRY_WAIT')) AS waiting,
+    count(*) FILTER (WHERE state IN ('QUEUED', 'RETRY_WAIT') AND available_at <= now()) AS due
+  FROM runs WHERE tenant_id = h.tenant_id AND session_key = h.session_key AND kind = 'announce'
+    AND state IN ('QUEUED', 'RETRY_WAIT', 'CLAIMED', 'RUNNING')
+) AS a"""  # results have a slot of their own beside those of the head `h`; sessions-lanes-cron.md §3.5
+
+HAS_SLOT = "(CASE WHEN w.announce THEN a.working = 0 ELSE h.running - a.working < h.max_concurrent END)"
+
+CLAIMABLE = "(h.running - a.working < h.max_concurrent AND h.queued > a.waiting OR a.working = 0 AND a.due > 0)"
+
+LOCK_WAITING = f"""
 SELECT h.tenant_id, h.session_key, h.lane
 FROM session_heads h
 JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS wanted(tenant_id, session_key) USING (tenant_id, session_key)
-WHERE h.lane = %(lane)s AND h.queued > 0 AND h.running < h.max_concurrent AND h.head_at <= now()
+CROSS JOIN {ANNOUNCES}
+WHERE h.lane = %(lane)s AND h.queued > 0 AND h.head_at <= now() AND {CLAIMABLE}
 ORDER BY h.tenant_id, h.session_key LIMIT %(limit)s
 FOR UPDATE OF h SKIP LOCKED
 """
 
 CLAIM = f"""
 WITH head_of AS (
-  SELECT DISTINCT ON (r.tenant_id, r.session_key) r.run_id, r.state, r.available_at
+  SELECT DISTINCT ON (r.tenant_id, r.session_key, r.kind = 'announce') r.tenant_id, r.session_key,
+    r.kind = 'announce' AS announce, r.run_id, r.state, r.available_at
   FROM runs r
   JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
   WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
     AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
-  ORDER BY r.tenant_id, r.session_key, r.run_id
+  ORDER BY r.tenant_id, r.session_key, r.kind = 'announce', r.run_id
 ), picked AS (
-  SELECT run_id, state FROM head_of WHERE available_at <= now()
+  SELECT DISTINCT ON (w.tenant_id, w.session_key) w.run_id, w.state
+  FROM head_of w JOIN session_heads h USING (tenant_id, session_key) CROSS JOIN {ANNOUNCES}
+  WHERE w.available_at <= now() AND {HAS_SLOT} ORDER BY w.tenant_id, w.session_key, w.announce DESC
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
@@ -334,16 +350,16 @@ WITH head_of AS (
 SELECT * FROM claimed ORDER BY run_id
 """  # CLAIMED and RUNNING in one commit: a slot is held before the claim, so nothing happens in between
 
-REHEAD = """
+REHEAD = f"""
 UPDATE session_heads h SET head_at = coalesce((
-  SELECT r.available_at FROM runs r
-  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR r.state = 'RETRY_WAIT')
-  ORDER BY r.run_id LIMIT 1
-), (
-  SELECT min(r.available_at) FROM runs r
-  WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
-))
+  SELECT min(w.at) FROM (
+    SELECT r.kind = 'announce' AS announce, coalesce((array_agg(r.available_at ORDER BY r.run_id)
+      FILTER (WHERE r.available_at <= now() OR r.state = 'RETRY_WAIT'))[1], min(r.available_at)) AS at
+    FROM runs r
+    WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
+    GROUP BY r.kind = 'announce'
+  ) AS w CROSS JOIN {ANNOUNCES} WHERE {HAS_SLOT}
+), h.head_at)
 FROM unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key)
 WHERE h.tenant_id = locked.tenant_id AND h.session_key = locked.session_key
 """  # of heads whose oldest run is not due yet
@@ -393,7 +409,8 @@ WITH mine AS (
       WHEN %(requeued)s = 0 THEN CASE WHEN h.queued > 0 THEN now() END
       WHEN %(delay)s::float8 > 0 AND EXISTS (
         SELECT 1 FROM runs o WHERE o.tenant_id = mine.tenant_id AND o.session_key = mine.session_key
-          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND o.run_id < mine.run_id) THEN least(h.head_at, mine.available_at)
+          AND o.state IN ('QUEUED', 'RETRY_WAIT') AND (o.run_id < mine.run_id OR 'announce' IN (o.kind, mine.kind)))
+        THEN least(h.head_at, mine.available_at)
       ELSE mine.available_at END,
     updated_at = now()
   FROM mine WHERE h.tenant_id = mine.tenant_id AND h.session_key = mine.session_key
@@ -539,7 +556,8 @@ WITH again AS (
   SELECT run_id, tenant_id, session_key, head.seq, 'task.requeued_by_operator', 'FAILED', 'RETRY_WAIT', fence,
     %(by)s::text, 'RETRY_OPERATOR' FROM again, head
 ), message AS (
-  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = now() FROM again WHERE m.run_id = again.run_id
+  UPDATE session_messages m SET id = gen_random_uuid(), archived_at = coalesce(m.archived_at, now())
+  FROM again WHERE m.run_id = again.run_id
 )
 SELECT run_id, session_key, lane, false AS new FROM again
 """  # what was asked is said again by the new life, under its own id
@@ -846,10 +864,9 @@ async def try_again(
     key = await maybe(str, db.execute(query, named))
     if key is None:
         return None
-    again = await maybe(Retried, db.execute(TRY_AGAIN, named))
-    if again is None:
-        return await maybe(Retried, db.execute(ANEW, named))
-    if fresh:
+    again = await maybe(Retried, db.execute(TRY_AGAIN, named)) or await maybe(Retried, db.execute(ANEW, named))
+    await withdraw(db, tenant=tenant, key=key)
+    if fresh and again is not None and not again.new:
         for table in ("run_steps", "loop_checkpoints", "run_records"):
             await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
     return again

@@ -27,6 +27,7 @@ class Known(Struct, frozen=True, kw_only=True):
     user_id: str
     model: str | None
     queue_config: dict[str, Any] | None
+    slots: int | None  # runs at once; None before the first
     stale_before: datetime | None
 
 
@@ -58,7 +59,9 @@ class Patch(Struct, frozen=True, kw_only=True):
 
 
 KNOWN = """
-SELECT user_id, model, queue_config, stale_before FROM sessions WHERE tenant_id = %(tenant)s AND session_key = %(key)s
+SELECT s.user_id, s.model, s.queue_config, h.max_concurrent AS slots, s.stale_before
+FROM sessions s LEFT JOIN session_heads h USING (tenant_id, session_key)
+WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s
 """
 
 ROW = f"""
@@ -77,19 +80,26 @@ SELECT changed.id, changed.last_seq, %(tenant)s::uuid, %(id)s::uuid, 'system',
 FROM changed
 """  # `changed` is the session whose last_seq was raised for it
 
+PATCHED = MARKER.replace("%(payload)s::jsonb", "%(payload)s::jsonb || jsonb_build_object('was', changed.were)")
+
 PATCH = f"""
-WITH changed AS (
+WITH old AS (
+  SELECT jsonb_build_object('label', label, 'model', model, 'queue', queue_config->'mode') AS were
+  FROM sessions WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s FOR UPDATE
+), changed AS (
   UPDATE sessions SET
     label = CASE WHEN %(names)s::text[] @> '{{label}}' THEN %(label)s::text ELSE label END,
     model = CASE WHEN %(names)s::text[] @> '{{model}}' THEN %(model)s::text ELSE model END,
     metadata = CASE WHEN %(names)s::text[] @> '{{metadata}}' THEN %(metadata)s::jsonb ELSE metadata END,
     queue_config = CASE WHEN %(names)s::text[] @> '{{queue_mode}}' THEN %(queue)s::jsonb ELSE queue_config END,
     last_seq = last_seq + 1, updated_at = now()
-  WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s
-  RETURNING id, last_seq, generation
-), marker AS ({MARKER})
+  FROM old WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s
+  RETURNING id, last_seq, generation, (
+    SELECT jsonb_object_agg(name, were->name) FROM jsonb_object_keys(%(payload)s::jsonb) AS name
+  ) AS were
+), marker AS ({PATCHED})
 SELECT generation FROM changed
-"""
+"""  # what was is told too, so that the time before the first patch can be read
 
 RESET = """
 WITH changed AS (

@@ -143,6 +143,22 @@ MESSAGES = """
 
 GROWN = "s.id, s.tenant_id, s.generation, s.last_seq - %(count)s::int AS before"
 
+WITHDRAWN = """
+WITH gone AS (
+  SELECT s.id, min(m.seq) AS first, max(m.seq) AS last, count(*)::int AS n
+  FROM sessions s JOIN session_messages m ON m.session_id = s.id
+  WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at = now() AND NOT m.hidden
+  GROUP BY s.id
+), changed AS (
+  UPDATE sessions s SET last_seq = s.last_seq + 1, message_count = s.message_count - gone.n
+  FROM gone WHERE s.id = gone.id RETURNING s.id, s.tenant_id, s.last_seq, s.generation, gone.first, gone.last
+)
+INSERT INTO session_messages (session_id, seq, tenant_id, id, role, payload, generation, hidden)
+SELECT id, last_seq, tenant_id, gen_random_uuid(), 'system',
+  jsonb_build_object('marker', 'truncated', 'covered', jsonb_build_array(first, last)), generation, true
+FROM changed
+"""  # now() is the time of the transaction
+
 APPEND = f"""
 WITH session AS (
   {GROW} WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s RETURNING {GROWN}
@@ -210,6 +226,11 @@ async def inject(db: Connection, *, tenant: str, key: str, message: NewMessage) 
     await append(db, tenant=tenant, key=key, messages=[message])
 
 
+async def withdraw(db: Connection, *, tenant: str, key: str) -> None:
+    """Mark the messages that this transaction has archived as gone, so that the journal knows (data-model.md §8)."""
+    await db.execute(WITHDRAWN, {"tenant": tenant, "key": key})
+
+
 async def append(db: Connection, *, tenant: str, key: str, messages: Sequence[NewMessage]) -> None:
     """Add messages of one turn, in order. Part of the caller's transaction."""
     await db.execute(APPEND, {"tenant": tenant, "key": key, **growth(messages)})
@@ -220,7 +241,7 @@ def growth(
     run: str | None = None,
     usage: Usage = Usage(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
-    """The parameters of GROW and MESSAGES."""
+    """The parameters of GROW and MESSAGES. The last message tells what its turn cost (data-model.md §8)."""
     rows = [
         {
             "place": place,
@@ -232,12 +253,16 @@ def growth(
         }
         for place, message in enumerate(messages, 1)
     ]
+    input, output = usage.prompt_tokens, usage.completion_tokens
+    if rows and (input or output):
+        cost = {"prompt_tokens": input, "completion_tokens": output}
+        rows[-1]["payload"] = {**messages[-1].payload, "usage": cost}
     return {
         "count": len(rows),
         "messages": Json(rows),
         "run": run,
-        "input": usage.prompt_tokens,
-        "output": usage.completion_tokens,
+        "input": input,
+        "output": output,
     }
 
 

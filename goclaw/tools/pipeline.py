@@ -20,6 +20,8 @@ import structlog
 import trio
 
 from goclaw.domain.chat import ToolCall, ToolSpec
+from goclaw.domain.errors import Rejected
+from goclaw.domain.texts import text_of
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Place, ToolResult
 from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed
 
@@ -28,6 +30,17 @@ HEAD, TAIL = 0.6, 0.35  # of them, from where; the rest is for the note between
 NAME = 64  # characters of a name worth repeating; tools.md §1.1
 ALIASES = {"Read": "read_file", "list_dir": "list_files"}  # tools.md §6, for the tools that exist
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+CODES = {
+    "INVALID_REQUEST": "invalid_args",
+    "NOT_FOUND": "not_found",
+    "ALREADY_EXISTS": "conflict",
+    "FAILED_PRECONDITION": "conflict",
+    "UNAUTHORIZED": "denied_policy",
+    "FORBIDDEN": "denied_policy",
+    "PAYLOAD_TOO_LARGE": "too_large",
+    "RESOURCE_EXHAUSTED": "rate_limited",
+    "UNAVAILABLE": "unavailable",
+}  # of a refusal by the house, as tools.md §1.3 has it
 JOINER = "\u200d"  # makes one sign of two: 👩 + 🚀
 
 log = structlog.get_logger()
@@ -47,10 +60,10 @@ def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     return tools.get(ALIASES.get(name, name))
 
 
-def effect_of(tools: Mapping[str, Tool], name: str) -> str:
-    """The effect class of the tool a model means by `name`; a call of no tool has none."""
-    tool = find(tools, name)
-    return (tool.effect if tool is not None else Effect.PURE).value
+def effect_of(tools: Mapping[str, Tool], wanted: ToolCall) -> str:
+    """The effect class of a call; a call of no tool has none."""
+    tool = find(tools, wanted.name)
+    return (tool.effect_of(wanted.arguments) if tool is not None else Effect.PURE).value
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,8 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec for tool in self.tools.values())
 
-    def only_reads(self, name: str) -> bool:
-        return effect_of(self.tools, name) == Effect.PURE.value
+    def only_reads(self, wanted: ToolCall) -> bool:
+        return effect_of(self.tools, wanted) == Effect.PURE.value
 
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
         """The one result of the call at `place`. One with an effect is made once, however often this is asked.
@@ -89,7 +102,7 @@ async def call(
         ready = _prepared(tools, wanted)
     except ToolFailed as failure:
         return _result(began, f"Error: {failure}", failure.code)
-    if ready.tool.effect is not Effect.PURE and place is not None and ledger is not None:
+    if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and ledger is not None:
         return await _once(ready, ctx, wanted, place, ledger)
     return await _run(ready, ctx)
 
@@ -123,8 +136,8 @@ async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place,
     """Make a call with an effect, unless an earlier life of this run made it or may have made it."""
     tool = ready.tool
     digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
-    ctx = replace(ctx, key=ledger.key(place))
     past = await ledger.past(place)
+    ctx = replace(ctx, key=ledger.key(place), again=past is not None)
     if past is not None:
         if past.request_hash != digest:
             raise LedgerConflict(f"{ctx.key} was begun as another call")
@@ -166,6 +179,8 @@ async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:
         return _result(began, f"Error: {tool.name} took longer than {TIMEOUT:g} s and was stopped", "timeout")
     except ToolFailed as failure:
         return _result(began, f"Error: {failure}", failure.code)
+    except Rejected as refusal:  # by the house; what it says is meant for whoever asked
+        return _result(began, f"Error: {text_of(refusal.err, 'en')}", CODES.get(refusal.err.code, "internal"))
     except Exception:  # a broken tool is the model's problem to work around, and ours to log
         log.exception("tool.crashed", tool=tool.name)
         return _result(began, f"Error: {tool.name} failed inside; try another way", "internal")

@@ -8,17 +8,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 import trio
 
 from goclaw.domain.chat import ToolSpec
+from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
+from goclaw.tools.methods import NOBODY, Asker
 
 Fn = TypeVar("Fn", bound=Callable[..., Awaitable[str]])
 T = TypeVar("T")
@@ -50,7 +53,9 @@ class ToolContext:
     workspace: Workspace
     now: Callable[[], datetime]
     timezone: str  # IANA; empty means the machine's
+    asker: Asker = NOBODY
     key: str = ""  # of this call: the same after a crash, another for every other call
+    again: bool = False  # an earlier life of the run began this call, and nobody saw its end
 
     async def thread(self, work: Callable[..., T], *args: object) -> T:
         """Run blocking work in a thread; cancelling leaves it behind until it calls `from_thread.check_cancelled`."""
@@ -75,6 +80,14 @@ class Tool:
     fn: Callable[..., Awaitable[str]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
+    reads: frozenset[str] = frozenset()  # actions that are pure whatever the others are
+    not_in: frozenset[RunKind] = frozenset()  # runs that do not get it
+    needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
+
+    def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
+        """The class of one call: a tool with actions may have some that only read."""
+        action = arguments.get("action")
+        return Effect.PURE if isinstance(action, str) and action in self.reads else self.effect
 
 
 def tool(
@@ -82,10 +95,14 @@ def tool(
     group: str,
     effect: Effect,
     name: str = "",
+    reads: Collection[str] = (),
+    not_in: Collection[RunKind] = (),
     before: Callable[..., Awaitable[str]] | None = None,
     settle: Callable[..., Awaitable[Settled]] | None = None,
 ) -> Callable[[Fn], Fn]:
-    """Declare a coroutine `(ctx, ask) -> text` as a tool; its docstring's first line is what models read.
+    """Declare a coroutine `(ctx, ask, …) -> text` as a tool; the first paragraph of its docstring is what models read.
+
+    Parameters after `ask` are what it needs of the house, by type (`equipped`).
 
     A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
     crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
@@ -94,11 +111,16 @@ def tool(
         raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
 
     def declare(fn: Fn) -> Fn:
-        ask = get_type_hints(fn)["ask"]
+        hints = get_type_hints(fn)
+        ask = hints["ask"]
+        needs = {name: hints[name] for name in list(inspect.signature(fn).parameters)[2:]}
         called = name or fn.__name__
         summary = (inspect.getdoc(fn) or "").partition("\n\n")[0].replace("\n", " ")
         spec = ToolSpec(name=called, description=summary, parameters=_schema(ask))
-        fn.__tool__ = Tool(called, group, effect, spec, ask, fn, before, settle)  # type: ignore[attr-defined]  # read by `collect`
+        declared = Tool(
+            called, group, effect, spec, ask, fn, before, settle, frozenset(reads), frozenset(not_in), needs
+        )
+        fn.__tool__ = declared  # type: ignore[attr-defined]  # read by `collect`
         return fn
 
     return declare
@@ -122,6 +144,19 @@ def collect(*packages: str) -> dict[str, Tool]:
     return dict(sorted(found.items()))
 
 
+def equipped(tools: Mapping[str, Tool], things: Mapping[type, object]) -> dict[str, Tool]:
+    """The tools with what they need. Raises LookupError for a need that nobody meets, which stops the start."""
+    for tool in tools.values():
+        if missing := [need.__name__ for need in tool.needs.values() if need not in things]:
+            raise LookupError(f"the tool {tool.name} needs {', '.join(missing)}")
+    return {
+        name: replace(tool, fn=partial(tool.fn, **{at: things[need] for at, need in tool.needs.items()}), needs={})
+        if tool.needs
+        else tool
+        for name, tool in tools.items()
+    }
+
+
 def _schema(ask: type[msgspec.Struct]) -> dict[str, Any]:
     """The struct's JSON Schema, without what models have no use for: titles, and null for what may be left out."""
     (root,), components = msgspec.json.schema_components([ask])
@@ -138,6 +173,8 @@ def _schema(ask: type[msgspec.Struct]) -> dict[str, Any]:
 def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
     match shape:
         case {"anyOf": [dict(only), {"type": "null"}], "default": None}:
-            return only
+            return _without_null(only)
+        case {"enum": [str(), *_]}:
+            return {"type": "string", **shape}
         case _:
             return shape

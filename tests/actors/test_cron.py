@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from goclaw.actors.engine.engine import place_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import CRON
 from goclaw.domain.errors import StoreError, not_found
@@ -360,6 +362,47 @@ async def test_an_answer_goes_to_the_chat_of_its_job_unless_it_is_for_nobody(
         (row,) = await works.log(id)
         assert (row.status, row.delivery) == ("ok", delivery)
         assert await database.run(posted) == sent
+
+
+async def test_a_message_in_a_file_is_read_when_the_job_runs(
+    database: Database, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    file = place_of(tmp_path, "", USER) / "tasks" / "morning.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("old")
+    async with clockwork(database, mock_clock, workspace=tmp_path) as works:
+        id = await works.add(payload={"prompt_file": "tasks/morning.md"})
+        file.write_text("water the plants")
+
+        await works.pass_time(1.25)
+        (run,) = await works.answer()
+        assert run.request.message.endswith("water the plants")
+
+        assert await works.run_now(id)
+        (again,) = await works.fail()
+        await works.pass_time(3)
+        (retried,) = await works.answer()
+        assert (again.request.message, retried.request.message) == (run.request.message,) * 2
+
+
+@pytest.mark.parametrize("path", ["gone.md", "blank.md", "../outside.md", "link.md"])
+async def test_a_job_whose_file_says_nothing_is_skipped(
+    database: Database, mock_clock: MockClock, tmp_path: Path, path: str
+) -> None:
+    place = place_of(tmp_path, "", USER)
+    place.mkdir()
+    (tmp_path / "outside.md").write_text("somebody else's")
+    (place / "blank.md").write_text(" \n")
+    (place / "link.md").symlink_to("../outside.md")
+    async with clockwork(database, mock_clock, workspace=tmp_path) as works:
+        id = await works.add(payload={"prompt_file": path})
+
+        await works.pass_time(1.25)
+
+        job = await works.job(id)
+        assert job is not None
+        assert (job.last_status, job.last_error, job.enabled) == ("skipped", "prompt_file", True)
+        assert await works.run_now(id) == ""
 
 
 async def test_the_log_shows_what_became_of_a_delivery(database: Database, mock_clock: MockClock) -> None:

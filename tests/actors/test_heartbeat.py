@@ -12,10 +12,10 @@ from trio.testing import MockClock
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import HEARTBEAT
-from goclaw.domain.heartbeat import TryHeartbeat, WakeHeartbeat
+from goclaw.domain.heartbeat import Terms, TryHeartbeat, WakeHeartbeat
 from goclaw.stores import heartbeats, runs, sessions
 from goclaw.stores.database import Database
-from goclaw.stores.heartbeats import BeatRow, Heartbeat
+from goclaw.stores.heartbeats import Heartbeat, LoggedBeat
 from goclaw.stores.unit import Connection, many, transaction
 from tests.actors.clockwork import Clockwork, clockwork
 from tests.stores.test_runs import accept, claim
@@ -31,25 +31,11 @@ async def works(database: Database, mock_clock: MockClock, tmp_path: Path) -> As
 
 async def enable(works: Clockwork, **more: Any) -> Heartbeat:
     """A heartbeat that is due now."""
-    values: dict[str, Any] = {
-        "enabled": True,
-        "interval_sec": 1800,
-        "prompt": None,
-        "provider": None,
-        "model": None,
-        "isolated_session": True,
-        "light_context": False,
-        "ack_max_chars": 300,
-        "max_retries": 2,
-        "active_hours_start": None,
-        "active_hours_end": None,
-        "timezone": None,
-        "channel": None,
-        "chat_id": None,
-        "next_run_at": works.now,
-        **more,
-    }
-    return await works.database.run(heartbeats.put, tenant=MASTER_TENANT, agent=works.agent_id, **values)
+    next_run_at = more.pop("next_run_at", works.now)
+    terms = Terms(**{"enabled": True, **more})
+    return await works.database.run(
+        heartbeats.put, tenant=MASTER_TENANT, agent=works.agent_id, terms=terms, next_run_at=next_run_at
+    )
 
 
 async def state(works: Clockwork) -> Heartbeat:
@@ -58,7 +44,7 @@ async def state(works: Clockwork) -> Heartbeat:
     return found
 
 
-async def log(works: Clockwork) -> list[BeatRow]:
+async def log(works: Clockwork) -> list[LoggedBeat]:
     """Oldest first."""
     rows = await works.database.run(heartbeats.log, tenant=MASTER_TENANT, agent=works.agent_id, limit=300, offset=0)
     return rows[::-1]

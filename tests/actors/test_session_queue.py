@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.address import agent
+from goclaw.domain.agent import GetProfile
 from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.ids import new_id
+from goclaw.domain.queue_policy import Override
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import OPEN_WINDOWS, Accepted, FlushWindows, GetActivity, RunLost
 from goclaw.runtime.cell import Cell
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Passivate
-from goclaw.settings.queue import Queue
+from goclaw.settings.queue import ChannelQueue, ChannelQueues, Queue
 from goclaw.stores import session_queue, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.session_queue import Aside, Place
@@ -102,6 +107,21 @@ async def test_sl_04_the_oldest_give_way_when_too_many_wait(database: Database, 
     for result in dropped:
         assert result.error is not None
         assert (result.error.code, result.error.details["reason"]) == ("RESOURCE_EXHAUSTED", "queue_dropped")
+
+
+async def test_a_result_is_told_while_turns_wait_and_takes_nobodys_place(database: Database, tmp_path: Path) -> None:
+    async with talking(database, tmp_path, Queue(cap=2, drop="new")) as talk:
+        held = await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        turns = [(await talk.say(str(n))).run_id for n in range(2)]
+        results = [(await talk.say(f"result {n}", kind="announce")).run_id for n in range(2)]
+        told = await talk.ended(*results)
+        with pytest.raises(Rejected):
+            await talk.say("one too many")
+        talk.vendor.release()
+        await talk.ended(held.run_id, *turns)
+
+    assert [result.content for result in told] == ["echo result 0", "echo result 1"]
 
 
 async def test_sl_05_the_newcomer_is_refused_when_that_is_wanted(database: Database, tmp_path: Path) -> None:
@@ -482,3 +502,89 @@ async def test_an_abort_is_in_the_database_before_it_is_answered(database: Datab
 
     assert flagged == ["task.cancel_requested"]
     assert result.cancelled
+
+
+async def test_a_channel_and_an_agent_have_queues_of_their_own(database: Database, tmp_path: Path) -> None:
+    """The agent's word counts more than the channel's, and a request's most."""
+    slack = ChannelQueues(named={"slack": ChannelQueue(cap=1, drop="new", mode="followup", max_concurrent_dm=2)})
+    async with talking(database, tmp_path, Queue(channels=slack), key="agent:default:slack:direct:1") as talk:
+        sent = [(await talk.say(f"{HOLD} {n}")).run_id for n in range(2)]
+        await talk.vendor.holds(2)
+        waits = await talk.say("waits")
+        merged = await talk.say("merged")
+        with pytest.raises(Rejected) as refused:
+            await talk.say("too many", mode="queue")
+        agents = await talk.say("of the agent", queue=Override(cap=2, mode="queue"))
+        talk.vendor.release()
+        await talk.ended(*sent, waits.run_id, agents.run_id)
+
+    assert (merged.merged, merged.run_id) == (True, waits.run_id)
+    assert refused.value.err.details["reason"] == "queue_full"
+    assert alternates(talk.story(), 2)
+    assert not alternates(talk.story(), 1)
+
+
+async def test_other_slots_count_from_the_next_turn_on(database: Database, tmp_path: Path) -> None:
+    @transaction(readonly=True)
+    async def slots(db: Connection) -> int | None:
+        return await maybe(int, db.execute("SELECT max_concurrent FROM session_heads"))
+
+    seen = []
+    async with talking(database, tmp_path) as talk:
+        for wish in (Override(), Override(max_concurrent_dm=3), Override(max_concurrent_dm=3), Override()):
+            await talk.ended((await talk.say("hi", queue=wish)).run_id)
+            seen.append(await database.run(slots))
+
+    assert seen == [1, 3, 3, 1]
+
+
+async def test_only_texts_from_a_channel_wait_for_more_unless_one_asks_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    async with talking(database, tmp_path, Queue(debounce_ms=10_000)) as talk:
+        await talk.ended((await talk.say("at once")).run_id)
+        async with trio.open_nursery() as nursery:
+            for text in ("a", "b"):
+                nursery.start_soon(partial(talk.say, text, kind="channel"))
+            await talk.holds_back(2)
+            talk.system.tell(talk.here, FlushWindows())
+        off = await talk.say("c", kind="channel", queue=Override(debounce_ms=-1))
+        await talk.ended(off.run_id)
+
+    assert [row.text for row in await talk.rows() if row.state == "SUCCEEDED"] in (
+        ["at once", "a\nb", "c"],
+        ["at once", "b\na", "c"],
+    )
+
+
+async def test_an_agents_free_configuration_says_how_turns_wait_for_it(database: Database, tmp_path: Path) -> None:
+    @transaction
+    async def configure(db: Connection) -> None:
+        await db.execute("""UPDATE agents SET other_config = '{"inbound_debounce_ms": 300, "queue": {"cap": 2}}'""")
+
+    await accept(database)
+    await database.run(configure)
+    async with talking(database, tmp_path) as talk:
+        profile = await talk.system.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5)
+
+    assert profile.queue == Override(debounce_ms=300, cap=2)
+
+
+async def test_sl_14_the_31st_run_waits_for_a_slot_of_its_lane(database: Database, tmp_path: Path) -> None:
+    async with talking(database, tmp_path) as talk:
+        for n in range(30):
+            talk.key = f"agent:default:ws:direct:{n}"
+            await talk.say(HOLD)
+        await talk.vendor.holds(30)
+        talk.key = "agent:default:ws:direct:last"
+        last = await talk.say("hello")
+        queued = await talk.until(
+            lambda: next((e for e in talk.events if (e.run_id, e.type) == (last.run_id, "run.queued")), None)
+        )
+        begun = {e.run_id for e in talk.events if e.type == "run.started"}
+        talk.vendor.release()
+        (result,) = await talk.ended(last.run_id)
+
+    assert msgspec.json.decode(queued.body)["position"] == 1
+    assert (len(begun), last.run_id in begun) == (30, False)
+    assert result.content == "echo hello"

@@ -146,7 +146,7 @@ async def again(rows: list[Row], level: Level, box: dict[str, Tool], **more: Any
             log=log,
             level=level,
             voice_for=Spoken,
-            effect_of=lambda name: effect_of(box, name),
+            effect_of=lambda wanted: effect_of(box, wanted),
             shared=SHARED,
             **more,
         )
@@ -227,7 +227,14 @@ async def test_a_clock_in_the_loop_is_named_as_the_first_difference() -> None:
     played: list[Row] = []
     for life in lives(book.rows):
         one = await play(
-            life, task(), Stand(), log="", level="full", voice_for=Late, effect_of=lambda name: name, shared=SHARED
+            life,
+            task(),
+            Stand(),
+            log="",
+            level="full",
+            voice_for=Late,
+            effect_of=lambda wanted: wanted.name,
+            shared=SHARED,
         )
         played += one.rows
     found = compare("r", "verify", book.rows, played, suppressed=[], unmatched=[])
@@ -247,7 +254,7 @@ async def test_another_prompt_is_named_as_the_first_difference() -> None:
         log="",
         level="full",
         voice_for=Spoken,
-        effect_of=lambda name: name,
+        effect_of=lambda wanted: wanted.name,
         shared=SHARED,
     )
     found = compare("r", "verify", book.rows, one.rows, suppressed=[], unmatched=[])

@@ -67,7 +67,9 @@ class ObedientVendor(FakeVendor):
         text = ask.last("user")
         self.asked.append(text)
         if text.startswith("!"):
-            ask.model = text[1:].split()[0]
+            ask.model, *rest = text[1:].split(maxsplit=1)
+            if rest and rest[0].startswith("{"):  # what a tool is called with
+                next(one for one in reversed(ask.messages) if one.role == "user").content = rest[0]
             self.calls[ask.model] += 1
         if held := re.fullmatch(r"hold-(\d+)", ask.model):
             return await self._hold(to, ask.model, [f"word{n} " for n in range(int(held[1]))], "end")

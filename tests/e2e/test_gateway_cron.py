@@ -94,7 +94,7 @@ async def test_a_single_time_runs_and_is_gone(client: Client, vendor: ObedientVe
         ({"schedule": {"kind": "often"}}, "schedule.kind", "often"),
         ({"name": "No Slug"}, "name", "regex"),
         ({"name": "slug\n"}, "name", "regex"),
-        ({"name": "x" * 65}, "name", "64"),
+        ({"name": "x" * 101}, "name", "100"),
         ({"message": "  "}, "message", "required"),
         ({"deliver": True}, "channel", "required"),
         ({"agentId": "nobody"}, None, None),
@@ -155,6 +155,19 @@ async def test_the_command_line_speaks_of_jobs(gateway: Gateway) -> None:
     await goclaw("disable", id)
     assert id not in await goclaw("list")
     assert id in await goclaw("list", "--all")
+
+
+async def test_an_agent_makes_a_job_for_the_one_it_talks_to(gateway: Gateway, vendor: ObedientVendor, key: str) -> None:
+    job = {"name": f"job-{next(_names)}", "schedule": HOURLY, "message": "look after it"}
+    called = json.dumps({"action": "add", "job": job})
+
+    async with gateway.client("minh") as minh:
+        await minh.chat(f"!tool {called}", key + "-minh")
+        jobs = (await minh.ask("cron.list"))["jobs"]
+
+    (made,) = [one for one in jobs if one["name"] == job["name"]]
+    assert (made["userId"], made["agentKey"], made["payload"]["message"]) == ("minh", "default", "look after it")
+    assert vendor.calls["tool"] == 2
 
 
 # --- heartbeats -----------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 import trio
 
@@ -150,3 +153,37 @@ async def test_a_command_that_makes_no_sense_is_refused(
     with pytest.raises(Refusal) as refused:
         await client.chat(text, key)
     assert refused.value.code in ("INVALID_REQUEST", "NOT_FOUND")
+
+
+async def test_a_session_as_it_was_through_every_door(
+    client: Client, gateway: Gateway, vendor: ObedientVendor, key: str
+) -> None:
+    await client.chat("one", key)
+    await client.chat("two", key)
+    past = await client.ask("sessions.at", key=key, seq=2)
+    async with gateway.http(x_goclaw_user_id="lan") as http:
+        over_http = await http.get(f"/v1/sessions/{key}/at", params={"seq": 2})
+        forked = await http.post(f"/v1/sessions/{key}/fork", json={"seq": 2})
+        gateway.rows("DELETE FROM session_messages WHERE run_id = %s RETURNING 1", past["runs"][0]["run_id"])
+        pruned = await http.get(f"/v1/sessions/{key}/at", params={"seq": 1})
+    with pytest.raises(Refusal) as gap:
+        await client.ask("sessions.at", key=key, seq=1)
+    copied = forked.json()
+    shown = await goclaw(gateway, "sessions", "at", copied["key"], "--seq", "2", "--json")
+    table = await goclaw(gateway, "sessions", "at", copied["key"], "--seq", "1")
+    more = await goclaw(gateway, "sessions", "fork", copied["key"], "--seq", "1", "--json")
+
+    assert [message["content"] for message in past["messages"]] == ["one", "echo one"]
+    assert over_http.json() == past
+    assert (forked.status_code, copied["message_count"], pruned.status_code) == (201, 2, 410)
+    assert (pruned.json()["code"], gap.value.code) == ("REPLAY_GAP", "FAILED_PRECONDITION")
+    assert [message["content"] for message in json.loads(shown)["messages"]] == ["one", "echo one"]
+    assert table.splitlines()[-1].split() == ["1", "user", "one"]
+    assert json.loads(more)["session"]["messageCount"] == 1
+
+
+async def goclaw(gateway: Gateway, *words: str) -> str:
+    """What the command line says of the running gateway."""
+    command = [sys.executable, "-m", "goclaw", "--url", gateway.address, "--token", gateway.token, *words]
+    done = await trio.run_process(command, env={**gateway.environ, "GOCLAW_USER_ID": "lan"}, capture_stdout=True)
+    return done.stdout.decode()

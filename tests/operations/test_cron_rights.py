@@ -13,6 +13,7 @@ from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.ids import new_id
 from goclaw.operations import cron
+from goclaw.operations import cron_changes as changes
 from goclaw.operations.context import Context, House
 from goclaw.operations.params import decode
 from goclaw.runtime.child import child
@@ -47,8 +48,8 @@ def as_(house: House, user: str, role: Role = Role.OPERATOR) -> Context:
 
 
 async def make(ctx: Context, name: str = "job", **more: Any) -> cron.CronJob:
-    ask = decode(cron.CreateJob, {"name": name, "schedule": DAILY, "message": "hi", **more})
-    return (await cron.create(ctx, ask)).job
+    ask = decode(changes.CreateJob, {"name": name, "schedule": DAILY, "message": "hi", **more})
+    return (await changes.create(ctx, ask)).job
 
 
 async def refusal(asked: Any) -> Err:
@@ -68,15 +69,15 @@ async def test_everybody_sees_his_own_jobs_and_admins_see_all(house: House) -> N
     assert (await names(lan), await names(minh), await names(root)) == (["mine"], ["his"], ["his", "mine"])
     assert (await cron.status(lan, cron.AskStatus())).jobs == 1  # type: ignore[union-attr]
     for asked in (
-        cron.update(minh, cron.UpdateJob(job_id=mine.id, message="mine now")),
-        cron.delete(minh, cron.JobId(job_id=mine.id)),
-        cron.toggle(minh, cron.ToggleJob(job_id=mine.id)),
+        changes.update(minh, changes.UpdateJob(job_id=mine.id, message="mine now")),
+        changes.delete(minh, cron.JobId(job_id=mine.id)),
+        changes.toggle(minh, changes.ToggleJob(job_id=mine.id)),
         cron.run(minh, cron.RunNow(job_id=mine.id)),
         cron.list_runs(minh, cron.ListRuns(job_id=mine.id)),
         cron.status(minh, cron.AskStatus(job_id=mine.id)),
     ):
         assert (await refusal(asked)).code == "NOT_FOUND"
-    changed = await cron.update(root, cron.UpdateJob(job_id=mine.id, message="better"))
+    changed = await changes.update(root, changes.UpdateJob(job_id=mine.id, message="better"))
     assert (changed.job.user_id, changed.job.payload.message) == ("lan", "better"), "it still runs under his name"
 
 
@@ -91,10 +92,39 @@ async def test_what_is_not_named_stays_as_it_is(house: House) -> None:
     lan = as_(house, "lan")
     job = await make(lan, deliver=True, channel="tg", to="7", timeoutSec=30, stateless=False)
 
-    after = (await cron.update(lan, decode(cron.UpdateJob, {"jobId": job.id, "patch": {"name": "other"}}))).job
+    after = (await changes.update(lan, decode(changes.UpdateJob, {"jobId": job.id, "patch": {"name": "other"}}))).job
 
     assert (after.name, after.payload, after.schedule, after.timeout_sec) == ("other", job.payload, job.schedule, 30)
     assert after.state.next_run_at_ms == job.state.next_run_at_ms, "its time too"
+
+
+async def test_null_clears_what_a_job_may_be_without(house: House) -> None:
+    lan = as_(house, "lan")
+    job = await make(lan, deliver=True, channel="tg", to="7", timeoutSec=30)
+    wanted = {"jobId": job.id, "deliver": False, "channel": None, "to": None, "patch": {"timeoutSec": None}}
+
+    after = (await changes.update(lan, decode(changes.UpdateJob, wanted))).job
+
+    assert (after.payload.channel, after.payload.to, after.timeout_sec) == ("", "", None)
+
+
+async def test_a_job_says_a_message_or_what_is_in_a_file(house: House) -> None:
+    lan = as_(house, "lan")
+    ask = decode(changes.CreateJob, {"name": "job", "schedule": DAILY, "promptFile": "tasks/morning.md"})
+    job = (await changes.create(lan, ask)).job
+    assert (job.payload.message, job.payload.prompt_file) == ("", "tasks/morning.md")
+
+    kept = (await changes.update(lan, changes.UpdateJob(job_id=job.id, name="other"))).job
+    said = (await changes.update(lan, changes.UpdateJob(job_id=job.id, message="hi"))).job
+    assert kept.payload == job.payload
+    assert (said.payload.message, said.payload.prompt_file) == ("hi", "")
+
+    for wrong in ({}, {"message": "hi", "promptFile": "a.md"}):
+        ask = decode(changes.CreateJob, {"name": "no", "schedule": DAILY, **wrong})
+        assert (await refusal(changes.create(lan, ask))).code == "INVALID_REQUEST"
+    for path in ("/etc/passwd", "../x", "a/../../x", "a\n"):
+        ask = decode(changes.CreateJob, {"name": "no", "schedule": DAILY, "promptFile": path})
+        assert (await refusal(changes.create(lan, ask))).details["field"] == "prompt_file"
 
 
 async def test_a_time_that_is_over_does_not_come_again(house: House) -> None:
@@ -104,7 +134,7 @@ async def test_a_time_that_is_over_does_not_come_again(house: House) -> None:
     while house.system.clock.now().timestamp() * 1000 <= soon:
         await cron.status(lan, cron.AskStatus())
 
-    err = await refusal(cron.toggle(lan, cron.ToggleJob(job_id=job.id, enabled=True)))
+    err = await refusal(changes.toggle(lan, changes.ToggleJob(job_id=job.id, enabled=True)))
 
     assert err.details == {"field": "schedule.atMs", "reason": "at time is in the past"}
 
@@ -114,7 +144,7 @@ async def test_who_edits_an_old_copy_hears_of_it(house: House, database: Databas
     job = await make(lan)
     row = await database.run(stored.get, tenant=MASTER_TENANT, id=job.id)
     assert row is not None
-    await cron.update(lan, cron.UpdateJob(job_id=job.id, message="two"))
+    await changes.update(lan, changes.UpdateJob(job_id=job.id, message="two"))
 
     values = {**{name: getattr(row, name) for name in type(row).__struct_fields__}, "agent": row.agent_id}
     late = {name: value for name, value in values.items() if name not in ("id", "version")}

@@ -70,6 +70,19 @@ def test_a_clients_priority_becomes_one_of_ours(asked: int, base: int) -> None:
     assert base_priority(asked) == base
 
 
+async def test_the_metadata_of_a_task_is_kept_for_its_caller(ctx: Context) -> None:
+    given = {"ticket": 7, "tags": ["a", {"b": None}]}
+
+    created = await runs.create(ctx, decode(CreateRun, {"content": "work", "metadata": given}))
+    plain = await runs.create(ctx, CreateRun(content="work"))
+
+    assert created.run.metadata == (await runs.get(ctx, GetRun(run_id=created.run.id))).metadata == given
+    assert plain.run.metadata is None
+    with pytest.raises(Rejected) as refused:
+        await runs.create(ctx, CreateRun(content="work", metadata={"long": "x" * 65_536}))
+    assert refused.value.err.details["field"] == "metadata"
+
+
 async def test_a_task_is_stored_with_its_terms_before_the_answer(ctx: Context) -> None:
     later = ctx.now() + timedelta(hours=2)
     ask = CreateRun(content="work", priority=60, max_attempts=2, run_at=later, resource_keys=["Repo:X", "repo:x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from goclaw.domain.chat import ChatMessage, ChatOptions, Image, Raw, ToolCall
 from goclaw.domain.errors import ProviderError
@@ -12,7 +13,7 @@ from tests.fakes.vendors.script import Call, Redacted, Refuse, Think, Trouble, U
 from tests.fakes.vendors.script import answer as says
 from tests.providers.asking import LOOK_UP, answer, asking, going_on, provider_of
 
-OLD, NEW = "claude-sonnet-4-5-20250929", "claude-opus-4-6"
+OLD, NEW, NEWEST = "claude-sonnet-4-5-20250929", "claude-opus-4-6", "claude-opus-5-5"
 PIXEL = Image("image/png", "iVBORw0KGgo=")
 
 
@@ -56,7 +57,7 @@ async def test_calls_whose_pieces_alternate_are_told_apart(model, vendor):
     assert (said.content, said.finish_reason) == ("let me see", "tool_calls")
 
 
-@pytest.mark.parametrize(("name", "effort"), [(OLD, "low"), (NEW, "medium")])
+@pytest.mark.parametrize(("name", "effort"), [(OLD, "low"), (NEW, "medium"), (NEWEST, "high")])
 async def test_thoughts_go_back_as_they_came(model, vendor, name, effort):
     """The vendor of the farm refuses a thought that is not its own, to the letter."""
     vendor.will(says(Think("tea is\nhot ✓", signed_in=2), Redacted("secret"), "so:", Call("look_up", {"word": "tea"})))
@@ -70,6 +71,22 @@ async def test_thoughts_go_back_as_they_came(model, vendor, name, effort):
     blocks = vendor.bodies[-1]["messages"][1]["content"]
     assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "text", "tool_use"]
     assert vendor.bodies[-1]["messages"][2]["content"][0]["tool_use_id"] == first.tool_calls[0].id
+
+
+async def test_a_thought_after_another_prompt_is_dropped_and_not_refused(model, vendor):
+    """The prompt says what time it is; a life later it is another one."""
+    vendor.will(says(Think("hm"), "so:", Call("look_up", {"word": "tea"})))
+    at = ChatMessage(role="system", content="It is noon.")
+    ask = asking("what is tea?", at, model=NEWEST, tools=(LOOK_UP,), options=thinking("high"))
+    first = await answer(model, ask)
+    later = going_on(ask, first, "a drink")
+
+    said = await answer(
+        model, replace(later, messages=(ChatMessage(role="system", content="One."), *later.messages[1:]))
+    )
+
+    assert first.thinking == "hm"
+    assert said.content
 
 
 async def test_thoughts_stay_with_the_model_that_had_them(model, vendor):

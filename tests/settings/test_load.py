@@ -57,6 +57,17 @@ def refusal(read: Load, text: str) -> list[str] | None:
     return None
 
 
+def test_a_channel_may_say_how_its_turns_wait(read: Load) -> None:
+    queue = read('{queue: {cap: 4, channels: {slack: {debounceMs: "300ms", mode: "followup"}}}}').settings.queue
+
+    slack = queue.of_channel("slack")
+    assert (slack.debounce_ms, slack.mode, slack.cap, queue.of_channel("telegram").cap) == (300, "followup", None, None)
+    assert problems(read, '{queue: {channels: {slack: {cap: 0, mode: "inject"}}}}') == [
+        'queue.channels.slack.mode at line 1: expected one of queue, followup, interrupt, found "inject"',
+        "queue.channels.slack.cap at line 1: expected a whole number from 1 to 1000, found 0",
+    ]
+
+
 def test_without_a_file_everything_has_its_default(home: Path) -> None:
     loaded = load(None, {"GOCLAW_HOME": str(home)}, {})
 

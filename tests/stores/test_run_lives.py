@@ -373,7 +373,7 @@ async def test_a_requeue_of_a_requeue_knows_what_the_first_did(database: Databas
     known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=third.run_id, step=0, index=0)
     assert known is not None
     assert known.status == "UNKNOWN"
-    live = "SELECT content FROM session_messages WHERE archived_at IS NULL"
+    live = "SELECT content FROM session_messages WHERE archived_at IS NULL AND NOT hidden"
     assert await database.run(rows, live) == [], "what was said is said again by the new run"
 
 

@@ -62,8 +62,17 @@ async def test_a_patch_sets_what_is_named_and_null_clears(database: Database) ->
     assert (row.label, row.model, row.metadata, row.message_count) == ("Trip", None, {"chat_title": "x"}, 1)
     assert known.queue_config == {"mode": "followup"}
     assert [(m.seq, m.payload) for m in await database.run(markers)] == [
-        (2, {"marker": "patched", "label": "Trip", "model": "m", "queue": "followup"}),
-        (3, {"marker": "patched", "model": None}),
+        (
+            2,
+            {
+                "marker": "patched",
+                "label": "Trip",
+                "model": "m",
+                "queue": "followup",
+                "was": {"label": "hi", "model": None, "queue": None},
+            },
+        ),
+        (3, {"marker": "patched", "model": None, "was": {"model": "m"}}),
     ]
     assert await contents(database) == ["hi"], "markers are no messages"
     assert not await database.run(session_changes.patch, tenant=MASTER_TENANT, key="agent:a:b", change=Patch(label="x"))

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from goclaw.tools.tool import Effect, Tool, ToolContext, collect, tool
+from goclaw.tools.tool import Effect, Tool, ToolContext, collect, equipped, tool
 
 
 class Point(Struct):
     x: int
+
+
+class Bell(Struct):
+    sound: str
 
 
 class Draw(Struct):
@@ -38,6 +42,21 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "show_hidden": {"type": "boolean", "default": False},
     },
     "datetime": {"timezone": {"type": "string", "maxLength": 64}},
+    "cron": {
+        "action": {"type": "string", "enum": ["add", "list", "remove", "run", "runs", "status", "update"]},
+        "includeDisabled": {"type": "boolean", "default": False},
+        "job": {"type": "object"},
+        "jobId": {"type": "string", "maxLength": 64},
+        "patch": {"type": "object"},
+        "runMode": {"type": "string", "enum": ["due", "force"]},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
+    },
+    "heartbeat": {
+        "action": {"type": "string", "enum": ["disable", "get", "run", "set"]},
+        "every_sec": {"type": "integer", "minimum": 60},
+        "prompt": {"type": "string", "maxLength": 8000},
+        "active_hours": {"type": "string", "maxLength": 32},
+    },
 }
 
 
@@ -74,6 +93,22 @@ def test_an_input_inside_of_an_input_keeps_its_definition() -> None:
     parameters = declared.spec.parameters
     assert parameters["properties"]["to"]["$ref"] == "#/$defs/Point"
     assert parameters["$defs"]["Point"]["required"] == ["x"]
+
+
+async def test_a_tool_gets_what_it_names_and_nothing_else_is_handed_out() -> None:
+    @tool(group="test", effect=Effect.PURE)
+    async def pressed(ctx: ToolContext, ask: Point, bell: Bell) -> str:
+        """Ring."""
+        return bell.sound * ask.x
+
+    declared: dict[str, Tool] = {"pressed": pressed.__tool__}  # type: ignore[attr-defined]
+
+    ready = equipped(declared, {Bell: Bell("ding"), str: "never asked for"})
+    context: Any = None
+    assert await ready["pressed"].fn(context, Point(2)) == "dingding"
+    assert set(ready["pressed"].spec.parameters["properties"]) == {"x"}, "models know nothing of it"
+    with pytest.raises(LookupError, match="the tool pressed needs Bell"):
+        equipped(declared, {})
 
 
 def test_two_tools_of_one_name_stop_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

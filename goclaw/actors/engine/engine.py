@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from datetime import datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from goclaw.actors.engine.journal import KnownBlobs
@@ -14,12 +15,15 @@ from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
+from goclaw.domain.run import KINDS, RunKind
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.telemetry import ModelPrice
-from goclaw.tools.tool import Tool
+from goclaw.stores.runs import Claimed
+from goclaw.tools.methods import Asker
+from goclaw.tools.tool import Tool, ToolContext
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,39 @@ class Engine:
             interactive=queue.interactive_retry_sec,
         )
 
-    def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
-        """The directory of an agent for one user, made on first use (tools.md §9.1).
+    def tools_of(self, kind: RunKind) -> Mapping[str, Tool]:
+        """What runs of a kind have of them."""
+        return self._tools_of[kind]
 
-        The installation's own user works in the base directory, everybody else below it.
-        """
-        base = self.defaults.workspace / agent.workspace  # an absolute one replaces the default
-        place = base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
-        return _made(place)
+    def reach(self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime]) -> ToolContext:
+        """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
+        to = run.request.reply_to
+        asker = Asker(
+            tenant_id=run.tenant_id,
+            user_id=run.user_id,
+            agent_id=agent.id,
+            agent_key=agent.key,
+            session_key=run.session_key,
+            channel=to.channel_instance if to is not None else "",
+            chat_id=to.chat_id if to is not None else "",
+        )
+        return ToolContext(self.workspace(agent, run.user_id), now, self.defaults.timezone, asker)
+
+    @cached_property
+    def _tools_of(self) -> dict[RunKind, Mapping[str, Tool]]:
+        return {kind: {name: tool for name, tool in self.tools.items() if kind not in tool.not_in} for kind in KINDS}
+
+    def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
+        """The directory of an agent for one user, made on first use."""
+        return _made(place_of(self.defaults.workspace, agent.workspace, user_id))
+
+
+def place_of(root: Path, workspace: str, user_id: str) -> Path:
+    """Where an agent works for one user (tools.md §9.1): the installation's own user in its base directory, everybody
+    else below it. An absolute `workspace` replaces `root`.
+    """
+    base = root / workspace
+    return base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
 
 
 @lru_cache(maxsize=4096)

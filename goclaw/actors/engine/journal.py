@@ -46,7 +46,7 @@ class KnownBlobs:
 
 
 class RunJournal:
-    """`effect_of` names the effect class of a tool."""
+    """`effect_of` names the effect class of a call."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class RunJournal:
         run: Claimed,
         recorder: Recorder,
         blobs: KnownBlobs,
-        effect_of: Callable[[str], str],
+        effect_of: Callable[[ToolCall], str],
         own: Ownership,
         calls: CallLog,
     ) -> None:
@@ -94,7 +94,7 @@ class RunJournal:
         self._count(draft)
         steps, outcomes = [], []
         for index, wanted, result in results:
-            effect = self._effect_of(wanted.name)
+            effect = self._effect_of(wanted)
             self.recorder.acted(step, index, wanted, effect, result)
             message = _raw(result_of(wanted, result))
             steps.append(Step(step_no=step + 1 + index, kind="tool", message=message))

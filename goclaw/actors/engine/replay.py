@@ -74,7 +74,7 @@ async def replay(
             voice_for=lambda recorder, said, stream: voice_of(
                 ctx, run, seq=said, stream=stream, recorder=recorder, quiet=True
             ),
-            effect_of=lambda name: effect_of(engine.tools, name),
+            effect_of=lambda wanted: effect_of(engine.tools, wanted),
             shared=shared,
             live=live,
             alive_from=ask.from_step,

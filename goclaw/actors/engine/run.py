@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw import __version__
 from goclaw.actors.engine.calls import CallLog
@@ -51,13 +52,13 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
+from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
 from goclaw.tools.ledger import LedgerConflict
 from goclaw.tools.pipeline import Toolbox, effect_of
-from goclaw.tools.tool import ToolContext
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
@@ -106,7 +107,7 @@ class Run(Actor):
         self.recorder = Recorder(self.engine.record.level if self.request.replay is None else "off")
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
-        self.tools = self.engine.tools if self.request.use_tools else {}
+        self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
         calls = CallLog(ctx.clock, self.engine.pricing)
         self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls)
@@ -203,8 +204,7 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        workspace = self.engine.workspace(profile, run.user_id)
-        hands = Toolbox(self.tools, ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone), self.journal)
+        hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
@@ -212,8 +212,7 @@ class Run(Actor):
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
-        workspace = self.engine.workspace(profile, self.run.user_id) if ask.tools == "pure" else None
-        reach = ToolContext(workspace, ctx.clock.now, self.engine.defaults.timezone) if workspace is not None else None
+        reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None
         comparison = await replay(ctx, self.engine, self.run, ask, reach, self.journal.calls)
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
@@ -226,7 +225,7 @@ class Run(Actor):
             model=profile.model,
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
-            options=request.options or ChatOptions(max_tokens=defaults.max_tokens, temperature=defaults.temperature),
+            options=options_of(profile, defaults, request.options),
             metadata={"run_kind": run.kind, "agent": profile.key, "session": run.session_key},
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
@@ -498,6 +497,16 @@ class Run(Actor):
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+
+
+def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOptions | None) -> ChatOptions:
+    """What the request says, else the agent, else everybody's."""
+    if asked is None:
+        temperature = defaults.temperature if profile.temperature is None else profile.temperature
+        asked = ChatOptions(max_tokens=profile.max_tokens or defaults.max_tokens, temperature=temperature)
+    if asked.reasoning_effort is None and profile.effort != "off":
+        asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
+    return asked
 
 
 def failure(err: Err, partial: str) -> Any:

@@ -12,8 +12,9 @@ from goclaw.domain.agent import GetProfile
 from goclaw.domain.cluster import MARKS, Marked, Ownership, run_topic
 from goclaw.domain.errors import Err, Rejected, StoreError
 from goclaw.domain.events import SessionUpdated, body, of_admins, of_user
+from goclaw.domain.queue_policy import Override, QueueMode, resolved
 from goclaw.domain.run import RunKind, RunQueued, RunResult, StopRun
-from goclaw.domain.session import QueueMode, parse_key
+from goclaw.domain.session import parse_key
 from goclaw.runtime.actor import Actor, Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import RuntimeFault
@@ -52,10 +53,11 @@ class Conversation(Actor):
         self.queue = queue
         self.run_timeout = run_timeout
         self.own = own
-        self.slots = queue.max_concurrent_group if self.key.group else queue.max_concurrent_dm
+        self.policy = resolved(queue.of_channel(self.key.channel), queue)
+        self.slots_now: int | None = None  # what its head has; None before the first run
         self.open: dict[str, Open] = {}  # oldest first
         self.owner: str | None = None  # nobody has spoken yet
-        self.mode: QueueMode = queue.mode
+        self.mode: QueueMode | None = None  # its own; None: as its agent, its channel, everybody
         self.model = ""  # of this session; empty = the agent's
         self.cutoff = 0  # epoch milliseconds; what arrived before it is stale
         self.remembered: int | None = None  # in whose company we read; None = not read, or others write too
@@ -87,7 +89,8 @@ class Conversation(Actor):
                     begun=known.state in BEGUN,
                 )
             self.owner = row.user_id
-            self.mode = (row.queue_config or {}).get("mode") or self.queue.mode
+            self.mode = (row.queue_config or {}).get("mode")
+            self.slots_now = row.slots
             self.model = row.model or ""
             self.cutoff = int(row.stale_before.timestamp() * 1000) if row.stale_before else 0
         self.remembered = company
@@ -95,7 +98,8 @@ class Conversation(Actor):
     def _forget(self) -> None:
         self.open.clear()
         self.owner = None
-        self.mode = self.queue.mode
+        self.mode = None
+        self.slots_now = None
         self.model = ""
         self.cutoff = 0
         self.remembered = None
@@ -118,16 +122,29 @@ class Conversation(Actor):
     def _waiting(self, ctx: Context) -> list[str]:
         return [run_id for run_id, known in self.open.items() if not known.begun and not self._runs(ctx, run_id)]
 
+    @property
+    def slots(self) -> int:
+        return self.policy.slots(self.key.group)
+
+    async def _obey(self, ctx: Context, agent: Override) -> None:
+        """From now on turns wait as the session, its agent, its channel and everybody say, in this order (§3.1)."""
+        before = self.slots
+        self.policy = resolved(Override(mode=self.mode), agent, self.queue.of_channel(self.key.channel), self.queue)
+        if self.slots_now is not None and (self.slots != before or self.slots_now not in (1, self.slots)):
+            await self._throttle(ctx)
+
     async def _throttle(self, ctx: Context) -> None:
         """A session of several slots works one by one while its history is long (§3.5)."""
-        if self.slots == 1:
+        if self.slots == 1 and self.slots_now in (None, 1):
             return
         try:
             profile = await ctx.ask(agent(self.tenant, self.key.agent_key), GetProfile(), within=PROFILE)
         except (Rejected, RuntimeFault):
             return
         most = int(profile.context_window * self.queue.adaptive_threshold)
-        if await ctx.db(session_queue.throttle, tenant=self.tenant, key=self.text_key, slots=self.slots, most=most):
+        slots = await ctx.db(session_queue.throttle, tenant=self.tenant, key=self.text_key, slots=self.slots, most=most)
+        if slots is not None:
+            self.slots_now = slots
             ctx.tell(lane(self.key.lane), RunQueued(tenant_id=self.tenant, session_key=self.text_key))
 
     # --- telling ------------------------------------------------------------------------------
@@ -172,4 +189,4 @@ class Conversation(Actor):
             ctx.publish(group, news)
 
     def snapshot(self) -> dict[str, object]:
-        return {"open_runs": len(self.open), "mode": self.mode}
+        return {"open_runs": len(self.open), "mode": self.mode or self.policy.mode}

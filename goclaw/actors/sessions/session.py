@@ -61,6 +61,8 @@ class Session(Taking):
             first = await ctx.db(ingress.find, tenant=self.tenant, key=ask.idempotency_key)
             if first is not None:
                 return await self._again(ctx, ask, first)
+        await self._obey(ctx, ask.queue)
+        ask = msgspec.structs.replace(ask, debounce_ms=self._window(ask))
         window = self.windows.get(ask.user_id)
         if window is not None and (twin := window.twin(ask)) is not None:
             if twin.ask.digest(self.text_key) != ask.digest(self.text_key):
@@ -126,6 +128,13 @@ class Session(Taking):
         self._forget()
 
     # --- windows ------------------------------------------------------------------------------
+
+    def _window(self, ask: Send) -> int:
+        """Milliseconds this turn waits for more of its sender: what it asks for, or what its channel does (§3.3)."""
+        asked = ask.debounce_ms
+        if asked is None:
+            asked = self.policy.debounce_ms if ask.kind == "channel" else 0
+        return max(0, asked)
 
     def _hold_back(self, ctx: Context, ask: Send) -> None:
         """Answer when the window closes: nothing is stored yet, so nothing is acknowledged."""

@@ -49,20 +49,23 @@ class Taking(Changing):
         """What becomes of a turn: sessions-lanes-cron.md §3.2."""
         if self.cutoff - TRANSIT < ask.received_at < self.cutoff:
             return await self._pass_over(ctx, ask)
-        mode = ask.mode or (self.mode if ask.kind in INTERACTIVE else "queue")
+        mode = ask.mode or (self.policy.mode if ask.kind in INTERACTIVE else "queue")
         if mode == "inject" and (taken := await self._into_a_run(ctx, ask, asides)) is not None:
             return taken
         if mode == "followup" and not asides and (joined := await self._into_one_that_waits(ctx, ask)) is not None:
             return joined
         if mode == "interrupt" and self.open:
             return await self._interrupt(ctx, ask, asides)
-        waiting = self._waiting(ctx)
-        if len(waiting) >= self.queue.cap:
-            if self.queue.drop == "new":
+        if ask.kind == "announce":  # a result has its own slot and takes nobody's place
+            return await self._accept(ctx, ask, asides, one_more=True)
+        waiting = [run_id for run_id in self._waiting(ctx) if self.open[run_id].kind != "announce"]
+        cap = self.policy.cap
+        if len(waiting) >= cap:
+            if self.policy.drop == "new":
                 dropped(ctx, ask.kind, "new")
                 return exhausted("queue_full", AGAIN)
-            await self._drop(ctx, waiting[: len(waiting) - self.queue.cap + 1])
-        return await self._accept(ctx, ask, asides, one_more=len(waiting) < self.queue.cap)
+            await self._drop(ctx, waiting[: len(waiting) - cap + 1])
+        return await self._accept(ctx, ask, asides, one_more=len(waiting) < cap)
 
     async def _accept(self, ctx: Context, ask: Send, asides: tuple[Aside, ...], *, one_more: bool) -> Accepted | Err:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
@@ -103,6 +106,7 @@ class Taking(Changing):
 
     async def _accepted(self, ctx: Context, ask: Send, stored: runs.Stored) -> Accepted:
         """It is in the database: tell who listens, and the lane."""
+        self.slots_now = self.slots_now or self.slots  # a new head has what we gave it
         position = stored.queued + stored.running - 1
         voice = self._enter(ctx, ask)
         expected = {"position": 0} if stored.started else await expectation(ctx, ask.kind, position)

@@ -38,7 +38,7 @@ class Window:
             twin.replies += replies
         else:
             self.said.append(Said(ask, replies))
-        window = ask.debounce_ms / 1000
+        window = (ask.debounce_ms or 0) / 1000
         return max(0.0, min(window, self.opened_at + WINDOWS * window - now))
 
     def twin(self, ask: Send) -> Said | None:

@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, cron, migrate, runs
+from goclaw.edge.cli import agent, chaos, config, cron, migrate, runs, sessions
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -36,6 +36,7 @@ app.add_typer(migrate.app)
 app.add_typer(runs.app)
 app.add_typer(runs.tasks)
 app.add_typer(runs.queue)
+app.add_typer(sessions.app)
 app.command()(runs.incident)
 
 

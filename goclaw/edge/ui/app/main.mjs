@@ -15,6 +15,7 @@ const PAGES = {
   chat: () => import('./pages/chat.mjs'),
   sessions: () => import('./pages/sessions.mjs'),
   cron: () => import('./pages/cron.mjs'),
+  heartbeats: () => import('./pages/heartbeats.mjs'),
   runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -27,10 +28,29 @@ def family(model: str) -> str:
     return "anthropic:" + DATE.sub("", model)
 
 
+def version(model: str) -> tuple[int, int]:
+    """(4, 5) of claude-haiku-4-5-20251001; (4, 0) of what is no such name."""
+    found = VERSION.search(model)
+    return (int(found[1]), int(found[2] or 0)) if found else (4, 0)
+
+
 def thinks_by_effort(model: str) -> bool:
     """4-6 and later take an effort; the ones before it a budget in tokens (providers.md §10.2)."""
-    found = VERSION.search(model)
-    return found is not None and (int(found[1]), int(found[2] or 0)) >= (4, 6)
+    return version(model) >= (4, 6)
+
+
+def thinking(model: str) -> dict[str, Any]:
+    """How a model that takes an effort is asked to think.
+
+    From 4-7 it shows its thoughts only to who asks for them; from 5-1 a thought belongs to the very prompt it was
+    had with, and is dropped instead of refused when that has changed.
+    """
+    how: dict[str, Any] = {"type": "adaptive"}
+    if version(model) >= (4, 7):
+        how["display"] = "summarized"
+    if version(model) > (5, 0):
+        how["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    return how
 
 
 class _Model(Struct):

@@ -16,7 +16,7 @@ from goclaw.providers.prompt_cache import CACHE_BOUNDARY
 from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
 from goclaw.providers.wire import Call, Learned
-from goclaw.providers.wires.anthropic.models import family, model_id, thinks_by_effort
+from goclaw.providers.wires.anthropic.models import family, model_id, thinking, thinks_by_effort
 
 MAX_TOKENS = 8192  # the field is required; providers.md §4.1
 BUDGETS = {"minimal": 1024, "low": 4096, "medium": 10_000, "high": 32_000, "xhigh": 32_000}  # tokens; §10.2
@@ -41,7 +41,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "top_p": options.top_p if options.temperature is None else None,  # newer models take only one of them
         "stop_sequences": list(options.stop) or None,
     }
-    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    known = model_named(model, vendor.model_info)
+    reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
     headers = _think(body, model, (reasoning and reasoning.effective) or "none")
     if learned.most_tokens is not None:
         body["max_tokens"] = min(body["max_tokens"], learned.most_tokens)
@@ -61,7 +62,7 @@ def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
         return {}
     body["temperature"] = body["top_p"] = None
     if thinks_by_effort(model):
-        body["thinking"] = {"type": "adaptive"}
+        body["thinking"] = thinking(model)
         body["output_config"] = {"effort": EFFORTS[effort]}
         body["max_tokens"] = max(body["max_tokens"], EFFORT_TOKENS)
         return {}

@@ -56,7 +56,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     }
     if body["stream"] and "together.xyz" not in vendor.base_url:
         body["stream_options"] = {"include_usage": True}
-    more, reasoning = _think(settle(options.reasoning_effort, known), vendor, bare, streams=body["stream"])
+    reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
+    more, reasoning = _think(reasoning, vendor, bare, streams=body["stream"])
     body |= more | vendor.extra
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
     return Call(vendor.chat_path, msgspec.json.encode(body), reasoning=reasoning)

@@ -33,7 +33,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     model, options = ask.model or vendor.default_model, ask.options
     system = "\n\n".join(message.content for message in ask.messages if message.role == "system")
     system = system.replace(CACHE_BOUNDARY, "")
-    reasoning = settle(options.reasoning_effort, model_named(model, vendor.model_info))
+    known = model_named(model, vendor.model_info)
+    reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
     effort = reasoning.effective if reasoning else None
     body: dict[str, Any] = {
         "model": model,

@@ -30,7 +30,7 @@ export function Detail({ job, acts, turn, onClose }) {
           <button type="button" onClick=${() => acts.copy(job)}>${t('cron.act.copy')}</button>
           <button type="button" onClick=${() => acts.remove(job)}>${t('delete')}</button>`}
         <${IconButton} icon="x" label=${t('close')} onClick=${onClose} /></header>
-      <${Markdown} text=${job.payload.message} />
+      ${job.payload.promptFile ? html`<p><code>${job.payload.promptFile}</code></p>` : html`<${Markdown} text=${job.payload.message} />`}
       ${job.enabled && html`<${Upcoming} schedule=${job.schedule} />`}
       <h3>${t('cron.runs')}</h3>
       ${error && html`<${Trouble} error=${error} />`}

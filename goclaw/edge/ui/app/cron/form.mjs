@@ -20,10 +20,12 @@ export function JobForm({ job, id, onDone, onClose }) {
   useEffect(() => {
     gateway.call('agents.list', {}).then((answer) => setAgents(answer.agents)).catch(() => setAgents([]))
   }, [])
+  const file = job?.payload.promptFile // where the message is, unless it is given here
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.type === 'checkbox' ? event.target.checked : event.target.value })
   const onSubmit = async () => {
     const { name, agentId, message, deliver, channel, to, stateless, deleteAfterRun, wakeHeartbeat } = form
-    const wanted = { name, agentId, message, deliver, channel, to, stateless, deleteAfterRun, wakeHeartbeat, schedule: scheduleOf(form) }
+    const told = message.trim() ? { message } : { promptFile: file }
+    const wanted = { name, agentId, deliver, channel, to, stateless, deleteAfterRun, wakeHeartbeat, schedule: scheduleOf(form), ...told }
     try {
       await gateway.call(id ? 'cron.update' : 'cron.create', id ? { jobId: id, ...wanted } : wanted)
       onDone()
@@ -32,14 +34,14 @@ export function JobForm({ job, id, onDone, onClose }) {
     }
   }
   const check = (name) => html`<label class="check"><input type="checkbox" checked=${form[name]} onChange=${set(name)} />${t(`cron.field.${name}`)}</label>`
-  const ready = form.name !== '' && form.message.trim() !== '' && scheduleOf(form) !== null
+  const ready = form.name !== '' && (form.message.trim() !== '' || file) && scheduleOf(form) !== null
   return html`
     <${Dialog} title=${t(id ? 'cron.edit' : 'cron.new')} yes=${t('save')} ready=${ready} onSubmit=${onSubmit} onClose=${onClose}>
       ${trouble && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${trouble}</span></p>`}
-      <label class="field">${t('cron.field.name')}<input required pattern="[a-z0-9][a-z0-9\\-]*" maxlength="64" value=${form.name} onInput=${set('name')} /></label>
+      <label class="field">${t('cron.field.name')}<input required pattern="[a-z0-9][a-z0-9\\-]*" maxlength="100" value=${form.name} onInput=${set('name')} /></label>
       <label class="field">${t('cron.field.agent')}<select onChange=${set('agentId')}>
         ${agents.map(({ id: key, name, agentId }) => html`<option key=${key} value=${agentId} selected=${agentId === form.agentId || (!form.agentId && key === 'default')}>${name}</option>`)}</select></label>
-      <label class="field">${t('cron.field.message')}<textarea required rows="4" value=${form.message} onInput=${set('message')} /></label>
+      <label class="field">${t('cron.field.message')}<textarea required=${!file} placeholder=${file} rows="4" value=${form.message} onInput=${set('message')} /></label>
       <fieldset class="kinds"><legend>${t('cron.field.schedule')}</legend>
         ${KINDS.map((kind) => html`<label class="check" key=${kind}><input type="radio" name="kind" checked=${form.kind === kind} onChange=${() => setForm({ ...form, kind })} />${t(`cron.kind.${kind}`)}</label>`)}
         ${form.kind === 'every' && html`<div class="pair">
@@ -84,7 +86,7 @@ function formOf(job, id) {
   const everyMs = schedule.everyMs ?? 3_600_000
   const unit = Object.keys(UNITS).findLast((name) => everyMs % UNITS[name] === 0) ?? 'second'
   return {
-    name: id || !job ? (job?.name ?? '') : `${job.name}-copy`.slice(0, 64),
+    name: id || !job ? (job?.name ?? '') : `${job.name}-copy`.slice(0, 100),
     agentId: job?.agentId ?? '',
     message: payload.message ?? '',
     kind: schedule.kind ?? 'every',

@@ -1,0 +1,1 @@
+DROP INDEX session_messages_markers, runs_announces;

@@ -1,0 +1,53 @@
+"""Whose word counts for a model call: the request's, the agent's, everybody's. Contract: providers.md §10.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from goclaw.actors.engine.run import options_of
+from goclaw.domain.agent import AgentProfile
+from goclaw.domain.chat import ChatOptions
+from goclaw.settings.agents import AgentDefaults
+
+DEFAULTS = AgentDefaults()
+
+
+def agent(**more: object) -> AgentProfile:
+    return AgentProfile(
+        id="a",
+        key="a",
+        name="A",
+        owner_id="lan",
+        provider="p",
+        model="m",
+        agent_type="open",
+        status="active",
+        is_default=True,
+        workspace=".",
+        restrict_to_workspace=True,
+        max_tool_iterations=5,
+        context_window=1000,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "options"),
+    [
+        (agent(), None, ChatOptions(max_tokens=8192, temperature=0.7)),
+        (agent(max_tokens=9, temperature=0.0), None, ChatOptions(max_tokens=9, temperature=0.0)),
+        (
+            agent(effort="high"),
+            None,
+            ChatOptions(max_tokens=8192, temperature=0.7, reasoning_effort="high"),
+        ),
+        (
+            agent(effort="high", exact_effort=True),
+            ChatOptions(max_tokens=5),
+            ChatOptions(max_tokens=5, reasoning_effort="high", reasoning_exact=True),
+        ),
+        (agent(effort="high"), ChatOptions(reasoning_effort="low"), ChatOptions(reasoning_effort="low")),
+    ],
+)
+def test_the_nearest_word_counts(profile: AgentProfile, asked: ChatOptions | None, options: ChatOptions):
+    assert options_of(profile, DEFAULTS, asked) == options

@@ -1,0 +1,111 @@
+"""An agent's tools over the real operations, as one user or another; no model, no run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from goclaw.actors.agents import agents
+from goclaw.actors.cron import cron
+from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.chat import ToolCall
+from goclaw.domain.ids import new_id
+from goclaw.operations.context import House
+from goclaw.operations.for_agents import ForAgents
+from goclaw.operations.operation import collect as collect_operations
+from goclaw.runtime.child import child
+from goclaw.runtime.supervisor import Supervisor
+from goclaw.runtime.system import open_system
+from goclaw.security.paths import Workspace
+from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.cron import Cron
+from goclaw.settings.providers import Providers
+from goclaw.settings.settings import Settings
+from goclaw.stores import agents as rows
+from goclaw.stores.database import Database
+from goclaw.stores.unit import Connection, one, transaction
+from goclaw.tools.ledger import Ledger, Place
+from goclaw.tools.methods import Asker, Methods
+from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.tool import ToolContext, collect, equipped
+
+OWNER = "system"  # of an installation that names nobody
+TOOLS = collect("goclaw.tools")
+
+
+class Desk:
+    def __init__(self, house: House, workspace: Path, agent: str, other: str) -> None:
+        self.house = house
+        self.workspace = workspace
+        self.agent = agent  # ids of two agents
+        self.other = other
+        self.tools = equipped(TOOLS, {Methods: ForAgents(house, collect_operations("goclaw.operations"))})
+        self._keys = count()
+
+    async def use(
+        self,
+        tool: str,
+        user: str = "lan",
+        *,
+        agent: str = "",
+        chat: tuple[str, str] = ("", ""),
+        key: str = "",
+        again: bool = False,
+        place: Place | None = None,
+        ledger: Ledger | None = None,
+        **arguments: Any,
+    ) -> ToolResult:
+        """One call. `key` is that of an earlier one, `again` says that nobody saw its end; or a `ledger` says both."""
+        asker = Asker(MASTER_TENANT, user, agent or self.agent, "", "agent:default:x", *chat)
+        clock = self.house.system.clock.now
+        key = key or f"run:{next(self._keys)}:0"
+        ctx = ToolContext(Workspace(self.workspace), clock, "", asker, key, again)
+        return await call(self.tools, ctx, ToolCall(id="c", name=tool, arguments=arguments), place, ledger)
+
+    async def said(self, tool: str, user: str = "lan", **arguments: Any) -> Any:
+        """What a call that goes well says."""
+        result = await self.use(tool, user, **arguments)
+        assert not result.is_error, result.text
+        return msgspec.json.decode(result.text)
+
+    async def refused(self, tool: str, user: str = "lan", **arguments: Any) -> tuple[str, str]:
+        result = await self.use(tool, user, **arguments)
+        assert result.is_error, result.text
+        return result.error_code, result.text
+
+
+@asynccontextmanager
+async def open_desk(database: Database, workspace: Path) -> AsyncIterator[Desk]:
+    await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="minh")
+    default = await database.run(rows.default, tenant=MASTER_TENANT)
+    assert default is not None
+    other = await database.run(another, id=new_id(), like=default.id)
+    defaults = AgentDefaults(workspace=workspace)
+    clock = partial(cron, resting=lambda: False)
+
+    def tree() -> Supervisor:
+        return Supervisor(
+            children=[child("agents", agents, defaults, Providers()), child("cron", clock, new_id(), Cron(), workspace)]
+        )
+
+    async with open_system(database) as system:
+        await system.start(child("", tree))
+        yield Desk(House(Settings(), system, "0", new_id(), 0), workspace, default.id, other)
+
+
+@transaction
+async def another(db: Connection, *, id: str, like: str) -> str:
+    """An agent of somebody else, whose key is `other`; its id."""
+    query = """
+    INSERT INTO agents (id, tenant_id, agent_key, display_name, owner_id, provider, model, agent_type, status,
+      workspace)
+    SELECT %(id)s, tenant_id, 'other', 'Other', 'minh', provider, model, agent_type, status, workspace
+    FROM agents WHERE id = %(like)s RETURNING id::text
+    """
+    return await one(str, db.execute(query, {"id": id, "like": like}))
