@@ -24,6 +24,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
@@ -133,8 +134,8 @@ def tree(
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults = settings.agents.defaults
-    pricing = settings.telemetry.model_pricing
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, pricing=pricing)
+    spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
+    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, spending=spending)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -143,7 +144,7 @@ def tree(
             child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
             child("agents", agents, defaults, settings.providers, settings.failover),
             child("engine", engine, work, settings.providers, settings.failover),
-            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own),
+            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, spending),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",

@@ -147,7 +147,7 @@ def answer(result: RunResult) -> SentChat:
         run_id=result.run_id,
         session_key=result.session_key,
         content=result.content,
-        usage=on_socket(result.usage, offline=result.offline),
+        usage=on_socket(result.usage, cost=result.cost_usd),
         media=[],
         finish_reason=result.finish_reason,
         cancelled=result.cancelled,

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.run import RecordKind
+from goclaw.stores.budgets import PAID
 from goclaw.stores.model_calls import CALLS
 from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
@@ -113,9 +114,8 @@ WITH mine AS (
   SELECT mine.run_id, mine.tenant_id, mine.session_key, head.first + row_number() OVER (ORDER BY news.place) - 1,
     news.type, mine.attempt, mine.fence, %(owner)s::uuid, news.payload
   FROM mine, head, news ORDER BY news.place
-)
-SELECT count(*) FROM mine
-"""
+)"""
+KEPT = "\nSELECT count(*) FROM mine"
 
 OF_RUN = """
 SELECT step_no, kind, message::text AS message, usage FROM run_steps WHERE run_id = %(run)s AND tenant_id = %(tenant)s
@@ -161,7 +161,8 @@ async def keep(
         "max_steps": max_steps,
         **kept.params(),
     }
-    if await one(int, db.execute(KEEP, params)) == 0:
+    paid = f",\n{PAID}" if kept.calls and kept.payers else ""
+    if await one(int, db.execute(f"{KEEP}{paid}{KEPT}", params)) == 0:
         raise StaleOwner(run.run_id)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
@@ -42,6 +43,7 @@ async def house(
     ownership: Ownership | None = None,
     node: str = "",
     more: Sequence[Child] = (),
+    spending: Spending | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -49,14 +51,14 @@ async def house(
     node = node or new_id()
     own = ownership or Ownership()
 
-    work = Engine(node, tools or {}, defaults, queue, record, ownership=own)
+    work = Engine(node, tools or {}, defaults, queue, record, ownership=own, spending=spending or Spending())
 
     def tree() -> Supervisor:
         return Supervisor(
             children=[
                 child("engine", engine, work, providers),
                 child("agents", agents, defaults, providers),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own),
+                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, work.spending),
                 *more,
             ]
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
-from goclaw.providers.failover import Failover
+from goclaw.providers.failover import Failover, Purse
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
 
@@ -35,6 +35,6 @@ class ModelDesk:
         return self._ctx.clock.epoch_ms() / 1000
 
 
-def models_of(ctx: Context, candidates: Sequence[Candidate]) -> Failover:
-    """The first of `candidates` that can answer, at each call anew."""
-    return Failover(candidates, ModelDesk(ctx))
+def models_of(ctx: Context, candidates: Sequence[Candidate], purse: Purse) -> Failover:
+    """The first of `candidates` that can answer, at each call anew, paid from `purse`."""
+    return Failover(candidates, ModelDesk(ctx), purse)

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from goclaw.actors.engine.journal import KnownBlobs
+from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
@@ -20,7 +21,6 @@ from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
-from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores.runs import Claimed
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import Tool, ToolContext
@@ -35,7 +35,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
-    pricing: Mapping[str, ModelPrice] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
 
     @property
     def rules(self) -> Rules:

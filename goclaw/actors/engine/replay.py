@@ -20,6 +20,7 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
 from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
+from goclaw.providers.failover import Purse
 from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
@@ -31,10 +32,10 @@ from goclaw.tools.tool import ToolContext
 
 
 async def replay(
-    ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None, calls: CallLog
+    ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None, calls: CallLog, purse: Purse
 ) -> Comparison:
     """Play `ask.of` once more and say where it parts from its record. `tools`: what pure tools may read, if any may.
-    A living model's calls go into `calls`.
+    A living model's calls go into `calls` and are paid from `purse`.
 
     Raises `Rejected` without a record, ProviderError when the living model fails.
     """
@@ -48,7 +49,7 @@ async def replay(
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
     stand, log = Stand(), ""
-    alive = await _alive(ctx, ask, rows, calls) if ask.mode == "what_if" else None
+    alive = await _alive(ctx, ask, rows, calls, purse) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
         assert tools is not None
@@ -88,13 +89,13 @@ async def replay(
     return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog) -> Model:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, purse: Purse) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return Logged(models_of(ctx, [Candidate(name, "")]), calls)
+    return Logged(models_of(ctx, [Candidate(name, "")], purse), calls)
 
 
 async def _task(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.provider import ProviderActor
@@ -25,11 +26,16 @@ def engine(engine: Engine, settings: Providers, failover: Failover = Failover())
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
+            child("policy", policy, engine),
             child("providers", providers, settings, failover),
             child("queue", queue, engine),
             child("lanes", lanes, engine),
         ],
     )
+
+
+def policy(engine: Engine) -> Supervisor:
+    return Supervisor([child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings)])
 
 
 def providers(settings: Providers, failover: Failover) -> Supervisor:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from goclaw.actors.engine.purse import payers_of
 from goclaw.actors.sessions.compaction import Compaction, Summarised
 from goclaw.actors.sessions.conversation import Conversation
 from goclaw.agent.compaction import LEAST, head_of
@@ -139,7 +140,8 @@ class Changing(Conversation):
         covered = head_of(rows, ask.keep) if len(rows) >= LEAST else ()
         if len(covered) < 2 or self.compacting is not None:
             return Compacted(before=len(rows), after=len(rows), skipped=True)
-        job = (self.tenant, self.text_key, self.key.agent_key, tuple(covered), len(rows))
+        payers = payers_of(self.owner or "", self.key.agent_key, self.text_key)
+        job = (self.tenant, self.text_key, self.key.agent_key, tuple(covered), len(rows), payers, self.spending)
         child = Child(f"compaction-{new_id()}", Compaction, job, restart=Restart.TEMPORARY)
         self.compacting = ctx.child(child), ctx.defer() or Reply()
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.sessions.session import Session
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.child import Limit
@@ -12,10 +13,16 @@ IDLE = 600.0  # seconds until it sleeps; supervision.md §10
 ACTIVE = 20_000  # at once on a node
 
 
-def sessions(node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None) -> Virtual:
-    ownership = own or Ownership()
+def sessions(
+    node_id: str,
+    queue: Queue,
+    run_timeout: float,
+    own: Ownership | None = None,
+    spending: Spending | None = None,
+) -> Virtual:
+    ownership, money = own or Ownership(), spending or Spending()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout, ownership),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership, money),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),
