@@ -141,10 +141,10 @@ async def test_a_purse_that_only_counts_is_paid_with_the_answer(database: Databa
         counted = await purse(talk, scope="user")
         soft = await purse(talk, scope="agent")
 
-    assert first.error is None and first.cost_usd == CALL
-    assert second.error is not None and second.error.details["purse"] == {"scope": "agent"}, (
-        "others' figures are theirs"
-    )
+    assert first.error is None
+    assert first.cost_usd == CALL
+    assert second.error is not None
+    assert second.error.details["purse"] == {"scope": "agent"}, "others' figures are theirs"
     assert counted.spent == 30, "prompt and answer"
     assert (soft.spent, soft.reserved) == (CALL, 0)
     assert len(reserved) == 2, "a soft limit is looked at before a run's first call"
@@ -167,7 +167,8 @@ async def test_an_empty_purse_fails_a_run_by_name_before_its_first_call(database
 
         assert talk.vendor.asked == []
     assert (row.state, row.reason_code) == ("FAILED", "FAILED_QUOTA")
-    assert result.error is not None and not result.error.retryable
+    assert result.error is not None
+    assert not result.error.retryable
     details = dict(result.error.details)
     assert str(details.pop("resets_at")).endswith("+00:00")
     assert details == {
@@ -224,7 +225,8 @@ async def test_a_run_has_a_purse_of_its_own(database: Database, tmp_path: Path) 
         rich = await answered(talk, max_cost_usd=CALL)
         found = await talk.database.run(budgets.find, tenant=MASTER_TENANT, scope="run")
 
-    assert poor.error is not None and poor.error.details["purse"]["scope"] == "run"
+    assert poor.error is not None
+    assert poor.error.details["purse"]["scope"] == "run"
     assert rich.error is None
     assert [(row.key, row.spent) for row in found if row.spent] == [(rich.run_id, CALL)]
 
@@ -238,7 +240,8 @@ async def test_a_model_without_a_price(database: Database, tmp_path: Path, unkno
         assert len(talk.vendor.asked) == asked
     assert result.cost_usd is None
     if not asked:
-        assert result.error is not None and result.error.details["reason"] == "budget_unpriced"
+        assert result.error is not None
+        assert result.error.details["reason"] == "budget_unpriced"
 
 
 @transaction(readonly=True)
