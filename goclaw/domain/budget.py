@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from goclaw.domain.price import MILLION, PLACES, Price, worst
-from goclaw.runtime.faults import Err
+from goclaw.domain.session import parse_key
+from goclaw.runtime.faults import Err, Rejected
 from goclaw.runtime.message import Message
 
 Scope = Literal["tenant", "user", "agent", "run"]
@@ -202,22 +203,47 @@ class Limits:
         return Touched(bool(found), hard, any(limited and mode == "soft" for _, mode, limited in found))
 
 
-def shown(purse: Purse) -> dict[str, Any]:
-    """E-Purse (providers.md §18)."""
-    return {
-        "scope": purse.scope,
-        "key": purse.key,
-        "unit": purse.unit,
-        "window": purse.window,
-        "mode": purse.mode,
-        "limit": _number(purse.limit),
-        "spent": _number(purse.spent),
-        "reserved": _number(purse.reserved),
-        "granted": _number(purse.granted),
-        "left": _number(purse.left),
-        "resets_at": purse.resets_at,
-        "updated_at": purse.updated_at,
-    }
+class ShownPurse(Struct, frozen=True, kw_only=True):
+    """E-Purse (providers.md §18). `left` is below 0 after an overshoot or a lower limit."""
+
+    scope: Scope
+    key: str
+    unit: Unit
+    window: Window
+    mode: Mode
+    limit: float | None
+    spent: float
+    reserved: float
+    granted: float
+    left: float | None
+    resets_at: datetime | None
+    updated_at: datetime
+
+
+def shown(purse: Purse) -> ShownPurse:
+    return ShownPurse(
+        scope=purse.scope,
+        key=purse.key,
+        unit=purse.unit,
+        window=purse.window,
+        mode=purse.mode,
+        limit=_number(purse.limit),
+        spent=float(purse.spent),
+        reserved=float(purse.reserved),
+        granted=float(purse.granted),
+        left=_number(purse.left),
+        resets_at=purse.resets_at,
+        updated_at=purse.updated_at,
+    )
+
+
+def payers_of(user: str, agent: str, session: str, root: str = "") -> tuple[Payer, ...]:
+    """Whose purses a call touches. In a group the group is the user; `root` is the run at the top, if one calls."""
+    key = parse_key(session)
+    if key.group:
+        user = key.rest.split(":", 2)[2]
+    payers = (Payer("tenant", WHOLE), Payer("user", user), Payer("agent", agent))
+    return (*payers, Payer("run", root)) if root else payers
 
 
 def refused(short: Short, *, own: bool, wait: float) -> Err:
@@ -243,6 +269,11 @@ def unpriced(provider: str, model: str) -> Err:
     """`budgets.unknown_price` refuses a model whose price nobody knows (G9)."""
     details = {"reason": "budget_unpriced", "provider": provider, "model": model}
     return Err("RESOURCE_EXHAUSTED", "budget_unpriced", details)
+
+
+def about_money(refusal: Rejected) -> bool:
+    """Whether a purse said no, and nothing else is wrong."""
+    return refusal.err.details.get("reason") in ("budget", "budget_unpriced")
 
 
 def _number(amount: Decimal | None) -> float | None:

@@ -142,7 +142,7 @@ ON CONFLICT (tenant_id, scope, key, unit, window_kind) DO UPDATE SET limit_amoun
 WHERE p.created_by = '{BY_AGENT}' AND p.limit_amount IS DISTINCT FROM excluded.limit_amount
 """
 
-MATCHING = """p.tenant_id = %(tenant)s AND (%(scope)s::text IS NULL OR p.scope = %(scope)s)
+MATCHING = """p.tenant_id = %(tenant)s AND p.scope = coalesce(%(scope)s::text, nullif(p.scope, 'run'))
   AND (%(key)s::text IS NULL OR p.key = %(key)s) AND (%(unit)s::text IS NULL OR p.unit = %(unit)s)
   AND (%(window)s::text IS NULL OR p.window_kind = %(window)s)"""
 
@@ -188,7 +188,7 @@ async def find(
     window: Window | None = None,
     own: Sequence[Payer] | None = None,
 ) -> list[Purse]:
-    """Purses in order of scope and key, 1,000 at most; with `own`, only of these payers."""
+    """Purses in order of scope and key, 1,000 at most; with `own`, only of these payers; of runs only by scope."""
     ours = f"AND EXISTS ({PAYING})" if own is not None else ""
     query = f"""
     {SELECT} WHERE {MATCHING} {ours}

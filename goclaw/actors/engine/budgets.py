@@ -39,7 +39,7 @@ from goclaw.stores import budgets as rows
 from goclaw.stores.budgets import REAPED
 
 READ = 60.0  # seconds between two looks at the limits, if nobody rings
-REAP = 15.0  # seconds between two looks for what nobody will close
+REAP = 5.0  # seconds between two looks for what nobody will close
 AGAIN = 0.25  # seconds after which those in line look for what other nodes gave back
 NOTICE = 1.0  # seconds between two looks who has to be told
 WAITING = 10_000  # calls in line

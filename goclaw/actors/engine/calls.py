@@ -9,19 +9,19 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw.domain.budget import Held, Payer
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
 from goclaw.domain.price import cost
 from goclaw.domain.tokens import CHARS
-from goclaw.providers.prices import price_of
+from goclaw.providers.prices import cost_of
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.runtime.clock import Clock
 from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores.model_calls import CallStatus, Costs, ModelCall
 
-TOKENS = 10**12  # of a call; a vendor can say any number …
-COST = Decimal(10**6)  # … also of dollars
+TOKENS = 10**12  # of a call; a vendor can say any number
 
 
 class Open(Struct):
@@ -65,18 +65,9 @@ class CallLog:
             "completed",
             finish_reason=response.finish_reason,
             tool_calls=len(response.tool_calls),
-            total_cost=self._cost(response, call),
+            total_cost=cost_of(replace(response, provider=call.provider, model=call.model), self._pricing),
             **_counted(response.usage),
         )
-
-    def _cost(self, response: ChatResponse, call: Open) -> Decimal | None:
-        """In USD: what the vendor says, else by the price of the model, if anybody knows it."""
-        if response.offline:
-            return Decimal(0)
-        said = response.vendor_cost
-        if said is None or not said.is_finite():
-            said = cost(response.usage, price_of(call.provider, call.model, self._pricing))
-        return None if said is None else max(Decimal(0), min(said, COST))
 
     @property
     def cost(self) -> Decimal | None:

@@ -11,13 +11,12 @@ from msgspec.structs import replace
 from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.spending import Spending
 from goclaw.domain.address import BUDGETS
-from goclaw.domain.budget import WHOLE, Held, Payer, Quote, Release, Reserve, Wanted, unpriced
+from goclaw.domain.budget import Held, Payer, Quote, Release, Reserve, Wanted, about_money, unpriced
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk
 from goclaw.domain.errors import Rejected
 from goclaw.domain.ids import new_id
 from goclaw.domain.model import Candidate
 from goclaw.domain.price import FREE
-from goclaw.domain.session import parse_key
 from goclaw.domain.tokens import estimate_prompt
 from goclaw.providers.prices import price_of
 from goclaw.providers.provider import Model, Tell, silent
@@ -26,20 +25,6 @@ from goclaw.runtime.actor import Context
 MARGIN = 1.1  # on the estimate of a prompt; providers.md §18 G1
 ASK = 30.0  # seconds beyond the wait for others
 ENOUGH = "\n\nThe budget is used up, so this is as far as I got."
-BUDGET = ("budget", "budget_unpriced")
-
-
-def payers_of(user: str, agent: str, session: str, root: str = "") -> tuple[Payer, ...]:
-    """Whose purses a call touches. In a group the group is the user; `root` is the run at the top, if one calls."""
-    key = parse_key(session)
-    if key.group:
-        user = key.rest.split(":", 2)[2]
-    payers = (Payer("tenant", WHOLE), Payer("user", user), Payer("agent", agent))
-    return (*payers, Payer("run", root)) if root else payers
-
-
-def about_money(refusal: Rejected) -> bool:
-    return refusal.err.details.get("reason") in BUDGET
 
 
 class CallPurse:

@@ -48,7 +48,7 @@ async def replay(
     if original is None:
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
-    stand, log = Stand(), ""
+    stand, log, stopped = Stand(), "", False
     alive = await _alive(ctx, ask, rows, calls, purse) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
@@ -83,10 +83,19 @@ async def replay(
             run=read if tools is not None else None,
         )
         played += one.rows
-        log = one.log
+        log, stopped = one.log, one.stopped
         if live is not None:
             break
-    return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
+    return compare(
+        ask.of,
+        ask.mode,
+        rows,
+        played,
+        suppressed=stand.suppressed,
+        unmatched=stand.unmatched,
+        stopped=stopped,
+        pricing=engine.spending.pricing,
+    )
 
 
 async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, purse: Purse) -> Model:

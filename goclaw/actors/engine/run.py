@@ -20,7 +20,7 @@ from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
-from goclaw.actors.engine.purse import CallPurse, Thrifty, about_money, payers_of
+from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.waits import requeued
@@ -32,6 +32,7 @@ from goclaw.agent.prompt import system_prompt
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile
+from goclaw.domain.budget import about_money, payers_of
 from goclaw.domain.chat import ChatMessage, ChatOptions
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (

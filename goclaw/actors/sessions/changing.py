@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from goclaw.actors.engine.purse import payers_of
 from goclaw.actors.sessions.compaction import Compaction, Summarised
 from goclaw.actors.sessions.conversation import Conversation
 from goclaw.agent.compaction import LEAST, head_of
+from goclaw.domain.budget import payers_of
 from goclaw.domain.errors import Err, not_found, unavailable
 from goclaw.domain.ids import new_id
 from goclaw.domain.session import Abort, Aborted
