@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from tests.e2e.gateway import Gateway, Refusal
+from tests.e2e.gateway import Gateway, ObedientVendor, Refusal
 
 
-async def test_a_purse_made_at_one_door_is_felt_at_the_others(gateway: Gateway) -> None:
+async def test_a_purse_made_at_one_door_is_felt_at_the_others(gateway: Gateway, vendor: ObedientVendor) -> None:
     async with gateway.client(user="saver") as client, gateway.http(x_goclaw_user_id="saver") as http:
         made = (await http.put("/v1/budgets/user/saver", json={"unit": "tokens", "limit": 5})).json()
         changed = await client.until(

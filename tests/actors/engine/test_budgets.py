@@ -12,15 +12,19 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from goclaw.actors.engine.purse import Thrifty
 from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import BUDGETS, session
-from goclaw.domain.budget import BudgetEvent, LimitsChanged, Mode, Purse, Scope, Unit, Window
-from goclaw.domain.chat import ChatOptions
+from goclaw.domain.budget import BudgetEvent, LimitsChanged, Mode, Purse, Scope, Unit, Window, unpriced
+from goclaw.domain.chat import ChatOptions, ChatRequest, StreamChunk
+from goclaw.domain.errors import Rejected
 from goclaw.domain.events import of_admins
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
+from goclaw.domain.session_change import CompactSession
 from goclaw.operations.feed import listening
+from goclaw.providers.provider import Tell, silent
 from goclaw.runtime.address import Address
 from goclaw.runtime.inbox import inbox
 from goclaw.runtime.message import Message, Told
@@ -297,3 +301,61 @@ async def test_owners_hear_once_of_a_purse_that_is_nearly_or_wholly_spent(databa
                 await news.wait()
 
     assert [kind for kind, _ in heard] == ["budget.warning", "budget.reached"]
+
+
+async def test_a_summary_is_paid_from_the_same_purses(database: Database, tmp_path: Path) -> None:
+    async with paying(database, tmp_path) as talk:
+        for number in range(4):
+            await answered(talk, f"number {number}")
+        await limit(talk, CALL * 1000)
+        await limit(talk, None, "user", "lan", unit="tokens")
+        asked = len(talk.vendor.asked)
+        done = await talk.system.ask(talk.here, CompactSession(user_id="lan", as_admin=False, keep=4), within=10)
+        paid = await purse(talk, scope="tenant")
+        counted = await purse(talk, scope="user")
+
+        assert (done.skipped, len(talk.vendor.asked)) == (False, asked + 1)
+    assert (paid.spent > 0, paid.reserved, counted.spent > 0) == (True, 0, True)
+    assert await database.run(states) == ["SETTLED"]
+
+
+async def test_an_agents_own_monthly_limit_is_a_soft_purse(database: Database, tmp_path: Path) -> None:
+    """OB-28, in cents that the store holds with the agent."""
+    async with paying(database, tmp_path) as talk:
+        first = await answered(talk)
+        await database.run(cents, 100)
+        await talk.system.ask(BUDGETS, LimitsChanged(), within=5)
+        found = await purse(talk, scope="agent")
+        await database.run(cents, 200)
+        await talk.system.ask(BUDGETS, LimitsChanged(), within=5)
+        changed = await purse(talk, scope="agent")
+
+    assert first.error is None
+    assert (found.key, found.mode, found.window, found.limit) == ("default", "soft", "month", 1)
+    assert changed.limit == 2
+
+
+@transaction
+async def cents(db: Connection, amount: int) -> None:
+    await db.execute("UPDATE agents SET budget_monthly_cents = %s", [amount])
+
+
+async def test_after_a_word_was_said_the_budget_ends_an_answer_and_fails_no_run() -> None:
+    class Poor:
+        name = "poor"
+
+        @asynccontextmanager
+        async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
+            raise Rejected(unpriced("fake", "m"))
+            yield
+
+    ask = ChatRequest(messages=(), model="m")
+    with pytest.raises(Rejected):
+        async with Thrifty(Poor(), lambda: "").stream(ask):
+            raise AssertionError("nothing was said")
+    async with Thrifty(Poor(), lambda: "I found it.").stream(ask) as chunks:
+        said, done = [chunk async for chunk in chunks]
+
+    assert said.content.startswith("I found it.\n\nThe budget is used up")
+    assert done.done is not None
+    assert done.done.out_of_budget
