@@ -34,7 +34,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import resolve_agent
 from goclaw.runtime.faults import RuntimeFault
-from goclaw.stores import budgets
+from goclaw.stores import budgets, reservations
 
 READ = 10.0  # seconds the owner of the budgets has to read what changed
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
@@ -113,7 +113,7 @@ async def list_budgets(ctx: Context, ask: ListBudgets) -> PurseList:
 async def get(ctx: Context, ask: Which) -> PursesHeld:
     """Show the purses of one key and what calls under way hold of them."""
     found = await _purses(ctx, ask)
-    held = await ctx.db(budgets.reservations, tenant=ctx.caller.tenant_id, purses=[purse.id for purse in found])
+    held = await ctx.db(reservations.held, tenant=ctx.caller.tenant_id, purses=[purse.id for purse in found])
     return PursesHeld(
         purses=[shown(purse) for purse in found],
         reservations=[

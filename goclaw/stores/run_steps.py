@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from goclaw.domain.chat import Usage
 from goclaw.domain.run import RecordKind
-from goclaw.stores.budgets import PAID
 from goclaw.stores.model_calls import CALLS
+from goclaw.stores.reservations import PAID
 from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -116,6 +116,7 @@ WITH mine AS (
   FROM mine, head, news ORDER BY news.place
 )"""
 KEPT = "\nSELECT count(*) FROM mine"
+KEPT_PAID = f",\n{PAID}{KEPT}"
 
 OF_RUN = """
 SELECT step_no, kind, message::text AS message, usage FROM run_steps WHERE run_id = %(run)s AND tenant_id = %(tenant)s
@@ -161,8 +162,8 @@ async def keep(
         "max_steps": max_steps,
         **kept.params(),
     }
-    paid = f",\n{PAID}" if kept.calls and kept.payers else ""
-    if await one(int, db.execute(f"{KEEP}{paid}{KEPT}", params)) == 0:
+    last = KEPT_PAID if kept.calls and kept.payers else KEPT
+    if await one(int, db.execute(KEEP + last, params)) == 0:
         raise StaleOwner(run.run_id)
 
 

@@ -24,8 +24,8 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
-from goclaw.stores.budgets import PAID
 from goclaw.stores.model_calls import CALLS, ModelCall
+from goclaw.stores.reservations import PAID
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 

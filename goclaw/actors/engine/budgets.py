@@ -36,7 +36,8 @@ from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 from goclaw.settings.budgets import Budgets
 from goclaw.stores import budgets as rows
-from goclaw.stores.budgets import REAPED
+from goclaw.stores import reservations
+from goclaw.stores.reservations import REAPED
 
 READ = 60.0  # seconds between two looks at the limits, if nobody rings
 REAP = 5.0  # seconds between two looks for what nobody will close
@@ -125,7 +126,7 @@ class BudgetsActor(Actor):
         line = next((line for payer in wanted.payers if (line := (wanted.tenant_id, payer)) in self.lines), None)
         if line is not None:  # nobody overtakes who waits for the same purse
             return self._wait(ctx, line, wanted)
-        answer = await ctx.db(rows.reserve, wanted)
+        answer = await ctx.db(reservations.reserve, wanted)
         if isinstance(answer, Held):
             return answer
         if not answer.wait or not self.settings.wait_sec:
@@ -134,7 +135,7 @@ class BudgetsActor(Actor):
 
     @handles
     async def give_back(self, ctx: Context, call: Release) -> None:
-        await ctx.db(rows.release, tenant=call.tenant_id, id=call.id)
+        await ctx.db(reservations.release, tenant=call.tenant_id, id=call.id)
         await self._freed(ctx, call.tenant_id, call.payers)
 
     @handles
@@ -154,7 +155,7 @@ class BudgetsActor(Actor):
     @handles
     async def reap(self, ctx: Context, _tick: Reap) -> None:
         try:
-            while gone := await ctx.db(rows.reap):
+            while gone := await ctx.db(reservations.reap):
                 self.reaped += gone
                 if gone < REAPED:
                     break
@@ -212,7 +213,7 @@ class BudgetsActor(Actor):
                 waiting.popleft()
                 continue
             try:
-                answer = await ctx.db(rows.reserve, first.wanted)
+                answer = await ctx.db(reservations.reserve, first.wanted)
             except StoreError as outage:
                 waiting.popleft()
                 first.reply.fail(outage)
@@ -223,7 +224,7 @@ class BudgetsActor(Actor):
             if isinstance(answer, Short):
                 first.reply.answer(self._refuse(ctx, first.wanted, answer))
             elif not first.reply.answer(answer) and answer.id:  # gave up meanwhile
-                await ctx.db(rows.release, tenant=first.wanted.tenant_id, id=answer.id)
+                await ctx.db(reservations.release, tenant=first.wanted.tenant_id, id=answer.id)
         if not waiting:
             self.lines.pop(line, None)
 

@@ -21,7 +21,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
-from goclaw.stores import budgets, session_changes
+from goclaw.stores import reservations, session_changes
 from goclaw.stores.session_changes import Live
 
 
@@ -80,7 +80,7 @@ class Compaction(Actor):
         for call in calls.waiting():
             if call.reservation is not None:
                 await ctx.db(
-                    budgets.settle,
+                    reservations.settle,
                     tenant=self.tenant,
                     id=call.reservation,
                     spent=call.spent,
@@ -88,7 +88,7 @@ class Compaction(Actor):
                 )
             elif call.spent_tokens:
                 await ctx.db(
-                    budgets.count,
+                    reservations.count,
                     tenant=self.tenant,
                     payers=self.payers,
                     spent=call.spent,

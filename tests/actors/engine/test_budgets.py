@@ -130,7 +130,7 @@ async def test_without_limits_a_turn_makes_no_transaction_more(database: Databas
             await system.ask(session(MASTER_TENANT, KEY), send, within=5)
             await feed.result()
 
-    assert [name for name in watching.done if name.startswith("budgets")] == []
+    assert [name for name in watching.done if name.startswith(("budgets", "reservations"))] == []
     assert "runs.succeed" in watching.done
 
 
@@ -141,7 +141,7 @@ async def test_a_purse_that_only_counts_is_paid_with_the_answer(database: Databa
         await limit(talk, CALL / 2, "agent", "default", mode="soft")
         watching.done.clear()
         first, second = await answered(talk), await answered(talk)
-        reserved = [name for name in watching.done if name == "budgets.reserve"]
+        reserved = [name for name in watching.done if name == "reservations.reserve"]
         counted = await purse(talk, scope="user")
         soft = await purse(talk, scope="agent")
 
