@@ -21,8 +21,9 @@ BY_AGENT = "agents.budget_monthly_cents"  # who made a purse that follows an age
 
 RANK = f"array_position(ARRAY{list(SCOPES)}::text[], p.scope::text), p.id"
 
+# of the window now; a clock that is set back begins none anew
 SINCE = """CASE WHEN p.window_kind = 'total' THEN p.window_start
-  ELSE greatest(p.window_start, date_trunc(p.window_kind, now(), 'UTC')) END"""  # of the window now; a clock that is set back begins none anew
+  ELSE greatest(p.window_start, date_trunc(p.window_kind, now(), 'UTC')) END"""
 
 ROW = """p.id, p.tenant_id, p.scope, p.key, p.unit, p.window_kind AS window, w.since, p.mode, p.limit_amount AS limit,
   CASE WHEN w.since = p.window_start THEN p.spent ELSE 0 END AS spent,

@@ -433,7 +433,8 @@ class Run(Actor):
         interrupt(self.voice, self.draft, begun=self.journal.on_its_way)
 
     async def _release(self, ctx: Context) -> None:
-        run, kept = self.run, Kept(calls=self.journal.calls.waiting())
+        run, calls = self.run, self.journal.calls
+        kept = Kept(calls=calls.waiting(), payers=calls.payers)
 
         async def store() -> Depth:
             return await ctx.db(runs.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept)
