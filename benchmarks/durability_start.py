@@ -13,7 +13,6 @@ import math
 import os
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from typing import Any
 import psycopg
 import trio
 
-from benchmarks.gateway import Gateway, at, gateway, memory, signed_in, vendor
+from benchmarks.gateway import Gateway, at, frame, gateway, memory, signed_in, vendor
 from goclaw.stores.database import open_database
 from goclaw.stores.embedded import EmbeddedServer
 from tests.durability.turns import accept, agent_of
@@ -144,12 +143,14 @@ def asked_twice(running: Gateway) -> tuple[list[float], list[float]]:
 
 def ask(sock: socket.socket, key: str) -> float:
     text = {"type": "req", "id": "q", "method": "chat.session.status", "params": {"sessionKey": key}}
-    payload = json.dumps(text).encode()
+    sent = frame(json.dumps(text).encode())
     began = time.perf_counter()
-    sock.sendall(b"\x81" + struct.pack(">BH", 0x80 | 126, len(payload)) + bytes(4) + payload)  # masked with zeros
+    sock.sendall(sent)
     answer = b""
     while b'"type":"res"' not in answer:
-        answer += sock.recv(65536)
+        piece = sock.recv(65536)
+        assert piece, "the gateway hung up"
+        answer += piece
     took = time.perf_counter() - began
     assert b'"ok":true' in answer, answer[:500]
     time.sleep(0.05)  # a socket may not send more than 200 frames in 10 s

@@ -273,6 +273,12 @@ def idle_sockets() -> None:
             sock.close()
 
 
+def frame(text: bytes) -> bytes:
+    """A text message as a client sends it, masked with zeros."""
+    size = struct.pack(">B", 0x80 | len(text)) if len(text) < 126 else struct.pack(">BH", 0x80 | 126, len(text))
+    return b"\x81" + size + bytes(4) + text
+
+
 def signed_in(running: Gateway) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE)
     lines = ["GET /ws HTTP/1.1", f"Host: 127.0.0.1:{running.port}", "Upgrade: websocket", "Connection: Upgrade"]
@@ -281,7 +287,7 @@ def signed_in(running: Gateway) -> socket.socket:
     sock.recv(4096)
     params = {"token": running.token, "user_id": "bench"}
     text = json.dumps({"type": "req", "id": "1", "method": "connect", "params": params}).encode()
-    sock.sendall(b"\x81" + struct.pack(">BH", 0x80 | 126, len(text)) + bytes(4) + text)  # masked with zeros
+    sock.sendall(frame(text))
     sock.recv(8192)
     return sock
 

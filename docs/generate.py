@@ -19,6 +19,10 @@ from goclaw.operations.operation import collect
 from goclaw.operations.runs import CreateRun, GetRun, RetryRun
 from goclaw.operations.wake import Wake
 from goclaw.providers.catalogue import CATALOGUE, Vendor
+from goclaw.providers.embeddings import choose as embeddings
+from goclaw.providers.prices import ANY
+from goclaw.providers.prices import table as price_table
+from goclaw.providers.registry import REGISTRY, Model
 from goclaw.settings.environment import VARIABLES
 from goclaw.settings.providers import KEYED
 from goclaw.settings.show import json_schema
@@ -28,7 +32,26 @@ CODE = DOCS.parent / "goclaw"
 NOTE = "<!-- Made by `make docs`. Do not edit. -->\n\n"
 OPERATIONS = collect("goclaw.operations")
 
-# What the code says only by doing it. An event without a sentence here fails the generator.
+# What the code says only by doing it. An event, a wire or a quirk without a sentence here fails the generator.
+WIRES = {
+    "openai_chat": "chat completions",
+    "responses": "Responses",
+    "chatgpt_oauth": "Responses, of a ChatGPT account",
+    "anthropic": "Anthropic Messages",
+}
+QUIRKS = {
+    "alternates": "user and assistant take turns",
+    "asks_for_tools": "says of each model whether it takes tools",
+    "model_has_slash": "its models have a slash in their names",
+    "names_tool_results": "results repeat the tool's name",
+    "nine_character_ids": "ids of nine characters",
+    "no_stream_with_tools": "an answer to a question with tools comes in one piece",
+    "no_tools": "tools are described in words",
+    "plain_schemas": "simpler tool schemas",
+    "thinks_by_budget": "thinks by a number of tokens",
+    "thinks_by_object": "has its own form of effort",
+    "user_speaks_last": "no answer is begun for it",
+}
 RUN_EVENTS = {
     "run.queued": "the turn is stored and waits",
     "run.started": "it is being answered",
@@ -60,6 +83,7 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
     "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
@@ -80,6 +104,7 @@ def pages() -> dict[str, str]:
         + SETTINGS
         + table(("Key", "Default", "Range", "Variable", "Meaning"), settings()),
         "vendors.md": vendors(),
+        "prices.md": prices(),
         "events.md": events(),
         "errors.md": errors(),
     }
@@ -201,12 +226,57 @@ def span(leaf: dict[str, Any]) -> str:
 
 def vendors() -> str:
     rows = [
-        (code(vendor.name), code(vendor.base_url), code(vendor.default_model), code(key_of(vendor)))
+        (
+            code(vendor.name),
+            code(vendor.base_url),
+            code(vendor.default_model),
+            code(key_of(vendor)),
+            WIRES[vendor.wire],
+            "; ".join(QUIRKS[quirk] for quirk in vendor.quirks),
+            code(embeddings.MODELS.get(vendor.name, "")),
+        )
         for vendor in CATALOGUE
-        if vendor.wire != "offline"
+        if vendor.base_url
     ]
-    about = "Each is reached as soon as its key is there. `GOCLAW_<NAME>_API_KEY` works for all, and wins.\n\n"
-    return "# Vendors of models\n\n" + about + table(("Name", "Address", "Default model", "Key"), rows)
+    head = ("Name", "Address", "Default model", "Key", "Speaks", "Its dialect", "Embeddings")
+    about = (
+        "Each is reached as soon as its key is there. `GOCLAW_<NAME>_API_KEY` works for all, and wins; one without a\n"
+        "key is reached by name.\n\n"
+    )
+    known = (
+        "\n## Models known by name\n\nThe first row that fits a name counts, without what is before its last `/`.\n"
+        "Efforts in brackets are the model's own when nobody asks for one.\n\n"
+    )
+    models = table(
+        ("Name", "Window", "Longest answer", "Efforts", "Pictures"),
+        (*map(model_row, REGISTRY), model_row(("*", Model()))),
+    )
+    return "# Vendors of models\n\n" + about + table(head, rows) + known + models
+
+
+def model_row(known: tuple[str, Model]) -> tuple[str, str, str, str, str]:
+    pattern, model = known
+    efforts = ", ".join(f"({effort})" if effort == model.effort else effort for effort in model.efforts)
+    return code(pattern), f"{model.window:,}", f"{model.max_output:,}", efforts, "yes" if model.vision else ""
+
+
+def prices() -> str:
+    known = price_table()
+    rows = [
+        (
+            code(f"{vendor}/{model}") if model != ANY else f"{code(vendor)}, all models",
+            *(str(usd) if usd is not None else "" for usd in (price.input, price.output, price.cache_read)),
+            str(price.cache_write) if price.cache_write is not None else "",
+            f"{price.above:,} tokens: {price.long.input}, {price.long.output}" if price.above and price.long else "",
+            f"{row.source}, {row.date}",
+        )
+        for vendor, row in known.vendors.items()
+        for model, price in row.models.items()
+    ]
+    read = "".join(f"- {month}: {text}\n" for month, text in known.read_from.items())
+    head = ("Model", "Input", "Output", "Cached, read", "Cached, written", "Prompts above", "Read from")
+    about = "A dated name costs what the name without its date costs. No price of a cache: that of input.\n"
+    return f"# Prices of models\n\n{known.about.replace('`', '')}\n{about}\n{read}\n" + table(head, rows)
 
 
 def key_of(vendor: Vendor) -> str:

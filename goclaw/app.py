@@ -22,6 +22,7 @@ from goclaw.actors.agents import agents
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.spending import Spending
@@ -30,9 +31,10 @@ from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import DRAIN, lane
+from goclaw.domain.address import CONFIG, DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
+from goclaw.domain.config import Reload
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
@@ -48,10 +50,11 @@ from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
+from goclaw.security.box import Box, box_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
-from goclaw.settings.load import Loaded
-from goclaw.settings.onboard import onboard
+from goclaw.settings.load import Loaded, undecided
+from goclaw.settings.onboard import keep_key, onboard
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
 from goclaw.stores.connection import connect
@@ -79,7 +82,7 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         crashpoint.arm(loaded.crash_at)
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
-        loaded = onboard(loaded)
+        loaded = undecided(onboard(loaded))
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
@@ -93,17 +96,24 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
     began = trio.current_time()
     sockets = reserve(settings.gateway.bind_host, settings.gateway.port)
     _make_workspace(settings)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.open_signal_receiver(signal.SIGHUP) as hangups,
+    ):
         async with _stores(settings) as (database, server), open_system(database) as system:
+            loaded, box = _with_key(loaded)
             tools = collect_tools(*packages)
             name = _node_name(settings, sockets[0].getsockname()[1])
-            house = House(settings, system, __version__, new_id(), len(tools), loaded.production, node_name=name)
+            count = len(tools)
+            house = House(
+                loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
+            )
             house.ownership.alone = house.embedded
             tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
-            await system.start(child("", tree, house, tools, database, server, doorway, me))
+            await system.start(child("", tree, loaded, house, box, tools, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -114,6 +124,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_drain_on_signal, signals, house, doorway)
                 nursery.start_soon(_end_without_lease, gave_up, house)
+                nursery.start_soon(_reload_on_hangup, hangups, house)
                 await system.ended.wait()
                 nursery.cancel_scope.cancel()
             if gave_up.is_set():
@@ -122,7 +133,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
 
 
 def tree(
+    loaded: Loaded,
     house: House,
+    box: Box,
     tools: dict[str, Tool],
     database: Database,
     server: EmbeddedServer | None,
@@ -133,22 +146,42 @@ def tree(
     settings = house.settings
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
-    defaults = settings.agents.defaults
+    defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
-    work = Engine(house.node_id, tools, defaults, settings.queue, settings.record, ownership=own, spending=spending)
+    work = Engine(
+        house.node_id,
+        tools,
+        defaults,
+        settings.queue,
+        settings.record,
+        ownership=own,
+        box=box,
+        locks=settings.locks,
+        spending=spending,
+    )
+    opening = Opening(box, settings.failover, settings.providers.allow_private)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
         children=[
             child("system", services, house),
-            child("infra", infra, database, server, house, me, settings.database.dsn.reveal()),
+            child("infra", infra, loaded, database, server, house, me),
             child("agents", agents, defaults, settings.providers, settings.failover),
-            child("engine", engine, work, settings.providers, settings.failover),
-            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, spending),
+            child(
+                "engine",
+                partial(engine, data_dir=settings.data_dir, opening=opening),
+                work,
+                settings.providers,
+                settings.failover,
+                settings.gateway,
+            ),
+            child(
+                "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
+            ),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining),
+                partial(cron, resting=lambda: house.draining, metered=metered),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,
@@ -156,6 +189,14 @@ def tree(
             child("edge", edge, doorway),
         ],
     )
+
+
+def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
+    """Raises StartupFatal E_ENCRYPTION_KEY."""
+    kept = keep_key(loaded)
+    for warning in kept.warnings[len(loaded.warnings) :]:
+        log.warning("config.warning", text=warning)
+    return kept, box_of(kept.settings.encryption)
 
 
 def _node_name(settings: Settings, port: int) -> str:
@@ -228,6 +269,11 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:
+    async for _ in hangups:
+        house.system.tell(CONFIG, Reload())
 
 
 async def _end_without_lease(gave_up: trio.Event, house: House) -> None:

@@ -10,8 +10,10 @@ from urllib.parse import unquote
 
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.model import PROVIDERS, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
 from goclaw.providers.choose import default_model, default_provider, fallbacks
+from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
@@ -19,6 +21,7 @@ from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
 from goclaw.settings.providers import Providers
 from goclaw.stores import agents as stored
+from goclaw.stores import providers as vendors
 
 IDLE = 1800.0  # seconds; supervision.md §10
 ACTIVE = 5_000
@@ -31,25 +34,32 @@ class Agent(Actor):
         self.defaults = defaults
         self.providers = providers
         self.failover = failover
+        self.stale = False
 
     async def on_start(self, ctx: Context) -> None:
+        ctx.join(PROVIDERS)
+        self.profile = await self._read(ctx)
+
+    async def _read(self, ctx: Context) -> AgentProfile:
         try:
             row = await ctx.db(stored.find, tenant=self.tenant, name=self.key)
             if row is None and self.key == DEFAULT_KEY:
                 row = await ctx.db(stored.default, tenant=self.tenant)
+            added = await ctx.db(vendors.page, tenant=self.tenant)
         except StoreError as outage:
             raise Rejected(unavailable("store", 2.0)) from outage
         if row is None:
             raise Rejected(not_found("agent", self.key))
-        provider = row.provider or default_provider(self.providers, self.defaults)
+        providers = lineup(self.providers, added)
+        provider = row.provider or default_provider(providers, self.defaults)
         effort, exact = self._effort(row)
-        self.profile = AgentProfile(
+        return AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
             owner_id=row.owner_id,
             provider=provider,
-            model=row.model or default_model(provider, self.providers, self.defaults),
+            model=row.model or default_model(provider, providers, self.defaults),
             agent_type=row.agent_type,
             status=row.status,
             is_default=row.is_default,
@@ -62,7 +72,7 @@ class Agent(Actor):
             effort=effort,
             exact_effort=exact,
             queue=override_of(row.other_config),
-            fallbacks=fallbacks(provider, row.fallback_models, self.providers, self.failover, self.defaults),
+            fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
 
     def _effort(self, row: stored.AgentRow) -> tuple[str, bool]:
@@ -73,7 +83,15 @@ class Agent(Actor):
         return str(effort), wish.get("fallback", "downgrade") != "downgrade"
 
     @handles
+    async def others(self, ctx: Context, news: ProvidersChanged) -> None:
+        """The next turn is answered by whoever is there now."""
+        self.stale = True
+
+    @handles
     async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile:
+        if self.stale:
+            self.profile = await self._read(ctx)
+            self.stale = False
         return self.profile
 
 

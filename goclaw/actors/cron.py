@@ -18,12 +18,13 @@ import trio
 from goclaw.actors.engine.engine import place_of
 from goclaw.actors.heartbeat import Heartbeat
 from goclaw.actors.scheduled import Lead, begin
-from goclaw.domain.address import HEARTBEAT
+from goclaw.domain.address import HEARTBEAT, QUOTA
 from goclaw.domain.cron import Action, Look, Ran, RunJob, epoch_ms, news
-from goclaw.domain.errors import StoreError
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
 from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
+from goclaw.domain.quota import GiveTurnBack, Payer, TakeTurn
 from goclaw.knowledge import files
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Exhausted, Limit, child
@@ -36,6 +37,7 @@ from goclaw.stores import cron_ticks as ticks
 from goclaw.stores.cron import Job
 from goclaw.stores.cron_ticks import AT_ONCE, Agenda, Fired
 
+COUNTED = 5.0  # seconds the quota has to answer
 LONGEST = 1.0  # seconds between two looks; C5.1
 JUMP = 1.0  # seconds; what a clock is moved by at least before it is worth a line
 
@@ -45,11 +47,14 @@ class Ticker(Actor):
 
     weather = (StoreError,)
 
-    def __init__(self, lead: Lead, settings: Cron, workspace: Path, resting: Callable[[], bool]) -> None:
+    def __init__(
+        self, lead: Lead, settings: Cron, workspace: Path, resting: Callable[[], bool], metered: bool = False
+    ) -> None:
         self.lead = lead
         self.settings = settings
         self.workspace = workspace  # where agents keep their files
         self.resting = resting  # the gateway drains
+        self.metered = metered  # turns are counted (§8.1)
         self.fired = 0
         self.wait = LONGEST
 
@@ -123,18 +128,7 @@ class Ticker(Actor):
         said = await self._said(ctx, row.tenant_id, row.id) if row.from_file else ""
         match row.what:
             case "due" if row.at is not None:
-                fired = await ctx.db(
-                    ticks.fire,
-                    tenant=row.tenant_id,
-                    id=row.id,
-                    due=row.at,
-                    now=now,
-                    run_id=new_id(),
-                    settings=self.settings,
-                    said=said,
-                )
-                if fired is not None:
-                    self._tell(ctx, fired, now)
+                await self._fire(ctx, row, row.at, now, said)
             case "retry" if row.at is not None:
                 again = await ctx.db(
                     ticks.retry,
@@ -162,6 +156,30 @@ class Ticker(Actor):
         except OSError as trouble:
             ctx.log.warning("cron.unreadable", job=job.name, error=trouble.strerror)
             return ""
+
+    async def _fire(self, ctx: Context, row: Agenda, due: datetime, now: datetime, said: str) -> None:
+        run_id, payer = new_id(), Payer(row.tenant_id, row.user_id)
+        refused = ""
+        if self.metered:
+            try:
+                await ctx.ask(QUOTA, TakeTurn(payer=payer, run_id=run_id, channel="cron"), within=COUNTED)
+            except Rejected:
+                refused = "quota"
+        fired = await ctx.db(
+            ticks.fire,
+            tenant=row.tenant_id,
+            id=row.id,
+            due=due,
+            now=now,
+            run_id=run_id,
+            settings=self.settings,
+            said=said,
+            refused=refused,
+        )
+        if self.metered and (fired is None or not fired.run_id):
+            ctx.tell(QUOTA, GiveTurnBack(payer=payer, run_id=run_id))
+        if fired is not None:
+            self._tell(ctx, fired, now)
 
     async def _finish(self, ctx: Context, row: Agenda, run_id: str, now: datetime) -> None:
         done = await ctx.db(
@@ -222,11 +240,13 @@ class Ticker(Actor):
         return {"leads": self.lead.held, "fired": self.fired, "enabled": self.settings.enabled}
 
 
-def cron(node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool]) -> Supervisor:
+def cron(
+    node_id: str, settings: Cron, workspace: Path, *, resting: Callable[[], bool], metered: bool = False
+) -> Supervisor:
     """`workspace` is where agents keep their files. While `resting` nothing is begun."""
     return Supervisor(
         [
-            child("ticker", Ticker, Lead(node_id), settings, workspace, resting),
+            child("ticker", Ticker, Lead(node_id), settings, workspace, resting, metered),
             child("heartbeat", Heartbeat, Lead(node_id), workspace, resting),
         ],
         limit=Limit(restarts=5, within=60.0),

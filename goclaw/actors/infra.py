@@ -10,6 +10,7 @@ import trio
 
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cluster.tree import cluster
+from goclaw.actors.config import Configuration
 from goclaw.actors.history import Activity, ActorLog, Pages
 from goclaw.actors.retention import RetentionKeeper
 from goclaw.actors.usage import UsageKeeper
@@ -20,6 +21,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Backoff, Exhausted, Limit, Strategy, child
 from goclaw.runtime.message import Message
 from goclaw.runtime.supervisor import Supervisor
+from goclaw.settings.load import Loaded
 from goclaw.stores import activity, actor_log
 from goclaw.stores.actor_log import Entry
 from goclaw.stores.database import Database
@@ -97,7 +99,9 @@ class PoolWatch(Actor):
         return {"ok": self.ok, "size": pool.size, "in_use": pool.in_use, "waiting": pool.waiting}
 
 
-def infra(database: Database, server: EmbeddedServer | None, house: House, me: Membership, dsn: str) -> Supervisor:
+def infra(
+    loaded: Loaded, database: Database, server: EmbeddedServer | None, house: House, me: Membership
+) -> Supervisor:
     owner_of = house.bulletin.owner_of
     done: Pages[RecordActivity] = Pages(activity.add)
     happened: Pages[Entry] = Pages(actor_log.append, actor_log.trim)
@@ -105,7 +109,8 @@ def infra(database: Database, server: EmbeddedServer | None, house: House, me: M
     return Supervisor(
         [
             child("stores", stores, database, server, house),
-            child("cluster", cluster, me, dsn),
+            child("cluster", cluster, me, house.settings.database.dsn.reveal()),
+            child("config", Configuration, loaded, on_exhausted=rests),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
             child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),

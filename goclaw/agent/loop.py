@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
+from goclaw.agent.plain import plain
 from goclaw.domain.chat import (
     ChatMessage,
     ChatOptions,
@@ -99,7 +100,7 @@ class Task(Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     max_iterations: int
     max_tool_calls: int  # 0 = unlimited
-    call_timeout: float  # seconds for one whole model call
+    call_timeout: float  # seconds for a model to answer in, once it has begun
     hint: str = ""  # for this attempt only; never stored
 
 
@@ -223,11 +224,12 @@ def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bo
 async def _think(
     ask: ChatRequest, provider: Model, timeout: float, listener: Listener, journal: Journal, draft: Draft
 ) -> ChatResponse:
-    """One model call, streamed to the listener."""
+    """One model call, streamed to the listener. How long nobody begins to answer is the provider's business."""
     draft.text = ""
-    with trio.move_on_after(timeout):
-        async with provider.stream(ask, tell=listener.note) as chunks:
-            async for chunk in chunks:
+    async with provider.stream(ask, tell=listener.note) as chunks:
+        with trio.move_on_after(timeout):
+            async for said in chunks:
+                chunk = plain(said)
                 journal.heard(chunk)
                 if chunk.thinking:
                     listener.thinking(chunk.thinking)
@@ -239,8 +241,8 @@ async def _think(
                     draft.usage += chunk.done.usage
                     draft.offline = chunk.done.offline
                     return chunk.done
-        raise ProviderError("server_error", f"{provider.name} ended its answer without an end")
-    raise ProviderError("timeout", f"{provider.name} did not finish within {timeout:g} s")
+            raise ProviderError("server_error", f"{provider.name} ended its answer without an end")
+        raise ProviderError("timeout", f"{provider.name} did not finish within {timeout:g} s")
 
 
 async def _act(
@@ -351,20 +353,5 @@ def _distinct(calls: Sequence[ToolCall], taken: set[str], iteration: int) -> tup
             digest = hashlib.sha256(f"{wanted.id} {iteration} {place} {salt}".encode()).hexdigest()
             id, salt = f"call_{digest[:24]}", salt + 1
         taken.add(id)
-        fixed.append(replace(wanted, id=id, arguments=_plain(wanted.arguments)))
+        fixed.append(replace(wanted, id=id))
     return tuple(fixed)
-
-
-def _plain(value: Any) -> Any:
-    """Arguments as a database gives them back: no NUL, no 1e16 for a whole number, no minus zero."""
-    match value:
-        case dict():
-            return {_plain(name): _plain(member) for name, member in value.items()}
-        case list():
-            return [_plain(member) for member in value]
-        case str():
-            return value.replace("\0", "")
-        case float() if value.is_integer():
-            return int(value)
-        case _:
-            return value

@@ -8,7 +8,7 @@ or none.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -57,6 +57,13 @@ class Stand:
     usage: dict[int, Usage] = field(default_factory=dict)
     suppressed: list[dict[str, Any]] = field(default_factory=list)
     unmatched: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, given: Iterable[dict[str, Any]]) -> None:
+        """Steps of a run it was requeued from."""
+        for step in given:
+            number = step["step_no"]
+            self.steps[number] = msgspec.convert(step["message"], ChatMessage)
+            self.usage[number] = msgspec.convert(step["usage"], Usage | None) or Usage()
 
     def draft(self, before: int) -> Draft:
         """As the journal of a run gives it back: what came before a step."""
@@ -212,6 +219,7 @@ async def play(
     With `live` the model is asked from step `alive_from` on, and calls nobody recorded are suppressed.
     """
     opened = life.opened
+    stand.take(opened.get("given", ()))
     draft = stand.draft(opened["step"])
     recorder = Recorder(level, log)
     voice = voice_for(recorder, opened["said"], opened["stream"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from goclaw.domain.access import MASTER_TENANT
 from goclaw.runtime.address import Address
 
 DRAIN = Address("system", "drain")
@@ -9,11 +10,14 @@ CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
 SHARD_OWNER = Address("infra", "cluster", "shard_owner")
 OUTBOX = Address("delivery", "outbox")
+LOCKS = Address("engine", "queue", "locks")
+QUOTA = Address("engine", "queue", "quota")
 RETENTION = Address("infra", "retention")
 BUDGETS = Address("engine", "policy", "budgets")
 USAGE = Address("infra", "usage")
 CRON = Address("cron", "ticker")
 HEARTBEAT = Address("cron", "heartbeat")
+ROSTER = Address("engine", "roster")
 LISTENER = Address("edge", "listener")
 CONNECTIONS = Address("edge", "conns")
 REQUESTS = Address("edge", "http")
@@ -27,8 +31,16 @@ def session(tenant_id: str, session_key: str) -> Address:
     return Address("sessions", tenant_id, session_key)
 
 
-def provider(name: str) -> Address:
-    return Address("engine", "providers", name)
+CONFIG = Address("infra", "config")
+
+
+def provider(name: str, tenant_id: str = MASTER_TENANT) -> Address:
+    """Of the gateway's own vendors, which are those of the master tenant too; other tenants have theirs beside them."""
+    return Address("engine", "providers", provider_id(name, tenant_id))
+
+
+def provider_id(name: str, tenant_id: str) -> str:
+    return name if tenant_id == MASTER_TENANT else f"{name}@{tenant_id}"
 
 
 def lane(name: str) -> Address:

@@ -31,7 +31,10 @@ class Image(Struct, frozen=True):
 
 
 class Raw(Struct, frozen=True):
-    """An answer in the vendor's own blocks, to be given back unchanged to models of the same family (§4.1)."""
+    """An answer in the vendor's own blocks, to be given back unchanged to models of the same family (§4.1).
+
+    The family is of the model that was asked for: what a vendor answers may be called by another name.
+    """
 
     family: str
     blocks: tuple[dict[str, Any], ...]

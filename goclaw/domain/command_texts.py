@@ -27,6 +27,16 @@ SENTENCES: dict[str, dict[Locale, str]] = {
         "vi": "{messages} tin nhắn, {tokens} token; {running} đang chạy, {waiting} đang chờ; chạy được {seconds} giây.",
         "zh": "{messages} 条消息，{tokens} 个令牌；{running} 个运行中，{waiting} 个等待中；已运行 {seconds} 秒。",
     },
+    "holds": {
+        "en": "Run {run} holds {keys}.",
+        "vi": "Lượt chạy {run} đang giữ {keys}.",
+        "zh": "运行 {run} 占用 {keys}。",
+    },
+    "waits_for": {
+        "en": "Run {run} waits for {keys}.",
+        "vi": "Lượt chạy {run} đang chờ {keys}.",
+        "zh": "运行 {run} 等待 {keys}。",
+    },
     "no_run": {"en": "No run yet.", "vi": "Chưa có lượt chạy nào.", "zh": "还没有运行记录。"},
     "run": {
         "en": "Run {run}: {state}, attempt {attempt}, {seconds} s, last event {event}.",

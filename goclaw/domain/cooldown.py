@@ -25,7 +25,7 @@ LASTS: dict[ProviderTrouble, float] = {  # seconds; providers.md §9.1
     "unknown": 30,
 }
 OF_A_KEY = frozenset({"auth", "rate_limit"})
-NEVER = frozenset({"context_overflow", "content_policy"})  # says nothing about the next question
+NEVER = frozenset({"context_overflow", "content_policy", "cancelled"})  # says nothing about the next question
 OVERLOADED_LONG = 120.0  # seconds, from the sixth in a row
 SIXTH = 6
 QUIET = frozenset({"rate_limit", "overloaded"})  # asking again makes it worse
@@ -59,10 +59,13 @@ class Cooldowns:
         self._probed: dict[str, float] = {}
 
     def pick(self, model: str, tried: Iterable[int], now: float) -> int | None:
-        """A key to ask with now; None if the model rests, or all its keys that were not tried yet do."""
-        if self._resting(model, ANY, now):
-            return None
+        """A key to ask with now; None if the model rests, or all its keys that were not tried yet do.
+
+        Whoever has `tried` one key goes on to the next, although the model rests for everybody else (§9.2, tier 1).
+        """
         tried = set(tried)
+        if not tried and self._resting(model, ANY, now):
+            return None
         return next((n for n in range(self.slots) if n not in tried and not self._resting(model, n, now)), None)
 
     def until(self, model: str, now: float) -> Rest | None:
@@ -95,8 +98,9 @@ class Cooldowns:
             return None
         key = (model, slot if trouble in OF_A_KEY else ANY)
         before = self._rests.get(key)
-        failures = before.failures + 1 if before and now - before.at < FORGOTTEN else 1
-        lasts = LASTS[trouble] if retry_after is None else retry_after  # the vendor knows better
+        failures = before.failures if before and now - before.at < FORGOTTEN else 0
+        failures += trouble != "format"  # what one asks wrongly, again and again, must not close it to all
+        lasts = LASTS[trouble] if retry_after is None else min(retry_after, FORGOTTEN)  # the vendor knows better
         if trouble == "overloaded" and failures >= SIXTH:
             lasts = OVERLOADED_LONG
         if failures >= self._threshold:
@@ -106,7 +110,9 @@ class Cooldowns:
         self._rests.pop(key, None)
         self._rests[key] = rest
         while len(self._rests) > MOST:
-            del self._rests[next(iter(self._rests))]
+            oldest, slot = next(iter(self._rests))
+            del self._rests[oldest, slot]
+            self._probed.pop(oldest, None)
         return rest
 
     def succeeded(self, model: str, slot: int) -> list[tuple[str, int]]:

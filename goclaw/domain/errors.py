@@ -24,6 +24,7 @@ ProviderTrouble = Literal[  # providers.md §9.1
     "model_not_found",
     "content_policy",
     "context_overflow",
+    "cancelled",  # by the one who was asked
     "unknown",
 ]
 StoreTrouble = Literal["unavailable", "conflict", "commit_unknown"]
@@ -115,6 +116,11 @@ def not_found(kind: str, id: str) -> Err:
 
 def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
+
+
+def provider_in_use(name: str, agents: list[str]) -> Err:
+    details = {"reason": "in_use", "kind": "provider", "id": name, "agents": agents}
+    return Err("ALREADY_EXISTS", "provider_in_use", details)
 
 
 def gone(kind: str, id: str, **more: Any) -> Err:

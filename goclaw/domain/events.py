@@ -64,6 +64,12 @@ class HeartbeatEvent(Message[None]):
     body: msgspec.Raw
 
 
+class ProviderStatus(Message[None]):
+    """A model rests, or may be asked again: the body of event `provider.status`. For admins."""
+
+    body: msgspec.Raw
+
+
 class ShuttingDown(Message[None]):
     """The gateway drains. Sent to every socket before it is closed."""
 

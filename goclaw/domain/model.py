@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from goclaw.domain.cooldown import Rest
 from goclaw.domain.errors import ProviderTrouble
 from goclaw.runtime.message import Message
 
@@ -56,6 +57,25 @@ class Left(Message[None]):
     retry_after: float | None = None
 
 
+class LookAtProviders(Message[None]):
+    """Rows of `llm_providers` were written. Told to the roster, answered when the next call sees them."""
+
+
+class Changed(Message[None]):
+    """A provider's row is another one: the next call is asked of it, those under way end as they began."""
+
+
+class ProvidersChanged(Message[None]):
+    """Who there is has changed. Published to `PROVIDERS`."""
+
+
+class GetRests(Message[tuple[Rest, ...]]):
+    """Which models of a provider rest now."""
+
+
+PROVIDERS = "providers"  # whoever chooses among them
+
+
 class Retrying(Struct, frozen=True):
     """The same vendor is asked again, after `error` (providers.md §8)."""
 
@@ -66,11 +86,22 @@ class Retrying(Struct, frozen=True):
 
 
 class FellBack(Struct, frozen=True):
-    """Somebody else is asked, because `wanted` failed with `trouble` (providers.md §9.2)."""
+    """Somebody else answers, because `wanted` failed with `trouble` (providers.md §9.2)."""
 
     wanted: str
     now: str
     trouble: str
 
 
-Note = Retrying | FellBack
+class OwnTool(Struct, frozen=True, kw_only=True):
+    """A tool that the one who was asked runs by himself: told when it begins, and when it has ended."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = {}
+    ended: bool = False
+    is_error: bool = False
+    text: str = ""  # what came of it
+
+
+Note = Retrying | FellBack | OwnTool

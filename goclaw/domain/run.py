@@ -181,6 +181,15 @@ class ReclaimSlot(Message[bool]):
     run_id: str
 
 
+# run.cancelled says one of these; edge-websocket.md §8
+STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})
+
+
+def stop_reason(wish: str) -> str:
+    """What clients are told of why a run was stopped; whoever gives a reason of his own is a user."""
+    return wish if wish in STOPPED_BY else "user"
+
+
 class StopRun(Message[bool]):
     """Cancel a run that has no actor yet. False if the lane has not claimed it, or it is over."""
 
@@ -190,9 +199,9 @@ class StopRun(Message[bool]):
 
 
 class InjectText(Message[bool]):
-    """To a run that works: somebody says something meanwhile. True when the run took it."""
+    """To a run that works: somebody says something meanwhile. True when the run took it, or had taken it before."""
 
-    message_id: str
+    message_id: str  # the idempotency key, if he gave one: the same in every try
     text: str
     sender: str
 

@@ -135,6 +135,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     max_attempts: int
     run_at: datetime | None = None  # not before
     resource_keys: tuple[str, ...] = ()
+    keys_inferred: bool = False  # nobody asked for them
 
 
 class Accepted(Message[None]):
@@ -175,6 +176,8 @@ class Send(Message[Accepted]):
     debounce_ms: int | None = None  # wait so long for more of the same sender; None: as its kind does (§3.3)
     queue: Override = NOTHING  # what its agent says of waiting (§3.1)
     received_at: int = 0  # epoch milliseconds at the door; 0: just now
+    provider: str = ""  # who will answer, as far as is known at the door
+    unmetered: bool = False  # an owner asks: no quota holds
     asked_by: str = ""  # the socket connection, which alone hears `request_id` back
     request_id: str | int | None = None
 

@@ -83,6 +83,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "{kind} đã tồn tại: {id}",
         "zh": "{kind} 已存在：{id}",
     },
+    "provider_in_use": {
+        "en": "{id} is used by agents: {agents}",
+        "vi": "{id} đang được các tác nhân dùng: {agents}",
+        "zh": "{id} 正被智能体使用：{agents}",
+    },
     "gone": {"en": "{kind} has ended: {id}", "vi": "{kind} đã kết thúc: {id}", "zh": "{kind} 已结束：{id}"},
     "failed_precondition": {
         "en": "not possible now: {reason}",
@@ -108,6 +113,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "en": "nobody knows the price of {provider}/{model}, and budgets refuse what has none",
         "vi": "không rõ giá của {provider}/{model} nên ngân sách từ chối",
         "zh": "{provider}/{model} 没有已知价格，预算策略拒绝调用",
+    },
+    "quota_exceeded": {
+        "en": "Quota exceeded: {used}/{limit} requests this {window}. Try again later.",
+        "vi": "Vượt hạn mức: {used}/{limit} yêu cầu ({window}). Hãy thử lại sau.",
+        "zh": "超出配额：{used}/{limit} 次请求（{window}）。请稍后再试。",
     },
     "payload_too_large": {
         "en": "larger than {limit_bytes} bytes",

@@ -14,8 +14,10 @@ from goclaw.domain.errors import Rejected, not_found
 from goclaw.domain.run import LANES, GetLoad, LaneLoad
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
+from goclaw.operations.provider_health import everybody
 from goclaw.operations.turns import resolve_agent
 from goclaw.providers.choose import default_model, default_provider
+from goclaw.settings.providers import Providers
 from goclaw.stores import agents
 from goclaw.stores.agents import AgentRow
 
@@ -88,7 +90,8 @@ async def list_agents(ctx: Context, ask: ListAgents) -> AgentPage:
         agents.visible, tenant=ctx.caller.tenant_id, user=ctx.caller.user_id, everything=ctx.caller.is_admin
     )
     active = await active_runs(ctx)
-    found = [_agent(ctx, row, active) for row in rows]
+    providers = await everybody(ctx)
+    found = [_agent(ctx, row, active, providers) for row in rows]
     return AgentPage(agents=found, total=len(found), limit=len(found), offset=0)
 
 
@@ -99,7 +102,7 @@ async def get_agent(ctx: Context, ask: GetAgent) -> Agent:
     row = await ctx.db(agents.find, tenant=ctx.caller.tenant_id, name=profile.key)
     if row is None:  # deleted since its actor last looked
         raise Rejected(not_found("agent", ask.id))
-    return _agent(ctx, row, await active_runs(ctx))
+    return _agent(ctx, row, await active_runs(ctx), await everybody(ctx))
 
 
 async def loads(ctx: Context) -> list[LaneLoad]:
@@ -118,9 +121,9 @@ async def active_runs(ctx: Context) -> Counter[str]:
     return active
 
 
-def _agent(ctx: Context, row: AgentRow, active: Counter[str]) -> Agent:
-    settings = ctx.house.settings
-    provider = row.provider or default_provider(settings.providers, settings.agents.defaults)
+def _agent(ctx: Context, row: AgentRow, active: Counter[str], providers: Providers) -> Agent:
+    defaults = ctx.house.settings.agents.defaults
+    provider = row.provider or default_provider(providers, defaults)
     return Agent(
         id=row.id,
         agent_key=row.agent_key,
@@ -130,7 +133,7 @@ def _agent(ctx: Context, row: AgentRow, active: Counter[str]) -> Agent:
         status=row.status,
         is_default=row.is_default,
         provider=provider,
-        model=row.model or default_model(provider, settings.providers, settings.agents.defaults),
+        model=row.model or default_model(provider, providers, defaults),
         context_window=row.context_window,
         max_tool_iterations=row.max_tool_iterations,
         workspace=row.workspace,

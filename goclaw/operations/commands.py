@@ -31,7 +31,7 @@ from goclaw.operations.session_changes import (
 )
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, resolve_agent
-from goclaw.stores import session_changes, session_queue
+from goclaw.stores import locks, session_changes, session_queue
 from goclaw.stores.session_queue import RunFacts
 
 WORD = re.compile(r"/(?P<name>[a-z]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL | re.IGNORECASE)
@@ -116,7 +116,16 @@ async def _session_status(ctx: Context, key: str) -> str:
         running=len(activity.running),
         waiting=len(activity.waiting),
         seconds=ctx.house.uptime_ms // 1000,
-    )
+    ) + await _keys(ctx, key)
+
+
+async def _keys(ctx: Context, key: str) -> str:
+    """What runs of this session have for themselves, or wait for (sessions-lanes-cron.md §11)."""
+    lines = []
+    for run in await ctx.db(locks.of_session, tenant=ctx.caller.tenant_id, key=key):
+        facts = {"run": run.run_id, "keys": ", ".join(run.resource_keys)}
+        lines.append(_say(ctx, "waits_for", **facts) if run.waits else _say(ctx, "holds", **facts))
+    return "".join(f"\n{line}" for line in lines)
 
 
 async def _wait(ctx: Context, key: str, which: str, given: str) -> str:

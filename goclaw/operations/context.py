@@ -23,6 +23,7 @@ from goclaw.operations.replay_buffer import ReplayBuffer
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
+from goclaw.security.box import Box
 from goclaw.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class House:
     database_lost: bool = False  # as of the last look at it
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
+    box: Box = field(default_factory=Box)
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
 

@@ -14,6 +14,7 @@ from goclaw.domain.cron import NAME, Action, Look, epoch_ms, news
 from goclaw.domain.errors import Rejected, already_exists, ambiguous, exhausted, failed_precondition, invalid, required
 from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.schedule import first
+from goclaw.operations import resource_keys
 from goclaw.operations.activity import record
 from goclaw.operations.context import Context
 from goclaw.operations.cron import JobId, agent_of, own
@@ -205,7 +206,7 @@ def _columns_of(job: Job) -> dict[str, Any]:
 
 
 def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
-    """What the agent will be told: the message, or the file that will hold it."""
+    """What the agent will be told, the message or the file that will hold it, and what its runs want for themselves."""
     if wanted.prompt_file is not UNSET:
         if wanted.message is not UNSET:
             raise Rejected(ambiguous("prompt_file"))
@@ -215,7 +216,14 @@ def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
         return {"prompt_file": wanted.prompt_file}
     if wanted.message is UNSET or not wanted.message.strip():
         raise Rejected(required("message"))
-    return {"message": cut(ctx, wanted.message)[0]}
+    message = cut(ctx, wanted.message)[0]
+    wants = resource_keys.wanted(ctx, "cron", message)
+    payload: dict[str, Any] = {"message": message}
+    if wants.text != message:
+        payload["said"] = wants.text  # without the directive
+    if wants.keys:
+        payload |= {"keys": list(wants.keys), "keys_inferred": wants.inferred}
+    return payload
 
 
 def _delivery(deliver: bool, channel: str, to: str) -> dict[str, Any]:

@@ -5,23 +5,24 @@ Contract: edge-http.md §4, edge-websocket.md §7.1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import trio
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
-from goclaw.domain.address import provider
-from goclaw.domain.errors import Err, ProviderError, Rejected
-from goclaw.domain.model import BorrowProvider
+from goclaw.domain.errors import Err, ProviderError, Rejected, not_found
+from goclaw.domain.model import PROVIDERS, ProvidersChanged
+from goclaw.operations.activity import record
 from goclaw.operations.agents import ListAgents, list_agents
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
-from goclaw.providers.choose import usable
-from goclaw.providers.provider import Provider
-from goclaw.runtime.faults import RuntimeFault
-from goclaw.settings.providers import OFFLINE
+from goclaw.operations.provider_health import borrow, everybody
+from goclaw.operations.turns import resolve_agent
+from goclaw.providers.choose import default_model, usable
+from goclaw.settings.providers import OFFLINE, programs
+from goclaw.stores import agents
 
 ANY_AGENT = "goclaw-v1"
 VENDOR = 10.0  # seconds a vendor has to list its models
@@ -31,6 +32,18 @@ log = structlog.get_logger()
 
 class ListModels(Struct, kw_only=True):
     provider: str | None = None
+
+
+class ChooseModel(Struct, kw_only=True):
+    provider: Annotated[str, Meta(min_length=1, max_length=50)]
+    model: Annotated[str, Meta(max_length=200)] = ""
+    agent_id: str | None = None
+
+
+class Chosen(Struct, kw_only=True):
+    agent: str
+    provider: str
+    model: str
 
 
 class GetModel(Struct, kw_only=True):
@@ -52,10 +65,11 @@ async def openai_model(ctx: Context, ask: GetModel) -> dict[str, Any]:
     raise Rejected(model_not_found(ask.id))
 
 
-@operation(Rpc("models.list", Role.VIEWER), Cli("models"))
+@operation(Rpc("models.list", Role.VIEWER), Cli("models list"))
 async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     """List the models of the configured providers. A vendor that does not answer is left out."""
-    names = [OFFLINE, *(vendor.name for vendor, _ in usable(ctx.house.settings.providers))]
+    there = await everybody(ctx)
+    names = [OFFLINE, *(name for name, _, _ in usable(there)), *programs(there)]
     rows: list[dict[str, Any]] = []
     for name in names:
         if ask.provider in (None, name):
@@ -63,12 +77,27 @@ async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
     return {"models": rows}
 
 
+@operation(Rpc("models.set", Role.ADMIN), Cli("providers use"))
+async def choose(ctx: Context, ask: ChooseModel) -> Chosen:
+    """Let a provider answer for an agent from its next turn on; without `agent_id` for the default agent."""
+    there = await everybody(ctx)
+    if ask.provider not in (OFFLINE, *there.named, *programs(there)):
+        raise Rejected(not_found("provider", ask.provider))
+    profile = await resolve_agent(ctx, ask.agent_id)
+    tenant = ctx.caller.tenant_id
+    await ctx.db(agents.choose, tenant=tenant, id=profile.id, provider=ask.provider, model=ask.model)
+    ctx.system.publish(PROVIDERS, ProvidersChanged())
+    record(ctx, "agent.updated", "agent", profile.id, provider=ask.provider, model=ask.model)
+    model = ask.model or default_model(ask.provider, there, ctx.house.settings.agents.defaults)
+    return Chosen(agent=profile.key, provider=ask.provider, model=model)
+
+
 async def _models_of(ctx: Context, name: str) -> list[str]:
     try:
-        lent: Provider = await ctx.ask(provider(name), BorrowProvider(), within=5)
+        client = await borrow(ctx, name)
         with trio.fail_after(VENDOR):
-            return await lent.models()
-    except (ProviderError, RuntimeFault, Rejected, trio.TooSlowError) as error:
+            return await client.models()
+    except (ProviderError, trio.TooSlowError) as error:
         log.warning("models.list_failed", provider=name, error=str(error))
         return []
 
@@ -79,9 +108,9 @@ def model_not_found(name: str) -> Err:
 
 async def _names(ctx: Context) -> list[dict[str, Any]]:
     started = int(ctx.now().timestamp()) - ctx.house.uptime_ms // 1000
-    agents = (await list_agents(ctx, ListAgents())).agents
+    listed = (await list_agents(ctx, ListAgents())).agents
     named = [(ANY_AGENT, "Default agent")]
-    for agent in agents:
+    for agent in listed:
         named += [(f"goclaw:{agent.agent_key}", agent.display_name), (f"agent:{agent.agent_key}", agent.display_name)]
     return [
         {"id": id, "object": "model", "created": started, "owned_by": "goclaw", "display_name": title}

@@ -38,7 +38,8 @@ def decode(input: type[S], given: object, *, strict: bool = True) -> S:
         name = _field(input, key)
         if name is None or (value is None and name not in _clearable(input)):
             continue
-        if value == "" and (name in values or not _fields(input)[name]):
+        empty = value == "" and name not in getattr(input, "CLEARED_BY_EMPTY", ())
+        if empty and (name in values or not _fields(input)[name]):
             continue
         if values.get(name, "") not in ("", value):
             raise Rejected(ambiguous(name))
@@ -59,10 +60,10 @@ def moment(name: str, given: datetime | None) -> datetime | None:
         raise Rejected(invalid(name, "a year beyond 1 … 9999")) from None
 
 
-def explain(message: str) -> Err:
-    """A validation message as a named error with the field and what was expected."""
+def explain(message: str, within: str = "") -> Err:
+    """A validation message as a named error with the field, which is a member of `within`, and what was expected."""
     place = PLACE.search(message)
-    field = place["field"] if place else ""
+    field = ".".join(part for part in (within, place["field"] if place else "") if part)
     what = message[: place.start()] if place else message
     if missing := MISSING.match(what):
         return required(f"{field}.{missing['field']}" if field else missing["field"])

@@ -112,8 +112,8 @@ def _metadata(row: RunRow) -> dict[str, Any] | None:
 
 
 def _sub_status(row: RunRow) -> str | None:
-    """What a run that is due waits for."""
-    if row.state != "QUEUED" or row.later:
+    """What a run waits for that is due, or would be if it had its keys."""
+    if row.state != "QUEUED" or (row.later and not row.wait_reason):
         return None
     return row.wait_reason or ("session_slot" if row.slot_taken else "lane_slot")
 

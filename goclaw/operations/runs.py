@@ -110,7 +110,7 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
             priority=base_priority(ask.priority),
             max_attempts=ask.max_attempts,
             run_at=run_at,
-            resource_keys=tuple(dict.fromkeys(name.casefold() for name in ask.resource_keys)),
+            resource_keys=tuple(ask.resource_keys),
         ),
     )
     run = run_of(ctx, await run_seen(ctx, accepted.run_id))

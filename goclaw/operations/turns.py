@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
 from goclaw.domain.queue_policy import QueueMode
-from goclaw.domain.run import RunKind, RunRequest
+from goclaw.domain.run import KINDS, RunKind, RunRequest
 from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
+from goclaw.operations.resource_keys import wanted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
@@ -81,6 +83,10 @@ async def send(
             raise Rejected(unavailable("quarantined", 2.0))
         if agent.status != "active":
             raise Rejected(unavailable("agent_inactive"))
+        wants = wanted(ctx, kind, request.message, terms.resource_keys if terms is not None else ())
+        if wants.keys:
+            terms = terms or Terms(priority=KINDS[kind].priority, max_attempts=KINDS[kind].attempts)
+            terms = replace(terms, resource_keys=wants.keys, keys_inferred=wants.inferred)
         ask = Send(
             run_id=run_id,
             user_id=ctx.user_id,
@@ -88,7 +94,7 @@ async def send(
             agent_id=agent.id,
             agent_key=agent.key,
             kind=kind,
-            request=request,
+            request=replace(request, message=wants.text),
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
@@ -97,6 +103,8 @@ async def send(
             queue=agent.queue,
             received_at=ctx.received_at,
             terms=terms,
+            provider=request.provider or agent.provider,
+            unmetered=ctx.caller.is_owner,
             asked_by=ctx.connection_id,
             request_id=ctx.request_id,
         )

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from goclaw.settings.providers import ModelInfo
 
-Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "offline"]
+Wire = Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic", "acp", "claude_cli", "offline"]
 Quirk = Literal[
     "alternates",  # user and assistant take turns, and only the assistant follows a tool
     "asks_for_tools",  # says of each model at `/api/show` whether it takes tools
@@ -86,6 +86,11 @@ CATALOGUE = (
     Vendor("yescale", "https://api.yescale.io/v1"),
     Vendor("ollama", "http://localhost:11434/v1", "llama3.3", quirks=("asks_for_tools",), keyless=True),
     Vendor("ollama_cloud", "https://api.ollama.ai/v1"),
+    Vendor("claude_cli", default_model="sonnet", wire="claude_cli", keyless=True),
+    Vendor("acp", default_model="claude", wire="acp", keyless=True),
 )
 
 BY_NAME = {vendor.name: vendor for vendor in CATALOGUE}
+
+# Logs in instead of having a key, so it is only ever a row of the store; §7.3.
+CHATGPT = Vendor("chatgpt_oauth", "https://chatgpt.com/backend-api", "gpt-5.3-codex", wire="chatgpt_oauth")

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator
 
 from goclaw.domain.model import Candidate
 from goclaw.providers.catalogue import BY_NAME, Vendor
+from goclaw.providers.rows import vendor_of
 from goclaw.settings import providers as settings
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
 from goclaw.settings.providers import OFFLINE, Provider, Providers, first_usable
 
 
-def usable(providers: Providers) -> Iterator[tuple[Vendor, Provider]]:
-    """Vendors that can be asked with this configuration, in order of preference."""
+def usable(providers: Providers) -> Iterator[tuple[str, Vendor, Provider]]:
+    """Vendors that can be asked with this configuration, under their names, in order of preference."""
     for name in settings.usable(providers):
-        yield BY_NAME.get(name, Vendor(name)), providers.named[name]
+        yield name, vendor_of(name, providers.named[name]), providers.named[name]
 
 
 def default_provider(providers: Providers, defaults: AgentDefaults) -> str:
@@ -33,7 +34,10 @@ def default_model(provider: str, providers: Providers, defaults: AgentDefaults) 
     row = providers.named.get(provider)
     if row is not None and row.models:
         return row.models[0]
-    known = BY_NAME.get(provider)
+    program = settings.programs(providers).get(provider)
+    if program is not None and program.model:
+        return program.model
+    known = BY_NAME.get((row.type if row else "") or provider)
     return known.default_model if known else ""
 
 

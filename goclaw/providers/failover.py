@@ -25,7 +25,7 @@ OVERLOADED_TRIES = 3  # … providers.md §9.2
 NEXT_KEY = frozenset({"rate_limit", "overloaded", "server_error", "timeout", "auth", "unknown"})  # tier 1
 PATIENCE = 10.0  # seconds that a model which rests is waited for, if there is no other
 JITTER = 0.25
-FINAL = frozenset({"context_overflow"})
+FINAL = frozenset({"context_overflow", "cancelled"})
 
 
 class Desk(Protocol):
@@ -62,10 +62,18 @@ class Bottomless:
 class Failover:
     """Candidates in order of preference. Is a `Model` itself, so whoever asks it knows nothing of this."""
 
-    def __init__(self, candidates: Sequence[Candidate], desk: Desk, purse: Purse | None = None) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        desk: Desk,
+        within: float = float("inf"),
+        purse: Purse | None = None,
+    ) -> None:
+        """`within`: seconds for each of them to begin its answer."""
         self.name = candidates[0].provider
         self._candidates = candidates
         self._desk = desk
+        self._within = within
         self._purse = purse or Bottomless()
 
     @asynccontextmanager
@@ -91,7 +99,7 @@ class Failover:
             if 0 < wait <= PATIENCE:
                 tell(Retrying(1, 1, f"{candidate} rests after {rest.reason}", wait))
                 await trio.sleep(wait)
-            chunks = await self._ask(candidate, ask, tell, stack, failed, [], probe=True)
+            chunks = await self._ask(candidate, ask, tell, stack, failed, resting, probe=True)
             if chunks is not None:
                 return chunks
         raise self._nobody(failed, resting)
@@ -116,22 +124,24 @@ class Failover:
                 failed.append((candidate, error))
                 return None
             if isinstance(entered, Resting):
-                if not tried:
+                if not (tried or probe):
                     resting.append((entered.until, candidate, entered))
                 return None
-            if not tried and (failed or resting or candidate != self._candidates[0]):
-                tell(self._fell_back(candidate, failed, resting))
             call = _Call(self._desk, candidate, entered.slot)
             question = replace(ask, model=candidate.model) if candidate.model not in ("", ask.model) else ask
             try:
                 async with AsyncExitStack() as attempt:
                     attempt.push(call)
                     question = await self._purse.reserve(candidate, question)
-                    chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
-                        entered.client.stream(question, slot=entered.slot, tell=tell)
-                    )
-                    stack.push_async_exit(attempt.pop_all())
-                    return chunks
+                    with trio.move_on_after(self._within):
+                        chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
+                            entered.client.stream(question, slot=entered.slot, tell=tell)
+                        )
+                        stack.push_async_exit(attempt.pop_all())
+                        if candidate != self._candidates[0]:
+                            tell(self._fell_back(candidate, failed, resting))
+                        return chunks
+                    raise ProviderError("timeout", f"{candidate} did not begin to answer within {self._within:g} s")
             except ProviderError as error:
                 await self._purse.release()
                 failed.append((candidate, error))
@@ -146,8 +156,10 @@ class Failover:
         failed: list[tuple[Candidate, ProviderError]],
         resting: list[tuple[float, Candidate, Resting]],
     ) -> FellBack:
-        trouble = failed[-1][1].kind if failed else resting[-1][2].reason if resting else "unknown"
-        return FellBack(str(self._candidates[0]), str(candidate), trouble)
+        wanted = self._candidates[0]
+        why: dict[Candidate, str] = {other: rest.reason for _, other, rest in resting}
+        why |= {other: error.kind for other, error in failed}
+        return FellBack(str(wanted), str(candidate), why.get(wanted, "unknown"))
 
     def _nobody(
         self, failed: list[tuple[Candidate, ProviderError]], resting: list[tuple[float, Candidate, Resting]]

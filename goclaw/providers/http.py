@@ -7,7 +7,8 @@ import math
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -16,10 +17,11 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
+from goclaw.domain.chat import ChatRequest, ChatResponse, Raw, StreamChunk, Usage
 from goclaw.domain.effort import Reasoning
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
+from goclaw.providers.bodies import ACCEPTED, Sent, opened
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.provider import Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
@@ -28,6 +30,8 @@ from goclaw.providers.retry import patient
 from goclaw.providers.trouble import one_line, refusal
 from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import written_calls
+from goclaw.security.egress import guarded
+from goclaw.security.ssrf import Guard, Refused
 
 T = TypeVar("T")
 
@@ -35,11 +39,12 @@ CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
 LISTING_LIMIT = 8 * 2**20  # bytes of it
-CONNECTIONS = 64  # at once; providers.md §3 P3.8
+CONNECTIONS = 64  # at once, if nobody says more, and kept when nobody uses them; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
 LINGER = 0.25  # seconds granted to a vendor that has said everything, so that its connection can be used again
 MODELS_LEARNED = 256  # models of which something is remembered
 SHOWN_FOR = 600.0  # seconds; providers.md §2
+SHOWN_OF_KEY = 3  # characters that may be an accident
 PAGES = 20  # of a list of models
 
 
@@ -50,13 +55,23 @@ def _tls() -> ssl.SSLContext:
 
 
 class HttpProvider:
-    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds.
+    """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds; `at_once` connections.
 
     Raises ProviderError for a key that cannot be one. Opens no connection before it is asked.
     """
 
-    def __init__(self, vendor: Vendor, wire: Wire, *, keys: tuple[str, ...] = (), timeout: float) -> None:
-        self.name = vendor.name
+    def __init__(
+        self,
+        vendor: Vendor,
+        wire: Wire,
+        *,
+        keys: tuple[str, ...] = (),
+        timeout: float,
+        at_once: int = CONNECTIONS,
+        name: str = "",
+        guard: Guard | None = None,
+    ) -> None:
+        self.name = name or vendor.name
         self.default_model = vendor.default_model
         self.vendor = vendor
         self.wire = wire
@@ -65,25 +80,36 @@ class HttpProvider:
         self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
-            raise ProviderError("auth", f"{vendor.name}: the API key has characters that no key has")
+            raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", **wire.headers, **vendor.headers},
+            headers={"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE
-            ),
+            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
             verify=_tls(),
+            transport=guarded(guard, _tls()) if guard else None,
         )
+        self._under_way = 0
+        self._closing = False
 
     @property
     def slots(self) -> int:
         return max(1, len(self._keys))
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, ask: ChatRequest, *, slot: int = 0, tell: Tell = silent
-    ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
+    ) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         deadline = trio.current_time() + self.timeout
-        return patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell)
+        self._under_way += 1
+        try:
+            async with patient(lambda: _Answer(self, ask, slot, deadline), deadline, tell) as chunks:
+                yield chunks
+        finally:
+            self._under_way -= 1
+            if self._closing:
+                with trio.CancelScope(shield=True):
+                    await self.aclose()
 
     async def models(self) -> list[str]:
         ids: list[str] = []
@@ -128,7 +154,10 @@ class HttpProvider:
         _remember(self.learned, model, replace(learned, cool=False))
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        """Answers that have begun go on; the last one closes the connections."""
+        self._closing = True
+        if not self._under_way:
+            await self._http.aclose()
 
     async def send(
         self,
@@ -144,21 +173,29 @@ class HttpProvider:
         key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
         url = (root or self.vendor.base_url.rstrip("/")) + path
+        if self._http.is_closed:
+            raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
             request = self._http.build_request(method, url, content=content, headers=headers)
+            if content:
+                request.stream = Sent(content)
             response = await self._http.send(request, stream=True)
             if response.status_code == 200:
                 return response
             body = await read(response, PAGE_LIMIT)
+        except Refused as error:
+            raise self.blame(ProviderError("format", str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.blame(weather(error)) from error
+        for known in self._keys:  # before it is cut: half a key is one too
+            body = body.replace(known.encode(), b"***")
         raise self.blame(refusal(response.status_code, response.headers, body))
 
     def blame(self, error: ProviderError) -> ProviderError:
         """`error` with the vendor's name, and without a key, should the vendor have repeated it."""
         said = error.message
         for key in self._keys:
-            said = said.replace(key, "***")
+            said = without(key, said)
         return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
 
 
@@ -181,20 +218,22 @@ class _Answer:
         self._slot = slot
         self._deadline = deadline
         self._response: httpx.Response | None = None
-        self._body: AsyncIterator[bytes]
+        self._raw: AsyncIterator[bytes]  # as it comes …
+        self._body: AsyncIterator[bytes]  # … and without its encoding
         self._reader: AnswerReader
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
         self._reasoning: Reasoning | None = None
+        self._family = ""
 
     async def start(self) -> None:
         with trio.move_on_at(self._deadline):
             self._response = await self._send()
         if self._response is None:
             raise self._late()
+        self._raw = self._response.aiter_raw()
+        self._body = opened(self._raw, self._response.headers)
         self._reader = AnswerReader(self._provider.wire.assemble(), self._response.headers.get("content-type", ""))
-        encoded = "content-encoding" in self._response.headers
-        self._body = self._response.aiter_bytes() if encoded else self._response.aiter_raw()
         await self._fill(math.inf)
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
@@ -209,7 +248,7 @@ class _Answer:
 
     async def aclose(self) -> None:
         if self._response is not None:
-            await close(self._response, self._body, LINGER if self._reader.done else 0)
+            await close(self._response, self._raw, LINGER if self._reader.done else 0)
 
     async def _send(self) -> httpx.Response:
         """Ask, and ask again as long as the refusal says how."""
@@ -219,11 +258,11 @@ class _Answer:
             learned = replace(learned, without=learned.without | {"tools"})
         while True:
             call = provider.wire.write(self._ask, provider.vendor, learned)
-            self._reasoning = call.reasoning
+            self._reasoning, self._family = call.reasoning, call.family
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                better = remedy(error, self._ask, learned)
+                better = remedy(error, call.longest, learned)
                 if better is None:
                     raise
                 learned = better
@@ -245,6 +284,7 @@ class _Answer:
                         provider=self._provider.name,
                         model=self._ask.model or self._provider.default_model,
                         reasoning=self._reasoning,
+                        raw=self._end.raw and Raw(self._family, self._end.raw.blocks),
                     )
                     self._ready.append(StreamChunk(done=self._end))
 
@@ -282,20 +322,30 @@ class _Answer:
         )
 
 
+def without(key: str, said: str) -> str:
+    """`said` without the key, also if the end of the line has cut it."""
+    said = said.replace(key, "***")
+    bare = said.removesuffix("…")
+    for length in range(min(len(key), len(bare)), SHOWN_OF_KEY, -1):
+        if bare.endswith(key[:length]):
+            return bare[:-length] + "***"
+    return said
+
+
 async def read(response: httpx.Response, limit_bytes: int) -> bytes:
     """The start of a body, and the end of the response."""
-    body, read = response.aiter_bytes(), bytearray()
+    raw, read = response.aiter_raw(), bytearray()
     try:
-        async for piece in body:
+        async for piece in opened(raw, response.headers):
             read += piece
             if len(read) >= limit_bytes:
                 break
     finally:
-        await close(response, body, linger=0)
+        await close(response, raw, linger=0)
     return bytes(read[:limit_bytes])
 
 
-async def close(response: httpx.Response, body: AsyncIterator[bytes], linger: float) -> None:
+async def close(response: httpx.Response, raw: AsyncIterator[bytes], linger: float) -> None:
     """End a response. What the vendor still sends within `linger` seconds is thrown away.
 
     Leaving the body's generators where they are would leave those inside httpx to the garbage collector, under a
@@ -303,7 +353,7 @@ async def close(response: httpx.Response, body: AsyncIterator[bytes], linger: fl
     """
     try:
         with trio.move_on_after(linger):
-            async for _ in body:
+            async for _ in raw:
                 pass
     except httpx.HTTPError:
         pass  # nobody reads it any more

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, assert_never
+from pathlib import Path
+from typing import Protocol, assert_never, runtime_checkable
 
 import msgspec
 
 from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.model import Note
 from goclaw.providers.catalogue import Vendor
+from goclaw.security.ssrf import Guard
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 Tell = Callable[[Note], None]
 
@@ -55,12 +58,32 @@ class Provider(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class Runs(Protocol):
+    """A provider that has something to run beside its answers, in a task of whoever opened it."""
+
+    async def live(self) -> None:
+        """Until `aclose` or a cancel. Without it nothing is answered; nothing of it is left when it returns."""
+
+
 def open_provider(
-    vendor: Vendor, *, keys: tuple[str, ...] = (), base_url: str | None = None, timeout: float = 300.0
+    vendor: Vendor,
+    *,
+    keys: tuple[str, ...] = (),
+    base_url: str | None = None,
+    timeout: float = 300.0,
+    at_once: int = 64,
+    name: str = "",
+    guard: Guard | None = None,
+    program: AcpAgent | ClaudeProgram | None = None,
+    data_dir: Path = Path(),
 ) -> Provider:
     """A provider for `vendor`, or for who speaks its language at `base_url`. Opens no connection yet.
 
-    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4).
+    `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections. `name`
+    is what it is called, if that is not its vendor's. `guard` says where it may connect to; with one, proxies of the
+    environment are ignored.
+    `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -73,16 +96,30 @@ def open_provider(
             from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
             from goclaw.providers.wires import chat
 
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard)
         case "responses" | "chatgpt_oauth":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import responses
 
-            return HttpProvider(vendor, responses.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(
+                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
         case "anthropic":
             from goclaw.providers.http import HttpProvider
             from goclaw.providers.wires import anthropic
 
-            return HttpProvider(vendor, anthropic.WIRE, keys=keys, timeout=timeout)
+            return HttpProvider(
+                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
+            )
+        case "acp":
+            from goclaw.providers.acp.provider import Acp
+
+            agent = program if isinstance(program, AcpAgent) else AcpAgent(binary=base_url or "")
+            return Acp(vendor.name, agent, data_dir / "acp", timeout=timeout)
+        case "claude_cli":
+            from goclaw.providers.claude_cli.provider import ClaudeCli
+
+            claude = program if isinstance(program, ClaudeProgram) else ClaudeProgram()
+            return ClaudeCli(vendor.name, claude, timeout=timeout)
         case _:
             assert_never(vendor.wire)

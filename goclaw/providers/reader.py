@@ -20,6 +20,8 @@ BODY_LIMIT = 64 * 2**20  # bytes of one answer; providers.md §14
 PAGE_LIMIT = 64 * 2**10  # bytes kept of something that is not an answer; providers.md §8
 BAD_CHUNKS = 10  # unreadable chunks that are forgiven; providers.md §5.2
 CALLS = 128  # tool calls in one answer; more is a model in a loop
+DEEPEST = 64  # lists and objects in each other; deeper arguments could not be written again further down the stack
+MOST_TOKENS = 10**9  # of one answer; what is counted must fit into tables
 FIELD = re.compile(rb"(?:data|event|id|retry)?:")  # how a stream of events begins
 LONGEST_FIELD = len(b"event:")
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -85,6 +87,7 @@ class AnswerReader:
                 self._whole = len(self._head) >= LONGEST_FIELD
                 return []
             self._events, data = EventReader(), bytes(self._head)
+            self._head.clear()
         return self._read(self._events, data)
 
     def finish(self) -> tuple[list[StreamChunk], ChatResponse | ProviderError]:
@@ -140,9 +143,32 @@ class AnswerReader:
 def tool_call(id: str, name: str, arguments: str, **more: Any) -> ToolCall:
     """A call whose arguments came as text. An empty text is no arguments."""
     try:
-        return ToolCall(id=id, name=name, arguments=msgspec.json.decode(arguments or "{}", type=dict[str, Any]), **more)
+        given = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
     except BROKEN as error:
         return ToolCall(id=id, name=name, parse_error=one_line(f"arguments are not a JSON object: {error}"), **more)
+    if nested(given):
+        return ToolCall(id=id, name=name, parse_error=f"arguments are nested deeper than {DEEPEST}", **more)
+    return ToolCall(id=id, name=name, arguments=given, **more)
+
+
+def nested(value: Any) -> bool:
+    """Whether lists and objects lie deeper than `DEEPEST` in each other."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def tokens(said: int | None) -> int:
+    """A vendor's count, or the nearest that can be one."""
+    return min(max(0, said or 0), MOST_TOKENS)
 
 
 def too_many_calls() -> ProviderError:

@@ -6,7 +6,6 @@ import re
 
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.wire import Learned
 
@@ -21,22 +20,25 @@ REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …", "`temperatu
 )
 NO_TOOLS = re.compile(r"does(?: not|n.t) support (?:tools|function)|tools? (?:is|are) not supported", re.IGNORECASE)
 TOO_LONG = re.compile(
-    r"max_(?:completion_|output_)?tokens.{0,120}?(?:too large|too high|maximum|at most|exceed|less than|>|<=)"
-    r"|(?:maximum|at most|exceed).{0,60}?max_(?:completion_|output_)?tokens",
+    r"max_(?:completion_|output_)?tokens.{0,120}?(?:too large|too high|maximum|at most|exceed|less than|range|>|<=)"
+    r"|(?:maximum|at most|exceed|range).{0,60}?max_(?:completion_|output_)?tokens",
     re.IGNORECASE | re.DOTALL,
 )
 NUMBER = re.compile(r"\b\d{2,7}\b")
 LEAST = 16  # tokens; a model that allows less is not worth asking
 
 
-def remedy(error: ProviderError, ask: ChatRequest, learned: Learned) -> Learned | None:
-    """What is known of the model after `error`; None if that is nothing new."""
-    if error.status not in (400, 422):
+def remedy(error: ProviderError, longest: int | None, learned: Learned) -> Learned | None:
+    """What is known of the model after `error`; None if that is nothing new. `longest`: the tokens it was asked for.
+
+    A conversation that is too long says nothing about the next one.
+    """
+    if error.status not in (400, 422) or error.kind == "context_overflow":
         return None
     if "tool_use_failed" in error.message and not learned.cool:
         return replace(learned, cool=True)
     if TOO_LONG.search(error.message):
-        return _shorter(error.message, ask, learned)
+        return _shorter(error.message, longest, learned)
     if NO_TOOLS.search(error.message):
         name: str | None = "tools"
     else:
@@ -47,11 +49,10 @@ def remedy(error: ProviderError, ask: ChatRequest, learned: Learned) -> Learned 
     return replace(learned, without=learned.without | {name})
 
 
-def _shorter(said: str, ask: ChatRequest, learned: Learned) -> Learned | None:
-    """The number in the message, or half of what was asked for."""
-    asked = learned.most_tokens or ask.options.max_tokens
+def _shorter(said: str, asked: int | None, learned: Learned) -> Learned | None:
+    """The number in the message, or once half of what was asked for."""
     if asked is None:
         return None
     named = [number for number in map(int, NUMBER.findall(said)) if LEAST <= number < asked]
-    most = max(named, default=asked // 2)
+    most = max(named, default=asked // 2 if learned.most_tokens is None else 0)
     return replace(learned, most_tokens=most) if most >= LEAST else None

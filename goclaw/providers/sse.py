@@ -19,38 +19,38 @@ class EventReader:
 
     def __init__(self) -> None:
         self._rest = bytearray()  # an unfinished line
-        self._data: list[bytes] = []  # lines of the unfinished event
-        self._size = 0  # bytes in `_data`
+        self._data: bytes | bytearray | None = None  # of the unfinished event
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The data of every event that `data` completes. Raises EventTooLarge."""
         if b"\n" not in data:
             self._rest += data  # grows in place: a long line in small pieces costs linear time
-            self._check()
-            return
+            return self._check(len(self._rest))
         if self._rest:
             data = bytes(self._rest) + data
             self._rest.clear()
         *lines, rest = data.split(b"\n")
-        self._rest += rest
         for line in lines:
             if line.endswith(b"\r"):
                 line = line[:-1]
             if line.startswith(b"data:"):
-                value = line[6:] if line.startswith(b"data: ") else line[5:]
-                self._data.append(value)
-                self._size += len(value) + 1
-                self._check()
-            elif not line and self._data:
-                yield self._take()
-        self._check()
+                self._take(line[6:] if line.startswith(b"data: ") else line[5:])
+            elif not line and self._data is not None:
+                event, self._data = bytes(self._data), None
+                yield event
+        self._rest += rest
+        self._check(len(rest))
 
-    def _take(self) -> bytes:
-        event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-        self._data.clear()
-        self._size = 0
-        return event
+    def _take(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value
+        else:  # one text, for a list of short lines would be many times as large
+            if isinstance(self._data, bytes):
+                self._data = bytearray(self._data)
+            self._data += b"\n" + value
+        self._check(0)
 
-    def _check(self) -> None:
-        if self._size + len(self._rest) > EVENT_LIMIT:
+    def _check(self, waiting: int) -> None:
+        if len(self._data or b"") + waiting > EVENT_LIMIT:
+            self._rest, self._data = bytearray(), None  # whoever keeps the error does not keep this
             raise EventTooLarge(f"an event of more than {EVENT_LIMIT} bytes")

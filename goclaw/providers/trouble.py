@@ -21,11 +21,11 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
     (
         "context_overflow",
         re.compile(
-            r"context.{0,3}length|maximum context|token limit|too many tokens|prompt is too long|request_too_large"
-            r"|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
+            r"context.{0,3}length|maximum context|context limit|token limit|too many tokens|prompt is too long"
+            r"|request_too_large|exceed_context_size|model_context_window_exceeded|上下文(?:长度|超)|超出.{0,8}(?:长度|限制)"
         ),
     ),
-    ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing|余额不足")),
+    ("billing", re.compile(r"insufficient.{0,3}(?:credit|balance|quota|funds)|billing(?! details)|余额不足")),
     (
         "auth_permanent",
         re.compile(r"key.{0,20}(?:revoked|disabled|deactivated)|account.{0,20}(?:disabled|deactivated)"),
@@ -36,6 +36,7 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
     ("overloaded", re.compile(r"overloaded|at capacity|temporarily unavailable")),
     ("content_policy", re.compile(r"content_policy|content.?filter|safety system")),
 )
+FLAGGED = re.compile(r"input was flagged|requires moderation")  # of a 403 that is about the question, not the key
 
 
 def one_line(text: str, limit: int = LINE) -> str:
@@ -46,10 +47,10 @@ def one_line(text: str, limit: int = LINE) -> str:
 
 def kind_of(status: int, text: str) -> ProviderTrouble:
     """The family of a refusal. `status` 0 means the refusal came inside an answer."""
+    lowered = text[:4096].lower()
     if status not in (401, 403):  # what such a page says is about the key, whatever its words
-        lowered = text[:4096].lower()
         for kind, pattern in TEXTS:
-            if pattern.search(lowered):
+            if pattern.search(lowered) and not (status == 429 and kind == "context_overflow"):  # too many in a minute
                 return kind
     match status:
         case 400 | 422:
@@ -59,7 +60,7 @@ def kind_of(status: int, text: str) -> ProviderTrouble:
         case 402:
             return "billing"
         case 403:
-            return "auth_permanent"
+            return "content_policy" if FLAGGED.search(lowered) else "auth_permanent"
         case 404:
             return "model_not_found"
         case 408 | 504:
@@ -112,14 +113,24 @@ def foreign_page(status: int, content_type: str, page: str) -> str:
 
 def explanation(body: Any) -> str:
     """The vendor's own words, in whichever of the usual places they are; message first, then type and code."""
+    if isinstance(body, list) and len(body) == 1:  # as Gemini does
+        body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        words = [error.get(name) for name in ("message", "detail", "type", "code")]
-        if isinstance(words[0], dict | list):  # one field after the other
-            words[0] = msgspec.json.encode(words[0])[:LINE].decode("utf-8", "replace")
+        words = [_without_input(error.get(name)) for name in ("message", "detail", "type", "code")]
+        for place, word in enumerate(words[:2]):
+            if isinstance(word, dict | list):  # one field after the other
+                words[place] = msgspec.json.encode(word)[:LINE].decode("utf-8", "replace")
         if said := " · ".join(word for word in words if isinstance(word, str) and word):
             return said
     return error if isinstance(error, str) else msgspec.json.encode(error)[:LINE].decode("utf-8", "replace")
+
+
+def _without_input(said: Any) -> Any:
+    """A list of what is wrong with each field, without the field: it holds what somebody said."""
+    if not isinstance(said, list):
+        return said
+    return [{name: one[name] for name in one if name != "input"} if isinstance(one, dict) else one for one in said]
 
 
 def retry_after(header: str) -> float | None:

@@ -28,6 +28,8 @@ class Call(Struct, frozen=True):
     body: bytes
     headers: dict[str, str] = {}
     reasoning: Reasoning | None = None  # what became of the wish for it
+    longest: int | None = None  # tokens of answer it asks for
+    family: str = ""  # of the models that understand this one's thoughts
 
 
 class ModelPage(Struct, frozen=True):

@@ -47,6 +47,9 @@ METRICS: dict[str, Metric] = {
     "runs_total": Metric("counter", "runs that ended", ("agent", "kind", "status")),
     "run_seconds": Metric("histogram", "accepted to ended", ("kind",), LONG),
     "run_queue_seconds": Metric("histogram", "accepted to claimed", ("lane", "kind"), NORMAL),
+    "resource_lock_wait_seconds": Metric(
+        "histogram", "keys wanted to keys free", ("outcome",), (*NORMAL, 30.0, 60.0, 300.0)
+    ),
     "run_claim_wait_seconds": Metric("histogram", "due to claimed", ("lane", "kind"), (*NORMAL, 30.0, 60.0, 300.0)),
     "runs_state": Metric("gauge", "runs that have not ended", ("state", "lane")),
     "queue_depth": Metric("gauge", "runs that wait", ("lane",)),

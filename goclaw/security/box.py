@@ -18,7 +18,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from goclaw.domain.errors import Rejected, failed_precondition
+from goclaw.domain.errors import Rejected, StartupFatal, failed_precondition
+from goclaw.settings.encryption import Encryption
 
 KEY = 32  # bytes
 NONCE = 12  # bytes
@@ -75,6 +76,18 @@ def key_of(text: str) -> bytes:
 def kid_of(key: bytes) -> str:
     """Names a key without telling it."""
     return hashlib.sha256(key).digest()[:KID].hex()
+
+
+def box_of(keys: Encryption) -> Box:
+    """The box of a gateway. Raises StartupFatal E_ENCRYPTION_KEY for what is no key."""
+    name, found = "GOCLAW_ENCRYPTION_KEY", []
+    try:
+        key = key_of(keys.key.reveal()) if keys.key else None
+        name = "GOCLAW_ENCRYPTION_KEY_OLD"
+        found = [key_of(text) for text in keys.former]
+    except NotAKey as error:
+        raise StartupFatal("E_ENCRYPTION_KEY", f"{name}: {error}", "make one: openssl rand -hex 32") from None
+    return Box(key, found)
 
 
 class Box:

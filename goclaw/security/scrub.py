@@ -85,7 +85,7 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
         password = urlsplit(settings.database.dsn.reveal()).password or ""
     except ValueError:  # a list of words, not a URL
         password = ""
-    found |= {password, unquote(password)}
+    found |= {password, unquote(password), *settings.encryption.former}
     return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=lambda text: (-len(text), text)))
 
 

@@ -18,7 +18,7 @@ from goclaw.settings.section import Id, Secret
 
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}  # milliseconds
-SPANS = ("_sec", "_ms", "_delay", "_timeout")  # how the names of spans of time end
+SPANS = ("_sec", "_ms", "_delay", "_timeout", "_ttl")  # how the names of spans of time end
 ENTRIES = 1000  # of a map
 NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?", re.ASCII)
 DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(ms|s|m|h)", re.ASCII)
@@ -58,7 +58,7 @@ def convert(name: str, kind: Any, given: Given, variables: Mapping[str, str]) ->
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError  # ±Infinity and NaN are JSON5, but no setting
         if get_origin(_plain(kind)) is dict:
-            return _map(get_args(_plain(kind))[1], value)
+            return _map(get_args(_plain(kind))[1], value, variables)
         return msgspec.convert(value, kind, dec_hook=lambda wanted, raw: _special(wanted, raw, variables))
     except Unfit:
         raise
@@ -70,14 +70,14 @@ def convert(name: str, kind: Any, given: Given, variables: Mapping[str, str]) ->
         raise Unfit(f"expected {expected(kind)}, found {_found(value, hidden)}", suggestion) from None
 
 
-def _map(kind: Any, value: Any) -> dict[str, Any]:
+def _map(kind: Any, value: Any, variables: Mapping[str, str]) -> dict[str, Any]:
     """An object of named entries, each a `kind`. Raises Unfit, which names the entry."""
     if not isinstance(value, dict) or len(value) > ENTRIES:
         raise Unfit(f"expected an object of at most {ENTRIES} entries, found {_found(value, False)}")
     entries = {}
     for name, entry in value.items():
         try:
-            entries[name] = msgspec.convert(entry, kind)
+            entries[name] = msgspec.convert(entry, kind, dec_hook=lambda wanted, raw: _special(wanted, raw, variables))
         except msgspec.ValidationError as error:
             raise Unfit(f"entry {quoted(name)}: {error}") from None
     return entries

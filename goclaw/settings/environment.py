@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from goclaw.settings.convert import Given
 from goclaw.settings.document import LARGEST
@@ -21,6 +22,8 @@ VARIABLES = {
     "GOCLAW_ALLOWED_ORIGINS": "gateway.allowed_origins",
     "GOCLAW_DRAIN_SEC": "gateway.drain_sec",
     "GOCLAW_POSTGRES_DSN": "database.dsn",
+    "GOCLAW_ENCRYPTION_KEY": "encryption.key",
+    "GOCLAW_ENCRYPTION_KEY_OLD": "encryption.old_keys",
     "GOCLAW_STORAGE_BACKEND": "database.mode",
     "GOCLAW_MODE": "database.mode",
     "GOCLAW_DB_POOL": "database.pool_max",
@@ -35,6 +38,10 @@ VARIABLES = {
     "GOCLAW_LANE_TEAM": "queue.lanes.team",
     "GOCLAW_LANE_CRON": "queue.lanes.cron",
     "GOCLAW_LOG_LEVEL": "logging.level",
+    "GOCLAW_OLLAMA_HOST": "providers.ollama.api_base",
+    "GOCLAW_CLAUDE_CLI_PATH": "providers.claude_cli.cli_path",
+    "GOCLAW_CLAUDE_CLI_MODEL": "providers.claude_cli.model",
+    "GOCLAW_CLAUDE_CLI_WORK_DIR": "providers.claude_cli.base_work_dir",
     # plain names of other tools; the prefixed one wins (providers.md §2)
     "ANTHROPIC_API_KEY": "providers.anthropic.api_key",
     "GEMINI_API_KEY": "providers.gemini.api_key",
@@ -53,10 +60,13 @@ ELSEWHERE = {
     "GOCLAW_ENV",
     "GOCLAW_GATEWAY_URL",
     "GOCLAW_HOME",
+    "GOCLAW_OPENAI_AUTH_BASE",
     "GOCLAW_TOKEN",
 }  # read by load, by clients and by the actor kernel
-PROVIDER = {"API_KEY": "api_key", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
+PROVIDER = {"API_KEY": "api_key", "API_BASE": "api_base", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
 
+OLLAMA_PORT = "11434"
+CONTAINER = Path("/.dockerenv")  # there in a container
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
 
 
@@ -89,6 +99,8 @@ def settings_in(
             if not _is_unicode(value):
                 problems.append(Problem(variable, f"{variable}: expected UTF-8 text"))
                 continue
+            if variable == "GOCLAW_OLLAMA_HOST":
+                value = _ollama(value)
             origin = (".env.local:" if variable in from_env_file else "env:") + variable
             given[key] = Given(value, variable, origin, text=True)
     unknown = sorted(name for name in variables if name.startswith("GOCLAW_") and name not in known.keys() | ELSEWHERE)
@@ -127,6 +139,20 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem], list[str]]
             problems.append(Problem(path.name, f"{path.name} at line {number}: expected NAME=VALUE", number))
     private = mode & 0o077 == 0
     return values, problems, [] if private else [f"{path} can be read by others: chmod 600 {path}"]
+
+
+def _ollama(host: str) -> str:
+    """The address of an Ollama from its `host`, read as Ollama reads it: a bare name means its own port.
+
+    In a container this machine is outside.
+    """
+    base = urlsplit(host.strip() if "//" in host else f"http://{host.strip()}")
+    port = base.netloc.rpartition(":")[2] if base.netloc.rpartition(":")[2].isdigit() else ""
+    port = port or ("" if "//" in host else OLLAMA_PORT)
+    inside = base.hostname in ("localhost", "127.0.0.1", "::1", "0.0.0.0") and CONTAINER.exists()  # noqa: S104
+    name = "host.docker.internal" if inside else base.netloc.removesuffix(f":{port}")
+    place = f"{name}:{port}" if port else name
+    return f"{base.scheme}://{place}{base.path.rstrip('/').removesuffix('/v1')}/v1"
 
 
 def _unquoted(value: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from goclaw.settings.convert import Given
 from goclaw.settings.document import LARGEST, Document, Malformed, Place, parse
-from goclaw.settings.keys import ROW_NAME, fields, row_field, snake, spellings, subsection
+from goclaw.settings.encryption import Encryption
+from goclaw.settings.keys import fields, row_field, snake, spellings, subsection
 from goclaw.settings.problems import Problem, nearest, quoted
 from goclaw.settings.section import Section
 from goclaw.settings.settings import Settings
@@ -60,12 +61,14 @@ class _Reader:
             rows = row_field(kind)
             if snake(key).endswith("dsn"):
                 self._wrong(here, "{}: a DSN is a secret and never read from the file, set GOCLAW_POSTGRES_DSN")
+            elif kind is Encryption:
+                self._wrong(here, "{}: a secret that is never read from the file, set GOCLAW_ENCRYPTION_KEY")
             elif name in known:
                 self._wrong(here, f"{{}} is the same key as {quoted(known[name])}, keep one")
             elif name is not None:
                 known[name] = key
                 self._field(fields(kind)[name].type, inner, here, prefix + name)
-            elif rows and ROW_NAME.fullmatch(key):
+            elif rows and kind.ROW_NAMES.fullmatch(key):
                 self._field(rows[1], inner, here, prefix + key)
             elif not (key == "$schema" and not place):
                 wrong = f"unknown key {quoted(_dotted(here))}" + self._at(here)

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.domain.access import SYSTEM_USER
+from goclaw.settings.quota import Quota
 from goclaw.settings.section import Id, Secret, Section
 
 
@@ -32,6 +33,7 @@ class Gateway(Section, frozen=True):
     max_ws_connections: Annotated[int, Meta(ge=1, le=1_000_000, description="open sockets")] = 10_240
     admin_tree: Annotated[bool, Meta(description="operators may look at actors and steer them")] = True
     metrics_public: Annotated[bool, Meta(description="GET /metrics needs no credential")] = False
+    quota: Quota = Quota()
     drain_sec: Annotated[float, Meta(ge=0, le=3600, description="whole budget of an orderly stop")] = 60.0
 
     @property

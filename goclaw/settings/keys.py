@@ -13,8 +13,6 @@ from msgspec.structs import fields as struct_fields
 
 from goclaw.settings.section import Section
 
-ROW_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-
 
 @cache
 def fields(section: type[Section]) -> dict[str, FieldInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from goclaw.settings.convert import Given, Unfit, expand
 from goclaw.settings.environment import read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
-from goclaw.settings.providers import first_usable
+from goclaw.settings.providers import OFFLINE, first_usable
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
 REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
 SECRET = re.compile(r"(^|[._])(api_key|token)$")  # keys of the file; config-cli.md S3.1
 TOKEN_FILE = "auth.token"  # noqa: S105 - a name in GOCLAW_HOME
+KEY_FILE = "encryption.key"  # in the data directory
 
 
 class Loaded(Struct, frozen=True):
@@ -37,12 +38,18 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
+    auth_base: str = ""  # GOCLAW_OPENAI_AUTH_BASE, for proofs
+    reread: Callable[[], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
 
     @property
     def fingerprint(self) -> str:
         """First 12 hex of the SHA-256 over all values; a changed secret is a changed configuration."""
         values = msgspec.json.encode(list(entries(self.settings)), enc_hook=_plain)
         return hashlib.sha256(values).hexdigest()[:12]
+
+    def again(self) -> Loaded:
+        """As it is by now. Raises ConfigInvalid."""
+        return self.reread() if self.reread is not None else self
 
 
 def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -67,7 +74,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     problems += found
     from_file, more = _resolved(from_file, variables)
     warnings += more
-    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline"}
+    rows = {key.split(".")[1] for key in from_file if key.startswith("providers.")} - {"offline", "allow_private"}
     from_variables, found, more = settings_in(variables, secrets.keys() - environ.keys(), rows)
     problems += found
     warnings += more
@@ -86,7 +93,20 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     if problems:
         raise ConfigInvalid(config, list(dict.fromkeys(problems)))
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
-    return Loaded(_computed(settings, origins), config, home, origins, tuple(warnings), production, crash_at)
+    settings = _with_made_key(_computed(settings, origins), origins)
+    auth_base = variables.get("GOCLAW_OPENAI_AUTH_BASE", "")
+    environ, flags = dict(environ), dict(flags)
+    return Loaded(
+        settings,
+        config,
+        home,
+        origins,
+        tuple(warnings),
+        production,
+        crash_at,
+        auth_base,
+        lambda: load(path, environ, flags),
+    )
 
 
 def made_token(home: Path) -> dict[str, Given]:
@@ -96,6 +116,21 @@ def made_token(home: Path) -> dict[str, Given]:
     except (OSError, UnicodeDecodeError):
         return {}
     return {"gateway.token": Given(text, TOKEN_FILE, TOKEN_FILE)} if text else {}
+
+
+def _with_made_key(settings: Settings, origins: dict[str, str]) -> Settings:
+    """The encryption key of an earlier start (`keep_key`) counts until somebody sets one, and opens what it sealed."""
+    try:
+        made = (settings.data_dir / KEY_FILE).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return settings
+    encryption = settings.encryption
+    if not encryption.key:
+        origins["encryption.key"] = KEY_FILE
+        encryption = replace(encryption, key=Secret(made))
+    elif made and made != encryption.key.reveal().strip():
+        encryption = replace(encryption, old_keys=Secret(",".join([*encryption.former, made])))
+    return replace(settings, encryption=encryption)
 
 
 def _resolved(given: dict[str, Given], variables: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
@@ -137,6 +172,15 @@ def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
         defaults = replace(defaults, model=vendor.models[0])
         origins["agents.defaults.model"] = "computed"
     return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
+
+
+def undecided(loaded: Loaded) -> Loaded:
+    """A gateway that has no vendor yet: not decided for offline, since an operator may add one while it runs."""
+    defaults = loaded.settings.agents.defaults
+    if loaded.origins["agents.defaults.provider"] != "computed" or defaults.provider != OFFLINE:
+        return loaded
+    agents = replace(loaded.settings.agents, defaults=replace(defaults, provider=""))
+    return replace(loaded, settings=replace(loaded.settings, agents=agents))
 
 
 def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:

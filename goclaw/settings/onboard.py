@@ -1,4 +1,4 @@
-"""First start: a gateway that nobody gave a token makes one and keeps it. Contract: config-cli.md §9.3."""
+"""First start: a gateway that nobody gave a token and a key makes them and keeps them. Contract: config-cli.md §9.3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from goclaw.settings.load import TOKEN_FILE, Loaded
+from goclaw.settings.load import KEY_FILE, TOKEN_FILE, Loaded
 from goclaw.settings.section import Secret
 
 
@@ -36,6 +36,28 @@ def onboard(loaded: Loaded) -> Loaded:
         settings=replace(loaded.settings, gateway=gateway),
         origins={**loaded.origins, "gateway.token": origin},
         warnings=warnings,
+    )
+
+
+def keep_key(loaded: Loaded) -> Loaded:
+    """Give the gateway an encryption key unless it has one: 64 hex in `encryption.key` in the data directory.
+
+    Where it cannot be kept there is none: whatever it sealed would be lost. The instance lock is held.
+    """
+    settings = loaded.settings
+    if settings.encryption.key:
+        return loaded
+    place, key = settings.data_dir / KEY_FILE, secrets.token_hex(32)
+    try:
+        write_private(place, key + "\n")
+    except OSError as error:
+        text = f"the encryption key cannot be kept in {place}: {error.strerror}; secrets cannot be stored"
+        return replace(loaded, warnings=(*loaded.warnings, text))
+    return replace(
+        loaded,
+        settings=replace(settings, encryption=replace(settings.encryption, key=Secret(key))),
+        origins={**loaded.origins, "encryption.key": KEY_FILE},
+        warnings=(*loaded.warnings, f"{place} is the key to all secrets in the database: keep a copy elsewhere"),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from goclaw.domain.effort import Effort
 from goclaw.settings.section import Secret, Section
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
 # Who is the default when several have a key, first wins (config-cli.md §9.3); vendors whose wire is not spoken yet are
 # not among them. Each name N is also the variable GOCLAW_<N>_API_KEY.
@@ -52,10 +53,15 @@ class Provider(Section, frozen=True):
 
     api_key: Annotated[Secret, Meta(description="prefer a variable: env:NAME")] = Secret()
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
+    type: Annotated[str, Meta(max_length=30, description="the vendor it is like; empty = its name says")] = ""
+    protocol: Annotated[Literal["chat", "responses"], Meta(description="of vendors like OpenAI")] = "chat"
     models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
     max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64
     enabled: bool = True
+    prompt_cache: Annotated[bool, Meta(description="mark what is worth caching")] = True
+    headers: Annotated[dict[str, Secret], Meta(description="sent with every call")] = field(default_factory=dict)
+    extra: Annotated[dict[str, Any], Meta(description="further members of every request")] = field(default_factory=dict)
     model_info: Annotated[dict[str, ModelInfo], Meta(description="by model or pattern: window, max_output, …")] = field(
         default_factory=dict
     )
@@ -83,20 +89,35 @@ class Providers(Section, frozen=True):
     """Vendors by name; any other name is an OpenAI-compatible vendor with its own `api_base`."""
 
     offline: Offline = Offline()
+    allow_private: Annotated[bool, Meta(description="vendors that admins add may have private addresses")] = False
+    claude_cli: ClaudeProgram = ClaudeProgram()
+    acp: AcpAgent = AcpAgent()
     named: dict[str, Provider] = field(default_factory=dict)
 
 
 def usable(providers: Providers) -> list[str]:
     """Vendors with an address, their own or a configured one, and the key it wants. The best default is the first."""
     order = {name: place for place, name in enumerate((*KEYED, *KEYLESS))}
+    like = {name: row.type or name for name, row in providers.named.items()}
     return [
         name
-        for name in sorted(providers.named, key=lambda name: order.get(name, len(order)))
+        for name in sorted(providers.named, key=lambda name: (order.get(like[name], len(order)), name))
         if (row := providers.named[name]).enabled
-        and (row.api_base or name in KEYLESS or (name in KEYED and row.api_key))
+        and (row.api_base or like[name] in KEYLESS or (like[name] in KEYED and row.api_key))
     ]
+
+
+def programs(providers: Providers) -> dict[str, AcpAgent | ClaudeProgram]:
+    """Those that are programs on this machine and are configured, by name. The best default is the first."""
+    found: dict[str, AcpAgent | ClaudeProgram] = {}
+    if providers.claude_cli.cli_path:
+        found["claude_cli"] = providers.claude_cli
+    if providers.acp.binary:
+        found["acp"] = providers.acp
+    return found
 
 
 def first_usable(providers: Providers) -> str:
     """Who answers when nobody is configured to (config-cli.md §9.3, providers.md O7)."""
-    return next(iter(usable(providers)), OFFLINE)
+    chosen_by_itself = [name for name in programs(providers) if name != "acp"]
+    return next(iter((*usable(providers), *chosen_by_itself)), OFFLINE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import ClassVar
+
 from msgspec import Struct
 
 
@@ -9,9 +12,12 @@ class Section(Struct, frozen=True):
     """A group of settings: one field per key, every field with a default.
 
     The type is the schema, the check and the documentation: ranges and descriptions live in `Meta`.
-    Keys that end in `_sec`, `_ms`, `_delay` or `_timeout` also take text such as "5m". A field typed
-    `dict[str, SomeSection]` holds rows: it takes every key of the section that is not a field (`providers.<name>`).
+    Keys that end in `_sec`, `_ms`, `_delay`, `_timeout` or `_ttl` also take text such as "5m". A field typed
+    `dict[str, SomeSection]` holds rows: it takes every key of the section that is not a field (`providers.<name>`)
+    and is one of its ROW_NAMES.
     """
+
+    ROW_NAMES: ClassVar[re.Pattern[str]] = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Secret:

@@ -13,8 +13,10 @@ from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
 from goclaw.settings.database import Database
+from goclaw.settings.encryption import Encryption
 from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -35,10 +37,12 @@ class Settings(Section, frozen=True):
     budgets: Budgets = Budgets()
     queue: Queue = Queue()
     cron: Cron = Cron()
+    locks: Locks = Locks()
     record: Record = Record()
     retention: Retention = Retention()
     chaos: Chaos = Chaos()
     database: Database = Database()
+    encryption: Encryption = Encryption()
     cluster: Cluster = Cluster()
     logging: Logging = Logging()
     telemetry: Telemetry = Telemetry()

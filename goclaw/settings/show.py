@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from goclaw.settings.convert import DURATION, SPANS
-from goclaw.settings.keys import ROW_NAME, default_of, entries, fields, rows_of, subsection
+from goclaw.settings.keys import default_of, entries, fields, rows_of, subsection
 from goclaw.settings.load import REFERENCE
 from goclaw.settings.section import Id, Secret, Section
 from goclaw.settings.settings import Settings
@@ -42,7 +42,7 @@ def json_schema(section: type[Section] = Settings) -> dict[str, Any]:
         if inner := subsection(field.type):
             properties[name] = json_schema(inner)
         elif row := rows_of(field.type):
-            others = {**json_schema(row), "propertyNames": {"pattern": f"^{ROW_NAME.pattern}$"}}
+            others = {**json_schema(row), "propertyNames": {"pattern": f"^{section.ROW_NAMES.pattern}$"}}
         else:
             properties[name] = _leaf(name, field)
     about = {"description": inspect.getdoc(section), "type": "object"}

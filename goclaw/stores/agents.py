@@ -67,6 +67,11 @@ VALUES (%(id)s, %(tenant)s, %(key)s, %(name)s, %(owner)s, true, '', '', '.')
 ON CONFLICT DO NOTHING
 """
 
+CHOOSE = """
+UPDATE agents SET provider = %(provider)s, model = %(model)s, updated_at = now()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND deleted_at IS NULL
+"""
+
 
 @transaction(readonly=True)
 async def find(db: Connection, *, tenant: str, name: str) -> AgentRow | None:
@@ -90,3 +95,9 @@ async def visible(db: Connection, *, tenant: str, user: str, everything: bool) -
 async def seed(db: Connection, *, id: str, tenant: str, key: str, name: str, owner: str) -> None:
     """Make the starter agent of a tenant that has no default agent yet. Doing it twice is the same as once."""
     await db.execute(SEED, {"id": id, "tenant": tenant, "key": key, "name": name, "owner": owner})
+
+
+@transaction
+async def choose(db: Connection, *, tenant: str, id: str, provider: str, model: str) -> None:
+    """Who answers for an agent from the next turn on; an empty `model` is the provider's own."""
+    await db.execute(CHOOSE, {"tenant": tenant, "id": id, "provider": provider, "model": model})

@@ -33,6 +33,8 @@ DELETE FROM provider_cooldowns
 WHERE tenant_id = %(tenant)s AND provider = %(provider)s AND model = %(model)s AND key_slot = ANY(%(slots)s)
 """
 
+CLEAR = "DELETE FROM provider_cooldowns WHERE tenant_id = %(tenant)s AND provider = %(provider)s"
+
 
 @transaction
 async def load(db: Connection, *, tenant: str, provider: str) -> list[Rest]:
@@ -63,3 +65,9 @@ async def keep(db: Connection, *, tenant: str, provider: str, rest: Rest) -> Non
 async def forget(db: Connection, *, tenant: str, provider: str, model: str, slots: Sequence[int]) -> None:
     await db.execute(RELAX)
     await db.execute(FORGET, {"tenant": tenant, "provider": provider, "model": model, "slots": list(slots)})
+
+
+@transaction
+async def clear(db: Connection, *, tenant: str, provider: str) -> None:
+    """All of a provider: it is another one now."""
+    await db.execute(CLEAR, {"tenant": tenant, "provider": provider})

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from goclaw.domain.cron import LOGS, SETTLED, Trigger, prompt
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import RunRequest
+from goclaw.domain.run import KINDS, RunRequest
 from goclaw.domain.run_states import OPEN
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
+from goclaw.domain.session import Terms
 from goclaw.settings.cron import Cron
-from goclaw.stores import runs
+from goclaw.stores import run_intake, runs
 from goclaw.stores.cron import COLUMNS, FROM, JOBS, Job, Status, locked
 from goclaw.stores.unit import Connection, many, transaction
 
@@ -31,6 +33,7 @@ class Agenda(Struct, frozen=True, kw_only=True):
 
     id: str
     tenant_id: str
+    user_id: str
     what: Literal["due", "retry", "ended"]
     at: datetime | None
     run_id: str | None
@@ -47,16 +50,17 @@ class Fired(Struct, frozen=True, kw_only=True):
 
 
 AGENDA = """
-(SELECT id, tenant_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id, false AS from_file
+(SELECT id, tenant_id, user_id, 'ended' AS what, NULL::timestamptz AS at, active_run_id AS run_id,
+   false AS from_file
  FROM cron_jobs j
  WHERE active_run_id IS NOT NULL AND NOT EXISTS (
    SELECT FROM runs r WHERE r.run_id = j.active_run_id AND r.state = ANY(%(open)s::text[]))
  LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'retry', retry_at, NULL, payload ? 'prompt_file' FROM cron_jobs
+(SELECT id, tenant_id, user_id, 'retry', retry_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE retry_at <= %(until)s ORDER BY retry_at LIMIT %(limit)s)
 UNION ALL
-(SELECT id, tenant_id, 'due', next_run_at, NULL, payload ? 'prompt_file' FROM cron_jobs
+(SELECT id, tenant_id, user_id, 'due', next_run_at, NULL, payload ? 'prompt_file' FROM cron_jobs
  WHERE %(ticking)s AND enabled AND next_run_at <= %(until)s
    AND NOT (schedule_kind = 'at' AND (active_run_id IS NOT NULL OR retry_at IS NOT NULL))
  ORDER BY next_run_at LIMIT %(limit)s)
@@ -98,11 +102,20 @@ async def agenda(db: Connection, *, until: datetime, ticking: bool = True) -> li
 
 @transaction
 async def fire(
-    db: Connection, *, tenant: str, id: str, due: datetime, now: datetime, run_id: str, settings: Cron, said: str = ""
+    db: Connection,
+    *,
+    tenant: str,
+    id: str,
+    due: datetime,
+    now: datetime,
+    run_id: str,
+    settings: Cron,
+    said: str = "",
+    refused: str = "",
 ) -> Fired | None:
     """The job's tick that was due at `due`: its run, its log and its next time, in one commit (C5.2).
 
-    `said` is what its prompt file holds, here and below.
+    `said` is what its prompt file holds, here and below; `refused` why it may not run, if so.
     None if it is not due any more: somebody else fired it, or it was changed.
     """
     job = await locked(db, tenant, id)
@@ -117,7 +130,7 @@ async def fire(
     scheduled = found.run or due
     key = f"cron:{id}:{_ms(scheduled)}"
     if not reason:
-        reason = await _why_not(db, job, found, key, said)
+        reason = await _why_not(db, job, found, key, said) or refused
     await db.execute(
         """
         UPDATE cron_jobs SET next_run_at = %(next)s, enabled = %(next)s::timestamptz IS NOT NULL OR %(runs)s,
@@ -262,9 +275,13 @@ async def _start(
 ) -> None:
     there = now.astimezone(zone_of(job.timezone or settings.default_timezone))
     late = now - scheduled if attempt == 1 else timedelta()
-    text = prompt(job.name, said or job.payload.get("message", ""), there, late)
-    await runs.accept(
-        db,
+    text = prompt(job.name, said or job.payload.get("said") or job.payload.get("message", ""), there, late)
+    accept = (
+        partial(run_intake.accept, db, runs.accept, terms=_terms(job))
+        if "keys" in job.payload
+        else partial(runs.accept, db)
+    )
+    await accept(
         run_id=run_id,
         session_id=new_id(),
         tenant=job.tenant_id,
@@ -286,6 +303,15 @@ async def _start(
     started = {"run": run_id, "scheduled": scheduled, "trigger": trigger, "attempt": attempt, "now": now}
     await db.execute(START, {**started, "id": job.id, "tenant": job.tenant_id})
     await _log(db, job, run_id, scheduled, now, "running", attempt=attempt, trigger=trigger)
+
+
+def _terms(job: Job) -> Terms:
+    return Terms(
+        priority=KINDS["cron"].priority,
+        max_attempts=KINDS["cron"].attempts,
+        resource_keys=tuple(job.payload["keys"]),
+        keys_inferred=job.payload["keys_inferred"],
+    )
 
 
 async def _log(

@@ -1,4 +1,7 @@
-"""Counting again what session heads count: a difference is a bug, and is mended. Contract: durability.md §15."""
+"""Session heads: whose turn it is, and counting again what they count: a difference is a bug, and is mended.
+
+Contract: durability.md §5.1, §15.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from msgspec import Struct
 from goclaw.stores.unit import Connection, many, transaction
 
 MOST = 1000  # heads looked at once
+BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
 
 
 class HeadRepair(Struct, frozen=True, kw_only=True):
@@ -19,6 +23,16 @@ class HeadRepair(Struct, frozen=True, kw_only=True):
     counted_queued: int
     counted_running: int
 
+
+HEAD_OF = f"""
+  SELECT DISTINCT ON (r.tenant_id, r.session_key, r.kind = 'announce') r.tenant_id, r.session_key,
+    r.kind = 'announce' AS announce, r.run_id, r.state, r.available_at, r.resource_keys
+  FROM runs r
+  JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
+  WHERE r.state IN ('QUEUED', 'RETRY_WAIT') AND (r.available_at <= now() OR r.wait_reason = 'resource_lock'
+    OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
+  ORDER BY r.tenant_id, r.session_key, r.kind = 'announce', r.run_id
+"""  # the run whose turn it is, due or not: who waits for keys keeps its place
 
 DIFFERENT = """
 SELECT tenant_id, session_key, coalesce(h.queued, 0) AS queued, coalesce(h.running, 0) AS running,

@@ -12,6 +12,7 @@ Accept = Work[..., Any]
 
 SET_TERMS = """
 UPDATE runs SET priority = %(priority)s::int, max_attempts = %(max_attempts)s::int, resource_keys = %(keys)s::text[],
+  keys_inferred = %(inferred)s,
   available_at = greatest(available_at, %(run_at)s::timestamptz),
   deadline = deadline + greatest(interval '0', %(run_at)s::timestamptz - available_at)
 WHERE run_id = %(run)s AND tenant_id = %(tenant)s
@@ -45,6 +46,7 @@ async def accept(
         "priority": terms.priority,
         "max_attempts": terms.max_attempts,
         "keys": list(terms.resource_keys),
+        "inferred": terms.keys_inferred,
         "run_at": terms.run_at,
     }
     await db.execute(SET_TERMS, params)

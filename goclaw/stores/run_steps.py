@@ -1,7 +1,7 @@
 """What a run has done so far: its steps, the ledger of its effects, its counters. Contract: durability.md §7.2, §8.
 
-Tables `run_steps`, `tool_effects`, `loop_checkpoints`, `run_records` (migrations 0006, 0016). Every write names the
-run's owner and fence and holds the run's row, so nobody can take it over in the middle.
+Tables `run_steps`, `tool_effects`, `loop_checkpoints`, `run_records` (migrations 0006, 0016, 0021). Every write names
+the run's owner and fence and holds the run's row, so nobody can take it over in the middle.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class NewEffect(Struct, frozen=True, kw_only=True):
     effect_class: str
     request_hash: str
     note: str = ""  # what its tool wants to know about the time before
+    log: int = 0  # of steps; a try that forgets them begins the next
+    adopts: str | None = None  # the key of the call of an earlier log that this one stands for
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -44,9 +46,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Effect(Struct, frozen=True, kw_only=True):
-    """A call as the ledger knows it."""
+    """A call as the ledger knows it. `key` is what its target knows it by; `former`: it is of an earlier log, and no
+    call of this one stands for it yet, or knows how it ended."""
 
     key: str
+    former: bool
     tool: str
     effect_class: str
     request_hash: str
@@ -78,18 +82,19 @@ WITH mine AS (
   {CALLS}
 ), started AS (
   INSERT INTO tool_effects AS known (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class,
-    request_hash, status, external_id, fence)
+    request_hash, status, external_id, fence, log, adopts)
   SELECT e.key, mine.run_id, mine.tenant_id, e.step_no, e.call_index, e.tool, e.effect_class, e.request_hash,
-    'STARTED', e.note, mine.fence
+    'STARTED', e.note, mine.fence, e.log, e.adopts
   FROM mine, jsonb_to_recordset(%(effects)s::jsonb) AS e(key text, step_no int, call_index int, tool text,
-    effect_class text, request_hash text, note text)
+    effect_class text, request_hash text, note text, log int, adopts text)
   ON CONFLICT (idempotency_key) DO UPDATE SET fence = excluded.fence WHERE known.status = 'STARTED'
   RETURNING idempotency_key, tool, effect_class
 ), ended AS (
   UPDATE tool_effects t SET status = o.status, result = o.result, finished_at = now(),
     result_hash = encode(sha256(convert_to(o.result::text, 'UTF8')), 'hex')
   FROM mine, jsonb_to_recordset(%(outcomes)s::jsonb) AS o(key text, status text, result jsonb)
-  WHERE t.idempotency_key = o.key AND t.run_id = mine.run_id AND t.status = 'STARTED'
+  WHERE t.idempotency_key = o.key AND t.run_id = mine.run_id
+    AND (t.status = 'STARTED' OR t.status = 'UNKNOWN' AND t.result IS NULL)
   RETURNING t.idempotency_key, t.status
 ), checkpoint AS (
   INSERT INTO loop_checkpoints (run_id, tenant_id, iteration, current_step, max_steps, tokens_used, started_at, fence)
@@ -124,17 +129,35 @@ ORDER BY step_no LIMIT 10000
 """
 
 EFFECT = """
-WITH RECURSIVE line AS (
+WITH RECURSIVE up AS (
   SELECT run_id, requeued_from, 1 AS age FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s
   UNION ALL
-  SELECT r.run_id, r.requeued_from, line.age + 1 FROM runs r JOIN line ON r.run_id = line.requeued_from
-  WHERE r.tenant_id = %(tenant)s AND line.age < 100
+  SELECT r.run_id, r.requeued_from, up.age + 1 FROM runs r JOIN up ON r.run_id = up.requeued_from
+  WHERE r.tenant_id = %(tenant)s AND up.age < 100
+), family AS (
+  (SELECT run_id FROM up ORDER BY age DESC LIMIT 1)
+  UNION
+  SELECT r.run_id FROM runs r JOIN family f ON r.requeued_from = f.run_id WHERE r.tenant_id = %(tenant)s
+), own AS (
+  SELECT coalesce(o.adopts, o.idempotency_key) AS key, o.result IS NULL AND o.adopts IS NOT NULL AS former, o.tool,
+    o.effect_class, o.request_hash, o.status, coalesce(o.external_id, '') AS note, coalesce(f.started_at, o.started_at)
+    AS started_at, coalesce(o.result, CASE WHEN f.status = 'SUCCEEDED' THEN f.result END)::text AS stored
+  FROM tool_effects o LEFT JOIN tool_effects f ON f.idempotency_key = o.adopts
+  WHERE o.idempotency_key = %(key)s AND o.tenant_id = %(tenant)s
+), former AS (
+  SELECT f.idempotency_key AS key, true AS former, f.tool, f.effect_class, f.request_hash, f.status,
+    coalesce(f.external_id, '') AS note, f.started_at,
+    CASE WHEN f.status = 'SUCCEEDED' THEN f.result END::text AS stored
+  FROM family JOIN tool_effects f USING (run_id)
+  WHERE f.request_hash = %(hash)s AND f.adopts IS NULL AND f.status <> 'FAILED'
+    AND (f.run_id <> %(run)s OR f.log <> %(log)s)
+    AND NOT EXISTS (
+      SELECT FROM tool_effects m WHERE m.run_id = %(run)s AND m.log = %(log)s AND m.adopts = f.idempotency_key)
+    AND NOT EXISTS (SELECT FROM own)
+  ORDER BY f.status = 'SUCCEEDED' DESC, f.started_at, f.step_no, f.call_index LIMIT 1
 )
-SELECT e.idempotency_key AS key, e.tool, e.effect_class, e.request_hash, e.status,
-  coalesce(e.external_id, '') AS note, e.started_at, e.result::text AS stored
-FROM line JOIN tool_effects e ON e.idempotency_key = concat_ws(':', line.run_id, %(step)s::int, %(index)s::int)
-ORDER BY e.started_at
-"""
+SELECT * FROM own UNION ALL SELECT * FROM former
+"""  # the family: all runs that are tries of the same turn
 
 
 @transaction(retry_safe=True, single=True)
@@ -189,23 +212,32 @@ async def recorded(db: Connection, *, tenant: str, run_id: str) -> tuple[int, st
 
 
 @transaction(readonly=True)
-async def effect(db: Connection, *, tenant: str, run_id: str, step: int, index: int) -> Effect | None:
-    """The call in this place as the ledger knows it: of the run itself, or of one it was requeued from."""
-    params = {"tenant": tenant, "run": run_id, "step": step, "index": index}
-    rows = await many(Effect, db.execute(EFFECT, params))
-    return rows[0] if rows else None
+async def log_of(db: Connection, *, tenant: str, run_id: str) -> int:
+    """How often the steps of a run were forgotten."""
+    query = "SELECT log FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s"
+    return await one(int, db.execute(query, {"run": run_id, "tenant": tenant}))
+
+
+@transaction(readonly=True)
+async def effect(db: Connection, *, tenant: str, run_id: str, log: int, key: str, request_hash: str) -> Effect | None:
+    """The call under this key as the ledger knows it; else an equal one of an earlier log of this run, or of a run
+    that is a try of the same turn, which no call of this log stands for. One that failed did nothing."""
+    params = {"tenant": tenant, "run": run_id, "log": log, "key": key, "hash": request_hash}
+    return await maybe(Effect, db.execute(EFFECT, params))
 
 
 RECORDED = """
-SELECT kind, step_no AS step, body::text AS body, blob FROM run_records
+SELECT seq, kind, step_no AS step, body::text AS body, body_enc AS sealed, blob FROM run_records
 WHERE run_id = %(run)s AND tenant_id = %(tenant)s ORDER BY seq LIMIT 20000
 """
 
 
 class RecordRow(Struct, frozen=True, kw_only=True):
+    seq: int
     kind: RecordKind
     step: int | None
-    body: str  # JSON
+    body: str  # JSON; of a sealed one only the hash of the log
+    sealed: bytes | None
     blob: str | None
 
 

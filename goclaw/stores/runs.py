@@ -24,14 +24,18 @@ from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
 from goclaw.domain.run import KINDS, Lane, RecordKind, RunKind, RunRequest, RunResult, RunState
 from goclaw.domain.tokens import estimate
+from goclaw.settings.locks import Locks
+from goclaw.stores import locks
 from goclaw.stores.model_calls import CALLS, ModelCall
 from goclaw.stores.reservations import PAID
+from goclaw.stores.run_heads import HEAD_OF
+from goclaw.stores.run_locks import hold_runs
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LEASE = 30  # seconds; durability.md §5.2
 CRASHES = 3  # the third ends the run; durability.md §6.2
-BLOCK = 60  # seconds a run that waits for its next try holds up those behind it; durability.md §5.1
+LOCKS = Locks()
 LOST = unavailable("crashed")  # what the asker of a run hears that crashed too often
 
 
@@ -80,6 +84,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     fingerprint_count: int = 0
     requeued_from: str | None = None
     idempotent: bool = False  # its asker can come back for the answer
+    keyed: bool = False  # it holds resource keys as long as it is ours
     first: bool = False  # nothing was said before it, so there is no history to read
 
     @property
@@ -183,6 +188,7 @@ class Record(Struct, frozen=True, kw_only=True):
     seq: int
     kind: RecordKind
     body: msgspec.Raw
+    sealed: str | None = None  # the body, sealed, in base64; `body` has only what may be read then
     step_no: int | None = None
     blob: str | None = None  # SHA-256 of a text in `record_blobs`
 
@@ -245,7 +251,8 @@ def asked(run: Claimed) -> list[NewMessage]:
 CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind, lane, attempt, crash_count,
   fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age,
   coalesce(extract(epoch FROM deadline - now()), 600)::float8 AS left, max_attempts, priority, generation, reason_code,
-  last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent"""
+  last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent,
+  resource_keys <> '{}' AS keyed"""
 
 STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
 
@@ -316,18 +323,11 @@ FOR UPDATE OF h SKIP LOCKED
 """
 
 CLAIM = f"""
-WITH head_of AS (
-  SELECT DISTINCT ON (r.tenant_id, r.session_key, r.kind = 'announce') r.tenant_id, r.session_key,
-    r.kind = 'announce' AS announce, r.run_id, r.state, r.available_at
-  FROM runs r
-  JOIN unnest(%(tenants)s::uuid[], %(keys)s::text[]) AS locked(tenant_id, session_key) USING (tenant_id, session_key)
-  WHERE r.state IN ('QUEUED', 'RETRY_WAIT')
-    AND (r.available_at <= now() OR (r.state = 'RETRY_WAIT' AND r.updated_at > now() - make_interval(secs => {BLOCK})))
-  ORDER BY r.tenant_id, r.session_key, r.kind = 'announce', r.run_id
-), picked AS (
+WITH head_of AS ({HEAD_OF}), picked AS (
   SELECT DISTINCT ON (w.tenant_id, w.session_key) w.run_id, w.state
   FROM head_of w JOIN session_heads h USING (tenant_id, session_key) CROSS JOIN {ANNOUNCES}
-  WHERE w.available_at <= now() AND {HAS_SLOT} ORDER BY w.tenant_id, w.session_key, w.announce DESC
+  WHERE w.available_at <= now() AND (w.resource_keys = '{{}}' OR w.run_id = ANY(%(holding)s::uuid[])) AND {HAS_SLOT}
+  ORDER BY w.tenant_id, w.session_key, w.announce DESC
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
@@ -357,7 +357,8 @@ REHEAD = f"""
 UPDATE session_heads h SET head_at = coalesce((
   SELECT min(w.at) FROM (
     SELECT r.kind = 'announce' AS announce, coalesce((array_agg(r.available_at ORDER BY r.run_id)
-      FILTER (WHERE r.available_at <= now() OR r.state = 'RETRY_WAIT'))[1], min(r.available_at)) AS at
+      FILTER (WHERE r.available_at <= now() OR r.state = 'RETRY_WAIT' OR r.wait_reason = 'resource_lock'))[1],
+      min(r.available_at)) AS at
     FROM runs r
     WHERE r.tenant_id = h.tenant_id AND r.session_key = h.session_key AND r.state IN ('QUEUED', 'RETRY_WAIT')
     GROUP BY r.kind = 'announce'
@@ -377,9 +378,10 @@ STEPS = """
 """  # `mine` is the run, held; a step that is there already was stored by us, whatever its commit said
 
 RECORDS = """
-  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, blob, fence)
-  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, r.blob, mine.fence
-  FROM mine, jsonb_to_recordset(%(records)s::jsonb) AS r(seq int, kind text, step_no int, body jsonb, blob text)
+  INSERT INTO run_records (run_id, seq, tenant_id, kind, step_no, body, body_enc, blob, fence)
+  SELECT mine.run_id, r.seq, mine.tenant_id, r.kind, r.step_no, r.body, decode(r.sealed, 'base64'), r.blob, mine.fence
+  FROM mine, jsonb_to_recordset(%(records)s::jsonb)
+    AS r(seq int, kind text, step_no int, body jsonb, sealed text, blob text)
   ON CONFLICT DO NOTHING
 """
 
@@ -542,11 +544,18 @@ RETURNING run_id, lane, cancel_requested IS NOT NULL AS stopping
 """
 
 TRY_AGAIN = """
-WITH again AS (
+WITH counted AS (
+  SELECT r.generation, least(coalesce((r.result->'usage'->>'prompt_tokens')::int, 0), kept.input) AS input,
+    least(coalesce((r.result->'usage'->>'completion_tokens')::int, 0), kept.output) AS output
+  FROM runs r, (SELECT coalesce(sum((usage->>'prompt_tokens')::int), 0)::int AS input,
+      coalesce(sum((usage->>'completion_tokens')::int), 0)::int AS output
+    FROM run_steps WHERE run_id = %(run)s::uuid AND NOT %(forget)s) AS kept
+  WHERE r.run_id = %(run)s::uuid
+), again AS (
   UPDATE runs SET state = 'RETRY_WAIT', reason_code = 'RETRY_OPERATOR', attempt = 0, crash_count = 0,
     fingerprint = NULL, fingerprint_count = 0, result = NULL, cancel_requested = NULL, finished_at = NULL,
     available_at = now(), updated_at = now(), deadline = now() + make_interval(secs => %(timeout)s::float8),
-    generation = s.generation
+    generation = s.generation, log = runs.log + %(forget)s::int
   FROM sessions s
   WHERE run_id = %(run)s::uuid AND runs.tenant_id = %(tenant)s::uuid AND state = 'FAILED'
     AND s.tenant_id = runs.tenant_id AND s.session_key = runs.session_key
@@ -562,9 +571,13 @@ WITH again AS (
 ), message AS (
   UPDATE session_messages m SET id = gen_random_uuid(), archived_at = coalesce(m.archived_at, now())
   FROM again WHERE m.run_id = again.run_id
+), session AS (
+  UPDATE sessions s SET input_tokens = s.input_tokens - c.input, output_tokens = s.output_tokens - c.output
+  FROM again a, counted c
+  WHERE s.tenant_id = a.tenant_id AND s.session_key = a.session_key AND s.generation = c.generation
 )
 SELECT run_id, session_key, lane, false AS new FROM again
-"""  # what was asked is said again by the new life, under its own id
+"""  # what was asked is said again by the new life, under its own id, and the tokens of its steps are counted again
 
 ANEW = """
 WITH old AS (
@@ -576,16 +589,24 @@ WITH old AS (
   FROM old o WHERE h.tenant_id = o.tenant_id AND h.session_key = o.session_key RETURNING h.next_seq - 1 AS seq
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, sender_id, kind, lane,
-    priority, max_attempts, generation, request, request_hash, resource_keys, requeued_from, deadline)
+    priority, max_attempts, generation, request, request_hash, resource_keys, keys_inferred, requeued_from, deadline)
   SELECT %(new)s::uuid, o.tenant_id, o.session_key, o.shard, o.agent_id, o.agent_key, o.user_id, o.sender_id, o.kind,
-    o.lane, o.priority, o.max_attempts, o.current, o.request, o.request_hash, o.resource_keys, o.run_id,
-    now() + make_interval(secs => %(timeout)s::float8)
+    o.lane, o.priority, o.max_attempts, o.current, o.request, o.request_hash, o.resource_keys, o.keys_inferred,
+    o.run_id, now() + make_interval(secs => %(timeout)s::float8)
   FROM old o, head
   RETURNING run_id, tenant_id, session_key, lane
 ), step AS (
   INSERT INTO run_steps (run_id, step_no, tenant_id, kind, message, usage)
-  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message, s.usage
-  FROM run, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(fresh)s
+  SELECT run.run_id, s.step_no, s.tenant_id, s.kind, s.message,
+    CASE WHEN coalesce((old.result->'usage'->>'prompt_tokens')::int, 0) = 0 THEN s.usage END  -- else it was counted
+  FROM run, old, run_steps s WHERE s.run_id = %(run)s::uuid AND NOT %(forget)s
+), effect AS (
+  INSERT INTO tool_effects (idempotency_key, run_id, tenant_id, step_no, call_index, tool, effect_class, request_hash,
+    status, result, result_hash, external_id, started_at, finished_at, adopts)
+  SELECT concat_ws(':', run.run_id, e.step_no, e.call_index), run.run_id, e.tenant_id, e.step_no, e.call_index, e.tool,
+    e.effect_class, e.request_hash, e.status, e.result, e.result_hash, e.external_id, e.started_at, e.finished_at,
+    coalesce(e.adopts, e.idempotency_key)
+  FROM run, old, tool_effects e WHERE e.run_id = old.run_id AND e.log = old.log AND NOT %(forget)s
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_to, actor, reason_code, payload)
   SELECT run.run_id, run.tenant_id, run.session_key, head.seq, 'task.enqueued', 'QUEUED', %(by)s::text,
@@ -682,19 +703,22 @@ async def accept_with_history(
 
 @transaction
 async def claim(
-    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int
+    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int, rules: Locks = LOCKS
 ) -> list[Claimed]:
     """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T3, T4)."""
     wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
     locked = await many(Waiting, db.execute(LOCK_WAITING, {**wanted, "lane": lane, "limit": limit}))
     if not locked:
         return []
-    heads = {"tenants": [head.tenant_id for head in locked], "keys": [head.session_key for head in locked]}
-    claimed = await many(Claimed, db.execute(CLAIM, {**heads, "node": node, "lease": LEASE}))
-    if len(claimed) < len(locked):  # the oldest of some waits for its next try: not due, and in front
-        got = {(run.tenant_id, run.session_key) for run in claimed}
-        rest = [head for head in locked if (head.tenant_id, head.session_key) not in got]
-        await db.execute(REHEAD, {"tenants": [h.tenant_id for h in rest], "keys": [h.session_key for h in rest]})
+    heads = _named(locked)
+    params = {"node": node, "lease": LEASE}
+    claimed = await many(Claimed, db.execute(CLAIM, {**heads, **params, "holding": []}))
+    rest = _unclaimed(locked, claimed)  # their oldest wants keys, or waits for its next try: not due, and in front
+    if rest and (holding := await locks.take(db, _named(rest), rules)):
+        claimed += await many(Claimed, db.execute(CLAIM, {**_named(rest), **params, "holding": holding}))
+        rest = _unclaimed(locked, claimed)
+    if rest:
+        await db.execute(REHEAD, _named(rest))
     return claimed
 
 
@@ -828,12 +852,11 @@ async def request_cancel(
     named = {"tenant": tenant, "runs": list(run_ids)}
     asking = {**named, "by": by, "why": {"by": by, "reason": reason}}
     over = []
+    await hold_runs(db, tenant=tenant, run_ids=run_ids)
     await db.execute(ASK_TO_STOP, asking)
     for key in await many(str, db.execute(WAIT_OF, named)):
-        await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
         for gone in await _cancel_waiting(db, tenant, key, "CANCELED", list(run_ids)):
             over.append(Stopping(run_id=gone.run_id, session_key=key, lane=gone.lane, fence=gone.fence, over=True))
-    await db.execute(ASK_TO_STOP, asking)  # who was claimed in between
     running = await many(Stopping, db.execute(STOPPING, named))
     return sorted([*running, *over], key=lambda one: one.run_id)
 
@@ -861,17 +884,27 @@ async def try_again(
         "run": run_id,
         "by": by,
         "timeout": KINDS[kind].timeout or timeout,
-        "fresh": fresh,
         "new": new_id,
     }
-    query = "SELECT session_key FROM runs WHERE tenant_id = %(tenant)s AND run_id = %(run)s"
-    key = await maybe(str, db.execute(query, named))
-    if key is None:
+    query = """
+    SELECT EXISTS (SELECT FROM run_steps s WHERE s.run_id = r.run_id AND s.step_no = 0) FROM runs r
+    WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s
+    """  # retention may have taken the steps, and the ledger knows its places by them
+    logged = await maybe(bool, db.execute(query, named))
+    if logged is None:
         return None
-    again = await maybe(Retried, db.execute(TRY_AGAIN, named)) or await maybe(Retried, db.execute(ANEW, named))
-    await withdraw(db, tenant=tenant, key=key)
-    if fresh and again is not None and not again.new:
-        for table in ("run_steps", "loop_checkpoints", "run_records"):
+    named["forget"] = fresh or not logged
+    again = await maybe(Retried, db.execute(TRY_AGAIN, named))
+    same = again is not None
+    if again is None:
+        again = await maybe(Retried, db.execute(ANEW, named))
+    if again is None:
+        return None
+    await withdraw(db, tenant=tenant, key=again.session_key)
+    if same and named["forget"]:
+        await db.execute("DELETE FROM run_steps WHERE run_id = %(run)s", named)
+    if same and fresh:
+        for table in ("loop_checkpoints", "run_records"):
             await db.execute(f"DELETE FROM {table} WHERE run_id = %(run)s", named)
     return again
 
@@ -977,6 +1010,15 @@ async def owned(db: Connection, *, node: str, lane: str, older: float = 0.0) -> 
 async def renew(db: Connection, *, node: str) -> list[Renewed]:
     """Prolong the leases of everything this node runs; which runs those are."""
     return await many(Renewed, db.execute(RENEW, {"node": node, "lease": LEASE}))
+
+
+def _named(heads: Sequence[Waiting]) -> dict[str, list[str]]:
+    return {"tenants": [head.tenant_id for head in heads], "keys": [head.session_key for head in heads]}
+
+
+def _unclaimed(heads: Sequence[Waiting], claimed: Sequence[Claimed]) -> list[Waiting]:
+    got = {(run.tenant_id, run.session_key) for run in claimed}
+    return [head for head in heads if (head.tenant_id, head.session_key) not in got]
 
 
 async def _leave(

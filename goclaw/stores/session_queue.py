@@ -16,8 +16,10 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunState
-from goclaw.stores import ingress, runs
+from goclaw.domain.session import Terms
+from goclaw.stores import ingress, run_intake, runs
 from goclaw.stores.ingress import First
+from goclaw.stores.run_locks import hold_session
 from goclaw.stores.runs import LOCK_HEAD, Canceled, Stored
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -90,11 +92,6 @@ SELECT run_id FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(k
   AND state IN ('CLAIMED', 'RUNNING') AND run_id <> ALL(%(keep)s::uuid[]) ORDER BY run_id LIMIT 1000
 """
 
-HOLD_RUNNING = """
-SELECT 1 FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s AND state IN ('CLAIMED', 'RUNNING')
-ORDER BY run_id FOR UPDATE
-"""  # before the head, because a run that ends locks itself first and then the head
-
 OPEN = """
 SELECT 1 FROM runs WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s AND run_id = %(into)s::uuid
   AND state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')
@@ -151,8 +148,8 @@ RETURNING run_id
 """
 
 MERGED_TEXTS = """
-SELECT m.run_id AS message_id, m.request->>'message' AS text, coalesce(m.request->>'sender', m.user_id) AS sender,
-  m.created_at
+SELECT coalesce(m.ingress_key, m.run_id::text) AS message_id, m.request->>'message' AS text,
+  coalesce(m.request->>'sender', m.user_id) AS sender, m.created_at
 FROM runs r JOIN runs m ON m.tenant_id = r.tenant_id AND m.session_key = r.session_key AND m.merged_into = r.run_id
 WHERE r.tenant_id = %(tenant)s AND r.run_id = %(run)s AND m.created_at >= r.created_at
   AND m.state = 'CANCELED' AND m.result->'injected' = 'true'::jsonb
@@ -202,8 +199,7 @@ async def stop(
     What arrived before `cutoff` and is still on its way is stale from now on. A run that works ends when it sees
     the flag; its answer cannot be stored any more.
     """
-    await db.execute(HOLD_RUNNING, {"tenant": tenant, "key": key})
-    await db.execute(LOCK_HEAD, {"tenant": tenant, "key": key})
+    await hold_session(db, tenant=tenant, key=key)
     here = {"tenant": tenant, "key": key, "keep": list(keep)}
     waiting = await many(str, db.execute(WAITING, here)) if drain or only else []
     running = await many(str, db.execute(RUNNING, here))
@@ -227,7 +223,7 @@ async def accept_interrupting(
 ) -> tuple[Stored | First, Stopped]:
     """Accept a turn and stop everything else of its session, in one commit (sessions-lanes-cron.md §3.2)."""
     here: dict[str, Any] = {"tenant": turn["tenant"], "key": turn["key"]}
-    await db.execute(HOLD_RUNNING, here)
+    await hold_session(db, **here)
     stored = await accept_merged(db, asides=asides, **turn)
     if isinstance(stored, First):
         return stored, Stopped()
@@ -237,12 +233,14 @@ async def accept_interrupting(
 
 @transaction
 async def accept_merged(
-    db: Connection, /, *, asides: Sequence[Aside], node: str | None = None, **turn: Any
+    db: Connection, /, *, asides: Sequence[Aside], node: str | None = None, terms: Terms | None = None, **turn: Any
 ) -> Stored | First:
     """Accept a turn that was made of several; the earlier ones are rows MERGED into it."""
     stored: Stored | First
     if turn.get("ingress_key"):
-        stored = await ingress.accept(db, node=node, **turn)
+        stored = await ingress.accept(db, node=node, terms=terms, **turn)
+    elif terms is not None:
+        stored = await run_intake.accept(db, runs.accept, node=node, terms=terms, **turn)
     else:
         stored = await runs.accept(db, node=node, **turn)
     if isinstance(stored, First):
@@ -280,9 +278,8 @@ async def keep_injected(db: Connection, *, place: Place, aside: Aside, into: str
 
     False if that run is over. Raises `KeyUsed`.
     """
-    here = {"tenant": place.tenant, "key": place.key}
-    await db.execute(HOLD_RUNNING, here)
-    await db.execute(LOCK_HEAD, here)
+    here: dict[str, Any] = {"tenant": place.tenant, "key": place.key}
+    await hold_session(db, **here)
     if await maybe(int, db.execute(OPEN, {**here, "into": into})) is None:
         return False
     await _put_all(db, place, asides, into=into)

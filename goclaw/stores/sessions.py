@@ -203,15 +203,22 @@ async def recall(db: Connection, *, tenant: str, key: str, limit: int) -> list[M
 
 
 @transaction(readonly=True)
-async def between(db: Connection, *, tenant: str, key: str, first: int, last: int) -> list[MessageRow]:
-    """Messages as they stood in the history then, whatever was archived since; oldest first, 1,000 at most."""
+async def between(
+    db: Connection, *, tenant: str, key: str, first: int, last: int, without: Sequence[int] = ()
+) -> list[MessageRow]:
+    """Messages as they stood in the history then, whatever was archived since; oldest first, 1,000 at most.
+
+    `without`: numbers that did not stand there any more.
+    """
     query = """
     SELECT m.id, m.seq, m.role, m.content, m.payload, m.run_id, m.created_at
     FROM sessions s JOIN session_messages m ON m.session_id = s.id
     WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.seq BETWEEN %(first)s AND %(last)s AND NOT m.hidden
+      AND m.seq <> ALL(%(without)s::bigint[])
     ORDER BY m.seq LIMIT 1000
     """
-    return await many(MessageRow, db.execute(query, {"tenant": tenant, "key": key, "first": first, "last": last}))
+    params = {"tenant": tenant, "key": key, "first": first, "last": last, "without": list(without)}
+    return await many(MessageRow, db.execute(query, params))
 
 
 @transaction(readonly=True)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from goclaw.domain.cluster import shard_of
+from goclaw.settings.locks import Locks
 from goclaw.stores import runs
-from goclaw.stores.runs import Claimed, StaleOwner
+from goclaw.stores.runs import LOCKS, Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, one, transaction
 
 
@@ -95,10 +96,17 @@ async def hold(db: Connection, *, node: str, held: dict[int, int]) -> None:
 
 @transaction
 async def claim(
-    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int, fences: Mapping[int, int]
+    db: Connection,
+    *,
+    node: str,
+    lane: str,
+    sessions: Sequence[tuple[str, str]],
+    limit: int,
+    fences: Mapping[int, int],
+    rules: Locks = LOCKS,
 ) -> list[Claimed]:
     """As `runs.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
-    claimed = await runs.claim(db, node=node, lane=lane, sessions=sessions, limit=limit)
+    claimed = await runs.claim(db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules)
     mine = {shard: fences.get(shard, -1) for shard in map(_shard, claimed)}
     if mine:
         await hold(db, node=node, held=mine)

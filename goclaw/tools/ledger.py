@@ -33,15 +33,22 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     effect: str
     request_hash: str
     before: str = ""  # what the tool wanted to remember
+    adopts: str = ""  # the key of the call of an earlier try that this one stands for
+    settled: bool = False  # its result is known, so nothing will be done
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that an earlier life of the run began. `result` is there if it also saw the end."""
+    """A call that was begun before: in this place by an earlier life, or in an earlier try whose steps are forgotten.
 
+    `result` is there if its end was seen too. `key` is what its target knows it by.
+    """
+
+    key: str
     request_hash: str
     before: str
     at: datetime
     result: ToolResult | None
+    former: bool = False  # of an earlier try; the model of this one does not know of it
 
 
 class LedgerConflict(Exception):
@@ -52,8 +59,8 @@ class Ledger(Protocol):
     def key(self, place: Place) -> str:
         """What targets know the call by."""
 
-    async def past(self, place: Place) -> Past | None:
-        """What is known of a call; None if it was never begun."""
+    async def past(self, place: Place, request_hash: str) -> Past | None:
+        """What is known of a call; None if it was never begun. Each call of an earlier try stands for one of these."""
 
     async def begin(self, call: Begun) -> None:
         """Write down that a call is about to be made. Returns when that is stored."""

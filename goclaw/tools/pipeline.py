@@ -22,7 +22,7 @@ import trio
 from goclaw.domain.chat import ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected
 from goclaw.domain.texts import text_of
-from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Place, ToolResult
+from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
 from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed
 
 RESULT = 50_000  # characters kept of a result, error or not; tools.md §8
@@ -50,6 +50,9 @@ UNKNOWN = (
     "Outcome unknown: {tool} was called at {when} and the gateway stopped before it heard how it ended. It may or may "
     "not have happened. Verify before you repeat it."
 )
+
+
+FORMER = "[Done at {when} in an earlier try, and not repeated. Call it again to repeat it.]\n{text}"
 
 
 BROKEN = "Outcome unknown: {tool} broke or did not end in time, and may have acted. Verify before you repeat it."
@@ -133,41 +136,55 @@ def _prepared(tools: Mapping[str, Tool], wanted: ToolCall) -> _Ready:
 
 
 async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place, ledger: Ledger) -> ToolResult:
-    """Make a call with an effect, unless an earlier life of this run made it or may have made it."""
+    """Make a call with an effect, unless an earlier life or try of this run made it or may have made it."""
     tool = ready.tool
     digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
-    past = await ledger.past(place)
-    ctx = replace(ctx, key=ledger.key(place), again=past is not None)
-    if past is not None:
-        if past.request_hash != digest:
-            raise LedgerConflict(f"{ctx.key} was begun as another call")
-        if past.result is not None:
-            return past.result
-        done: bool | None = None
-        text = ""
-        if tool.effect is Effect.KEYED:
-            done = False  # its target knows whether
-        elif tool.settle is not None:
-            try:
-                settled = await tool.settle(ctx, ready.ask, past.before)
-            except Exception:  # who cannot find out does not know
-                log.exception("tool.settle_failed", tool=tool.name)
-            else:
-                done, text = settled.done, settled.text
-        if done is None:
-            when = f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
-            return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
-        if done:
-            return ToolResult(text=shortened(text))
+    past = await ledger.past(place, digest)
+    if past is not None and past.request_hash != digest:
+        raise LedgerConflict(f"{ledger.key(place)} was begun as another call")
+    ctx = replace(ctx, key=ledger.key(place) if past is None else past.key, again=past is not None)
+    known = None if past is None else await _known(ready, ctx, past)
+    if known is not None and past is not None and not past.former:
+        return known
     before = past.before if past is not None else await tool.before(ctx, ready.ask) if tool.before else ""
     await ledger.begin(
-        Begun(place=place, tool=tool.name, effect=tool.effect.value, request_hash=digest, before=before[:255])
+        Begun(
+            place=place,
+            tool=tool.name,
+            effect=tool.effect.value,
+            request_hash=digest,
+            before=before[:255],
+            adopts=past.key if past is not None and past.former else "",
+            settled=known is not None,
+        )
     )
+    if known is not None:
+        return known
     result = await _run(ready, ctx)
     if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
         broken = ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
         return msgspec.structs.replace(broken, duration_ms=result.duration_ms)
     return result
+
+
+async def _known(ready: _Ready, ctx: ToolContext, past: Past) -> ToolResult | None:
+    """The result of a call that was begun before, as far as it is known; None if it is to be made."""
+    tool, when = ready.tool, f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
+    if past.result is not None and not past.former:
+        return past.result
+    if tool.effect is Effect.KEYED and past.result is None:
+        return None  # its target knows whether
+    if tool.settle is not None:
+        try:
+            settled = await tool.settle(ctx, ready.ask, past.before)
+        except Exception:  # who cannot find out does not know
+            log.exception("tool.settle_failed", tool=tool.name)
+        else:
+            if settled.done is not None:
+                return ToolResult(text=shortened(settled.text)) if settled.done else None
+    if past.result is not None:
+        return ToolResult(text=FORMER.format(when=when, text=past.result.text))
+    return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
 
 
 async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:

@@ -13,9 +13,11 @@ import msgspec
 from trio.testing import MockClock
 
 from goclaw.actors.cron import cron
+from goclaw.actors.quota import QuotaActor
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import CRON, HEARTBEAT
 from goclaw.domain.chat import Usage
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.cron import Look, Ran, RunJob
 from goclaw.domain.errors import Err, failed_precondition
 from goclaw.domain.events import CronEvent, HeartbeatEvent, of_admins
@@ -29,6 +31,8 @@ from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.settings.cron import Cron
+from goclaw.settings.gateway import Gateway
+from goclaw.settings.quota import Quota
 from goclaw.stores import agents, run_queue, runs
 from goclaw.stores import cron as jobs
 from goclaw.stores.cron import Job, LogRow
@@ -155,14 +159,22 @@ async def clockwork(
     settings: Cron = Cron(),  # noqa: B008 - frozen
     workspace: Path = Path("/nonexistent"),
     node: str | None = None,
+    quota: Quota = Quota(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Clockwork]:
     await database.run(agents.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner=USER)
     agent = await database.run(agents.default, tenant=MASTER_TENANT)
     assert agent is not None
 
     def tree() -> Supervisor:
-        branch = partial(cron, resting=lambda: False)
-        return Supervisor(children=[child("cron", branch, node or new_id(), settings, workspace)])
+        branch = partial(cron, resting=lambda: False, metered=quota.enabled)
+        counts = child("quota", QuotaActor, Gateway(quota=quota), Ownership())
+        queue = child("queue", lambda: Supervisor([counts]))
+        return Supervisor(
+            children=[
+                child("engine", lambda: Supervisor([queue])),
+                child("cron", branch, node or new_id(), settings, workspace),
+            ]
+        )
 
     async with open_system(database) as system:
         await system.start(child("", tree))

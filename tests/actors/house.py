@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from goclaw.actors.agents import agents
+from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
@@ -20,7 +22,9 @@ from goclaw.domain.session import Send
 from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
+from goclaw.security.box import Box
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
@@ -43,6 +47,8 @@ async def house(
     ownership: Ownership | None = None,
     node: str = "",
     more: Sequence[Child] = (),
+    gateway: Gateway = Gateway(),  # noqa: B008 - frozen
+    opening: Opening | None = None,
     spending: Spending | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
@@ -51,14 +57,37 @@ async def house(
     node = node or new_id()
     own = ownership or Ownership()
 
-    work = Engine(node, tools or {}, defaults, queue, record, ownership=own, spending=spending or Spending())
+    work = Engine(
+        node,
+        tools or {},
+        defaults,
+        queue,
+        record,
+        ownership=own,
+        box=Box(bytes(range(32))),
+        spending=spending or Spending(),
+    )
 
     def tree() -> Supervisor:
         return Supervisor(
             children=[
-                child("engine", engine, work, providers),
                 child("agents", agents, defaults, providers),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, work.spending),
+                child(
+                    "engine",
+                    partial(engine, gateway=gateway, data_dir=workspace / "data", opening=opening or Opening()),
+                    work,
+                    providers,
+                ),
+                child(
+                    "sessions",
+                    sessions,
+                    node,
+                    queue,
+                    defaults.run_timeout_sec,
+                    own,
+                    gateway.quota.enabled,
+                    work.spending,
+                ),
                 *more,
             ]
         )

@@ -19,6 +19,7 @@ from goclaw.domain.ids import new_id
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
+from goclaw.settings.quota import Quota, Windows
 from goclaw.stores import cluster, runs, sessions
 from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
@@ -576,3 +577,38 @@ async def posted(db: Connection) -> list[str]:
 @transaction
 async def put_to_rest(db: Connection) -> None:
     await db.execute("UPDATE agents SET status = 'inactive'")
+
+
+async def test_a_job_whose_user_has_used_up_his_quota_is_skipped_and_says_why(
+    database: Database, mock_clock: MockClock
+) -> None:
+    async with clockwork(database, mock_clock, quota=Quota(enabled=True, default=Windows(hour=2))) as works:
+        id = await works.add()
+
+        for _ in range(16):
+            await works.pass_time(0.25)
+            await works.answer()
+
+        assert [(row.status, row.error) for row in await works.log(id)][:3] == [
+            ("ok", None),
+            ("ok", None),
+            ("skipped", "quota"),
+        ]
+        job = await works.job(id)
+        assert job is not None
+        assert job.enabled
+        assert len(await database.run(run_keys)) == 2
+
+
+async def test_a_job_with_keys_waits_for_them(database: Database, mock_clock: MockClock) -> None:
+    async with clockwork(database, mock_clock) as works:
+        payload = {"message": "[keys: repo:a] look", "said": "look", "keys": ["repo:a"], "keys_inferred": False}
+        for name in ("one", "two"):
+            await works.add(name, payload=payload, interval_ms=3_600_000)
+
+        await works.pass_time(1.25)
+        (run,) = await works.claimed()
+
+        assert run.keyed
+        assert run.request.message.endswith("] look")
+        assert await works.claimed() == []

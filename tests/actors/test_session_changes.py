@@ -15,7 +15,7 @@ import trio
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.domain.errors import Rejected
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import InjectText, RunQueued, RunRequest, TakeSlot
 from goclaw.domain.session import GetActivity
@@ -36,7 +36,7 @@ from goclaw.stores import runs, session_queue
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.session_queue import Aside, Place
-from tests.actors.house import KEY, house, turn
+from tests.actors.house import KEY, Weather, house, turn
 from tests.actors.talk import HOLD, Talk, talking
 from tests.stores.test_runs import accept, claim
 
@@ -192,6 +192,28 @@ async def test_al_39_a_text_is_answered_within_the_run_that_works(database: Data
     assert said == [HOLD, "word0 end", "one more thing", "echo one more thing"]
     (merged,) = stored[1:]
     assert (merged.state, merged.reason_code, merged.merged_into) == ("CANCELED", "MERGED", held.run_id)
+
+
+async def test_a_text_that_was_taken_and_not_stored_is_said_once_by_whoever_sends_it_again(
+    database: Database, tmp_path: Path
+) -> None:
+    async def fails(*_work: Any, **_text: Any) -> None:
+        raise StoreError("unavailable", "the database is away")
+
+    weather = Weather(database, "session_queue.keep_injected", fails)
+    async with talking(database, tmp_path, weather=weather) as talk:
+        held = await talk.say(HOLD)
+        await talk.vendor.holds(1)
+        more: dict[str, Any] = {"mode": "inject", "idempotency_key": "ws:k"}
+        with pytest.raises(StoreError):
+            await talk.say("one more thing", **more)
+        accepted = await talk.say("one more thing", **more)
+        talk.vendor.release()
+        await talk.ended(held.run_id)
+        said = await history(talk)
+
+    assert (accepted.injected, accepted.run_id) == (True, held.run_id)
+    assert said == [HOLD, "word0 end", "one more thing", "echo one more thing"]
 
 
 async def test_a_run_that_begins_again_hears_what_its_former_life_was_told(database: Database, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from goclaw.settings.retention import Retention
 from goclaw.stores.database import Database
 from goclaw.stores.usage import on_the_hour
 from tests.runtime.house import cell
-from tests.stores.test_usage import NOW, THIS, Past
+from tests.stores.test_usage_table import NOW, THIS, Past
 
 HOUR = timedelta(hours=1)
 

@@ -57,11 +57,12 @@ class Notebook:
     def key(self, place: Place) -> str:
         return f"run:{place.step}:{place.index}"
 
-    async def past(self, place: Place) -> Past | None:
+    async def past(self, place: Place, request_hash: str) -> Past | None:
         begun = self.begun.get(place)
         if begun is None:
             return None
-        return Past(request_hash=begun.request_hash, before=begun.before, at=AT, result=self.ended.get(place))
+        known = {"key": self.key(place), "request_hash": begun.request_hash, "before": begun.before, "at": AT}
+        return Past(**known, result=self.ended.get(place))
 
     async def begin(self, call: Begun) -> None:
         self.order.append(f"begun {call.place.step}:{call.place.index}")

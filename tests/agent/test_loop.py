@@ -370,6 +370,13 @@ async def test_a_model_that_takes_too_long_is_left(autojump_clock: MockClock) ->
     assert draft.text == "onetwo"
 
 
+async def test_what_no_database_takes_is_not_heard_either() -> None:
+    ear, draft = Ear(), Draft()
+    await talk(task(), Scripted(says("one\0two")), LOOK, ear, draft)
+
+    assert draft.messages[-1].content == draft.text == "onetwo"
+
+
 async def test_a_stream_that_ends_without_an_end_is_a_bad_answer() -> None:
     class Silent(Scripted):
         async def _chunks(self, step: ChatResponse) -> AsyncGenerator[StreamChunk, None]:

@@ -91,6 +91,38 @@ def test_keys_that_were_tried_are_not_offered_again():
     assert Cooldowns(slots=1).pick("m", (0,), 0.0) is None
 
 
+def test_who_tried_a_key_may_try_the_next_of_a_model_that_rests():
+    cooldowns = Cooldowns(slots=2)
+    cooldowns.failed("m", 0, "server_error", 0.0)
+
+    assert cooldowns.pick("m", (0,), 1.0) == 1
+    assert cooldowns.pick("m", (), 1.0) is None
+
+
+def test_wrong_questions_open_no_breaker():
+    cooldowns = Cooldowns()
+    for _ in range(6):
+        cooldowns.failed("m", 0, "format", 0.0)
+
+    assert [cooldowns.probe("m", 1.0), cooldowns.probe("m", 1.0)] == [0, 0]
+
+
+def test_nobody_rests_for_longer_than_a_day():
+    cooldowns = Cooldowns()
+    cooldowns.failed("m", 0, "rate_limit", 0.0, retry_after=999_999.0)
+
+    assert cooldowns.pick("m", (), 86_400.0) == 0
+
+
+def test_what_is_forgotten_of_a_model_is_forgotten_whole():
+    cooldowns = Cooldowns()
+    for n in range(3 * MOST):
+        cooldowns.failed(f"m{n}", 0, "overloaded", 0.0)
+        cooldowns.probe(f"m{n}", 0.0)
+
+    assert len(cooldowns._rests) == len(cooldowns._probed) == MOST
+
+
 @given(
     st.lists(
         st.tuples(

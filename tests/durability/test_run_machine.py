@@ -164,9 +164,10 @@ class Machine(RuleBasedStateMachine):
     @rule(claim=held, due=st.booleans())
     def retry(self, claim: Claimed, due: bool) -> None:
         run = self.mine(claim)
+        allowed = run is not None and not run.stopping
         delay = 0.0 if due else 45.0
-        self.leaves(run is not None, runs.retry, claim, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=delay)
-        if run is not None:
+        self.leaves(allowed, runs.retry, claim, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=delay)
+        if run is not None and allowed:
             run.state, run.due = "RETRY_WAIT", due
 
     @rule(claim=held)

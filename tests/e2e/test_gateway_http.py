@@ -317,7 +317,8 @@ async def test_the_openapi_document_knows_every_route_it_names(http: httpx.Async
         document["paths"]
     )
     for path, verbs in document["paths"].items():
-        answer = await http.request("PUT", path.replace("{", "").replace("}", ""))
+        wrong = next(verb for verb in ("PUT", "PATCH", "DELETE") if verb.lower() not in verbs)
+        answer = await http.request(wrong, path.replace("{", "").replace("}", ""))
         assert answer.status_code == 405
         assert {verb.upper() for verb in verbs} <= set(answer.headers["allow"].split(", "))
 

@@ -22,7 +22,7 @@ from goclaw.settings.agents import AgentDefaults, Agents
 from goclaw.settings.settings import Settings
 from goclaw.stores.database import Database
 from goclaw.stores.usage import compute
-from tests.stores.test_usage import NOW, THIS, Past
+from tests.stores.test_usage_table import NOW, THIS, Past
 
 HOUR = timedelta(hours=1)
 NUMBERS = {

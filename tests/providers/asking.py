@@ -22,11 +22,11 @@ LOOK_UP = ToolSpec(
 
 
 @asynccontextmanager
-async def provider_of(vendor: Vendor, *keys: str, **more: Any) -> AsyncIterator[Provider]:
+async def provider_of(vendor: Vendor, *keys: str, at_once: int = 64, **more: Any) -> AsyncIterator[Provider]:
     """Our row for a vendor of the farm, at the farm's address."""
     row = replace(BY_NAME[vendor.name], **more) if more else BY_NAME[vendor.name]
     base = vendor.url + COMPATIBLE.get(vendor.name, "")
-    provider = open_provider(row, keys=keys or ("key",), base_url=base, timeout=20)
+    provider = open_provider(row, keys=keys or ("key",), base_url=base, timeout=20, at_once=at_once)
     try:
         yield provider
     finally:

@@ -219,3 +219,25 @@ async def test_a_parameter_that_is_refused_is_left_out_from_then_on(model, vendo
     await answer(model, ask)
 
     assert ["temperature" in body for body in vendor.bodies] == [True, False, False]
+
+
+async def test_a_model_with_shorter_answers_thinks_less(model, vendor):
+    name = "claude-opus-4-1"
+    vendor.will(Refuse(400, "max_tokens: 40192 > 32000, which is the maximum allowed number of output tokens"))
+
+    await answer(model, asking(model=name, options=thinking("high", max_tokens=8192)))
+
+    body = vendor.bodies[-1]
+    assert (body["max_tokens"], body["thinking"]["budget_tokens"]) == (32_000, 23_808)
+
+
+async def test_a_conversation_that_is_too_long_makes_no_later_answer_shorter(model, vendor):
+    what = "input length and `max_tokens` exceed context limit: 198240 + 8192 > 200000, decrease input length"
+    vendor.will(Refuse(400, what))
+
+    with pytest.raises(ProviderError) as caught:
+        await answer(model, asking(model=OLD))
+    await answer(model, asking(model=OLD))
+
+    assert caught.value.kind == "context_overflow"
+    assert [body["max_tokens"] for body in vendor.bodies] == [8192, 8192]

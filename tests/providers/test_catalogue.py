@@ -8,18 +8,21 @@ import sys
 from goclaw.providers.catalogue import BY_NAME, CATALOGUE
 from goclaw.settings.providers import KEYED, KEYLESS, OFFLINE
 
+PROGRAMS = ("acp", "claude_cli")
+
 
 def test_every_row_can_be_reached_or_must_be_configured():
     assert len(BY_NAME) == len(CATALOGUE)
     for vendor in CATALOGUE:
-        assert vendor.wire == "offline" or vendor.base_url.startswith(("https://", "http://localhost"))
+        here = vendor.wire in ("offline", *PROGRAMS)
+        assert here or vendor.base_url.startswith(("https://", "http://localhost"))
         assert vendor.default_model or vendor.name in ("yescale", "ollama_cloud")
 
 
 def test_settings_know_who_has_an_address_and_who_asks_for_no_key():
     with_address = {vendor.name for vendor in CATALOGUE if vendor.base_url}
     assert with_address == {*KEYED, *KEYLESS}
-    assert {vendor.name for vendor in CATALOGUE if vendor.keyless} == {*KEYLESS, OFFLINE}
+    assert {vendor.name for vendor in CATALOGUE if vendor.keyless} == {*KEYLESS, *PROGRAMS, OFFLINE}
 
 
 def test_a_house_without_vendors_does_not_load_the_http_client():

@@ -203,9 +203,16 @@ async def test_o_series(farm):
     assert (body["max_completion_tokens"], "temperature" in body, "max_tokens" in body) == (99, False, False)
 
 
-async def test_too_long_an_answer_is_asked_for_once(farm):
+@pytest.mark.parametrize(
+    "what",
+    [
+        "max_tokens is too large: 90000. This model supports at most 4096 completion tokens.",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
+    ],
+)
+async def test_too_long_an_answer_is_asked_for_once(farm, what):
     """PR-38."""
-    no = Refuse(400, "max_tokens is too large: 90000. This model supports at most 4096 completion tokens.")
+    no = Refuse(400, what)
     farm["groq"].will(no)
     async with provider_of(farm["groq"]) as model:
         ask = asking(options=ChatOptions(max_tokens=90_000))
@@ -269,3 +276,33 @@ async def test_another_key_is_another_call(farm):
         assert model.slots == 2
 
     assert farm["openai"].heard[-1].key == "second"
+
+
+async def test_as_many_are_asked_at_once_as_the_door_lets_in(farm):
+    vendor, heard = farm["openai"], []
+    vendor.will(*(says("half an answer", trouble=Trouble("hold", after=2)) for _ in range(70)))
+    started = trio.Event()
+
+    async def ask(model):
+        async with model.stream(asking()) as chunks:
+            heard.append(await anext(chunks))
+            if len(heard) == 70:
+                started.set()
+            await trio.sleep_forever()
+
+    async with provider_of(vendor, at_once=70) as model, trio.open_nursery() as nursery:
+        for _ in range(70):
+            nursery.start_soon(ask, model)
+        with trio.fail_after(10):
+            await started.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_part_of_a_key_is_told_either(farm):
+    key = "AIza" + "x" * 40
+    farm["openai"].will(Refuse(401, "y" * 260 + " " + key))
+    async with provider_of(farm["openai"], key) as model:
+        with pytest.raises(ProviderError) as caught:
+            await answer(model, asking())
+
+    assert "AIza" not in caught.value.message

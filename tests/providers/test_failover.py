@@ -36,6 +36,8 @@ class Client:
         what = plan.pop(0) if plan else ask.model
         if isinstance(what, ProviderError):
             raise what
+        if what == "never":
+            await trio.sleep_forever()
         yield self._say(what)
 
     async def _say(self, what: str | tuple[str, ProviderError]) -> AsyncIterator[StreamChunk]:
@@ -86,9 +88,9 @@ class Desk:
         return self.clock
 
 
-async def ask(desk: Desk, *candidates: Candidate) -> tuple[str, list[Note]]:
+async def ask(desk: Desk, *candidates: Candidate, within: float = 300.0) -> tuple[str, list[Note]]:
     notes: list[Note] = []
-    async with Failover(candidates, desk).stream(ASK, tell=notes.append) as chunks:
+    async with Failover(candidates, desk, within).stream(ASK, tell=notes.append) as chunks:
         said = [chunk.content async for chunk in chunks]
     assert desk.inside == 0
     return "".join(said), notes
@@ -114,6 +116,37 @@ async def test_a_bad_key_is_followed_by_the_next_key_of_the_same_model():
 
     assert await ask(desk, A, B) == ("big", [])
     assert desk.client.asked == [("big", 0), ("big", 1)]
+
+
+async def test_a_key_that_fails_is_followed_by_the_next_whatever_it_failed_with():
+    desk = Desk(2, big_0=[ProviderError("server_error", "boom")])
+
+    assert await ask(desk, A, B) == ("big", [])
+    assert desk.client.asked == [("big", 0), ("big", 1)]
+
+
+async def test_who_never_begins_is_left_in_time_for_the_next_and_rests(autojump_clock):
+    desk = Desk(big=["never"])
+    began = trio.current_time()
+
+    assert await ask(desk, A, B, within=60.0) == ("small", [FellBack("acme:big", "acme:small", "timeout")])
+    assert trio.current_time() - began == 60.0
+    assert desk.rests["acme"].pick("big", (), desk.clock) is None
+
+
+async def test_a_fallback_is_told_when_it_answers():
+    no = ProviderError("billing", "no")
+    desk = Desk(big=[no], small=[ProviderError("server_error", "boom")])
+
+    assert await ask(desk, A, B, C) == ("m", [FellBack("acme:big", "other:m", "billing")])
+
+
+async def test_a_probe_says_why_the_others_rest(autojump_clock):
+    desk = Desk()
+    desk.rests["acme"].failed("big", 0, "billing", desk.clock)
+    desk.rests["acme"].failed("small", 0, "timeout", desk.clock - 15 + 1e-6)
+
+    assert (await ask(desk, A, B))[1][-1] == FellBack("acme:big", "acme:small", "billing")
 
 
 async def test_no_money_is_no_reason_to_try_another_key():
@@ -228,7 +261,7 @@ class Purse:
 async def test_every_candidate_is_paid_for_by_itself():
     desk, purse = Desk(2, big_0=[ProviderError("auth", "no")], big_1=[ProviderError("billing", "no")]), Purse()
 
-    async with Failover((A, B), desk, purse).stream(ASK) as chunks:
+    async with Failover((A, B), desk, purse=purse).stream(ASK) as chunks:
         assert "".join([chunk.content async for chunk in chunks]) == "small"
     assert purse.done == ["reserve big", "release", "reserve big", "release", "reserve small"]
     assert [options.max_tokens for options in desk.client.options] == [7, 7, 7]
@@ -238,7 +271,7 @@ async def test_what_no_purse_pays_for_ends_the_question_and_holds_no_place_at_a_
     desk = Desk(big=[ProviderError("server_error", "boom")])
 
     with pytest.raises(Rejected):
-        async with Failover((A, B, C), desk, Purse(refused="small")).stream(ASK):
+        async with Failover((A, B, C), desk, purse=Purse(refused="small")).stream(ASK):
             raise AssertionError("nobody was asked")
     assert desk.client.asked == [("big", 0)], "no cheaper model answers in its place"
     assert desk.inside == 0

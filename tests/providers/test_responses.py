@@ -145,3 +145,12 @@ async def test_an_account_is_asked_as_its_backend_wants(farm):
     assert said.content == "echo hello there"
     assert vendor.heard[-1].headers["openai-beta"] == "responses=v1"
     assert BY_NAME["openai"].wire == "openai_chat"
+
+
+async def test_a_shorter_answer_than_the_longest_stays_short(model, vendor):
+    vendor.will(Refuse(400, "max_output_tokens is too large: 90000. This model supports at most 4096 tokens."))
+
+    await answer(model, asking(options=ChatOptions(max_tokens=90_000)))
+    await answer(model, asking(options=ChatOptions(max_tokens=100)))
+
+    assert [body["max_output_tokens"] for body in vendor.bodies] == [90_000, 4096, 100]

@@ -30,7 +30,10 @@ def refused(status: int, message: str = "no", **more: str):
         (418, "no", "unknown"),
         (422, "no", "format"),
         (429, "slow down", "rate_limit"),
-        (429, "You exceeded your current quota, check your billing details", "billing"),
+        (429, "You exceeded your current quota, please check your plan and billing details.", "rate_limit"),
+        (429, "Too many tokens, please wait before trying again.", "rate_limit"),
+        (400, "Your credit balance is too low. Please go to Plans & Billing.", "billing"),
+        (403, 'openai/gpt-4o requires moderation. Your input was flagged for "violence".', "content_policy"),
         (500, "no", "server_error"),
         (503, "overloaded", "overloaded"),
         (504, "no", "timeout"),
@@ -53,6 +56,20 @@ def test_the_type_of_an_error_counts_as_words():
 )
 def test_the_vendors_words_are_found_in_the_usual_places(body):
     assert "gone" in refusal(400, {}, body).message
+
+
+def test_what_somebody_said_is_no_part_of_what_the_vendor_says():
+    wrong = {"type": "missing", "loc": ["body"], "msg": "Field required", "input": {"content": "my billing, revoked"}}
+    error = refusal(422, {}, json.dumps({"detail": [wrong]}).encode())
+
+    assert error.kind == "format"
+    assert "Field required" in error.message
+    assert "revoked" not in error.message
+
+
+def test_a_list_of_one_error_is_that_error():
+    error = refusal(429, {}, b'[{"error": {"message": "slow down", "status": "RESOURCE_EXHAUSTED"}}]')
+    assert error.message == "API error (429): slow down"
 
 
 def test_a_proxys_page_is_shown_without_tags_and_short():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ LONG = {
 }
 SECRET = "the secret outside"
 OPENS = 40_000  # of each of three racing paths: 100,000 and more, as security.md §7.2 asks
+WRITES = 2_000  # each of them reaches the disk
 SWAPPER = """
 import ctypes, sys
 names = [name.encode() for name in sys.argv[1:]]
@@ -134,6 +137,50 @@ def test_a_dangling_link_creates_nothing(tree: Path) -> None:
     assert not (tree.parent / "out/new").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "lands"),
+    [("a", "a"), ("new/deep/c.txt", "new/deep/c.txt"), ("sub/../b", "b"), ("link_a", "a"), ("link_sub/x", "sub/x")],
+)
+def test_a_file_is_written_where_its_path_leads(path: str, lands: str, tree: Path) -> None:
+    (tree / "a").chmod(0o755)
+    before = {found.name for found in tree.iterdir()}
+
+    Workspace(tree).write(path, b"fresh")
+
+    assert (tree / lands).read_bytes() == b"fresh"
+    assert (tree / "a").stat().st_mode & 0o777 == 0o755  # a file that was there keeps its mode
+    assert (tree / "link_a").is_symlink()
+    assert {found.name for found in tree.iterdir()} <= {*before, "new", "b"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../out/new", "dangling", "link_out", "dir_out/new", "abs_link_out", "/etc/new", "{root}/../new"),
+        *("sub", "", "new/..", "hard", "twin", "fifo", ".goclaw/x", "link_hidden", "loop", "a/below"),
+    ],
+)
+def test_what_is_no_place_for_a_file_of_ours_stays_as_it_is(path: str, tree: Path) -> None:
+    outside = {found: found.read_bytes() for found in (tree.parent / "out").iterdir()}
+
+    with pytest.raises((PathRefused, NotADirectoryError)):
+        Workspace(tree).write(path.replace("{root}", str(tree)), b"fresh")
+
+    assert {found: found.read_bytes() for found in (tree.parent / "out").iterdir()} == outside
+    assert (tree / "first").read_text() == "two names"
+
+
+def test_denied_names_are_denied_on_every_way_to_them(tree: Path) -> None:
+    (tree / "innocent").symlink_to(".env")
+    workspace = Workspace(tree, denied=re.compile(r"\.env|sub"))
+    for path in (".env", "innocent", "sub/b", "link_sub/b", "sub/../.env"):
+        with pytest.raises(PathRefused, match="not for agents"):
+            read(workspace, path)
+        with pytest.raises(PathRefused, match="not for agents"):
+            workspace.write(path, b"")
+    assert read(workspace, "a") == "a"
+
+
 def test_a_device_is_refused() -> None:
     with pytest.raises(PathRefused, match="not a file"), Workspace(Path("/dev")).open("null"):
         pass
@@ -160,6 +207,8 @@ def test_no_descriptor_is_left_open_however_a_walk_ends(tree: Path) -> None:
                     pass
             except (PathRefused, OSError):
                 pass
+        with suppress(PathRefused, OSError):
+            workspace.write(path_of(case, tree), b"")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -205,6 +254,26 @@ def test_a_directory_swapped_for_a_link_while_we_walk_gives_no_way_out(path: str
     assert outcomes["inside"] > 0
     assert outcomes["refused"] > 0
     assert outcomes[SECRET] == 0
+
+
+def test_no_file_is_written_outside_while_a_directory_is_swapped(tmp_path: Path) -> None:
+    root, out = tmp_path.resolve() / "ws", tmp_path.resolve() / "out"
+    for directory in (root / "d", out):
+        directory.mkdir(parents=True)
+    (root / "l").symlink_to("../out")
+    workspace, written = Workspace(root), 0
+    swapper = subprocess.Popen([sys.executable, "-c", SWAPPER, root / "d", root / "l"])
+    try:
+        for number in range(WRITES):
+            with suppress(PathRefused, OSError):
+                workspace.write(f"d/f{number}", b"")
+                written += 1
+    finally:
+        swapper.kill()
+        swapper.wait()
+
+    assert 0 < written < WRITES
+    assert os.listdir(out) == []
 
 
 def all_happened(outcomes: dict[str, int]) -> bool:

@@ -1,4 +1,4 @@
-"""The token of a gateway that nobody gave one."""
+"""The token and the key of a gateway that nobody gave any."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from goclaw.domain.errors import StartupFatal
+from goclaw.security.box import Place, box_of
 from goclaw.settings.load import Loaded, load
-from goclaw.settings.onboard import onboard
+from goclaw.settings.onboard import keep_key, onboard
+from goclaw.settings.problems import ConfigInvalid
 
 
 def loaded(home: Path, **variables: str) -> Loaded:
@@ -63,3 +66,62 @@ def test_a_home_that_cannot_be_written_gives_a_token_for_this_run_only(tmp_path:
     assert made.origins["gateway.token"] == "memory"
     assert f"cannot be kept in {home}" in made.warnings[-1]
     assert os.listdir(tmp_path) == ["file"]
+
+
+# --- the key of secrets ---------------------------------------------------------------------------
+
+
+def test_the_first_start_makes_a_key_and_the_next_uses_it(tmp_path: Path) -> None:
+    first = keep_key(loaded(tmp_path))
+    again = loaded(tmp_path)
+
+    key, place = first.settings.encryption.key.reveal(), tmp_path / "data" / "encryption.key"
+    assert len(bytes.fromhex(key)) == 32
+    assert place.read_text().strip() == key == again.settings.encryption.key.reveal()
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert str(place) in first.warnings[-1]
+    assert key not in first.warnings[-1]
+    assert keep_key(again) is again
+    assert first.fingerprint == again.fingerprint
+
+
+def test_a_chosen_key_wins_and_what_the_made_one_sealed_still_opens(tmp_path: Path) -> None:
+    made = keep_key(loaded(tmp_path)).settings.encryption.key.reveal()
+    place = Place("t.c", "1")
+    sealed = box_of(loaded(tmp_path).settings.encryption).seal("secret", place)
+
+    chosen = loaded(tmp_path, GOCLAW_ENCRYPTION_KEY="k" * 32, GOCLAW_ENCRYPTION_KEY_OLD=f" {'o' * 32} ,")
+
+    assert keep_key(chosen) is chosen
+    assert chosen.settings.encryption.former == ("o" * 32, made)
+    box = box_of(chosen.settings.encryption)
+    assert box.unseal(sealed, place) == "secret"
+    assert not box.current(sealed)
+
+
+def test_where_a_key_cannot_be_kept_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+
+    kept = keep_key(loaded(tmp_path))
+
+    assert not kept.settings.encryption.key
+    assert "cannot be kept" in kept.warnings[-1]
+    assert box_of(kept.settings.encryption).kid == ""
+
+
+@pytest.mark.parametrize("variable", ["GOCLAW_ENCRYPTION_KEY", "GOCLAW_ENCRYPTION_KEY_OLD"])
+def test_what_is_no_key_stops_the_start_and_is_not_shown(tmp_path: Path, variable: str) -> None:
+    wrong = "not-a-key-at-all"
+    with pytest.raises(StartupFatal, match=variable) as fatal:
+        box_of(loaded(tmp_path, **{"GOCLAW_ENCRYPTION_KEY": "k" * 32, variable: wrong}).settings.encryption)
+
+    assert (fatal.value.reason, fatal.value.exit_code) == ("E_ENCRYPTION_KEY", 1)
+    assert wrong not in fatal.value.detail
+
+
+def test_a_key_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f"{{encryption: {{key: '{'k' * 32}'}}}}")
+
+    with pytest.raises(ConfigInvalid, match="never read from the file") as invalid:
+        loaded(tmp_path)
+    assert "kkkk" not in str(invalid.value)

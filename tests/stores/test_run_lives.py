@@ -9,8 +9,10 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
+from goclaw.domain.errors import agent_timeout
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import ReplyTo
+from goclaw.domain.run import ReplyTo, RunRequest
+from goclaw.domain.texts import text_of
 from goclaw.stores import run_replies, run_steps, runs
 from goclaw.stores.database import Database
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
@@ -251,6 +253,12 @@ async def test_a_dead_letter_is_tried_again_as_a_new_run(database: Database, fre
     assert await broken_links(database) == []
 
 
+async def effect_at(database: Database, run_id: str) -> run_steps.Effect | None:
+    """The first call of a run's first step."""
+    place: dict[str, Any] = {"log": 0, "key": f"{run_id}:0:0", "request_hash": "1" * 64}
+    return await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run_id, **place)
+
+
 # --- steps ----------------------------------------------------------------------------------------
 
 
@@ -270,7 +278,7 @@ async def test_what_is_kept_twice_is_there_once(database: Database) -> None:
         done = Outcome(key=effect.key, status="SUCCEEDED", result=msgspec.Raw(b'{"text":"ok"}'))
         await keep(database, run, 1, outcomes=[done])
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=run.run_id, step=0, index=0)
+    known = await effect_at(database, run.run_id)
     assert known is not None
     assert (known.status, known.stored) == ("SUCCEEDED", '{"text": "ok"}')
     assert [type for _, type in await database.run(trail)][3:] == [
@@ -339,6 +347,26 @@ async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Da
     assert await state(database, run.run_id) == "SUCCEEDED  1 1"
 
 
+async def test_a_chat_hears_of_the_end_of_a_run_that_crashed_too_often_or_did_not_end(database: Database) -> None:
+    to = ReplyTo(channel_instance="telegram-1", chat_id="42")
+    crashing = await accept(database, request=RunRequest(message="boom", reply_to=to))
+    for _ in range(3):
+        (run,) = await claim(database)
+        await database.run(run_replies.recover, run, "restart")
+    hanging = await accept(database, request=RunRequest(message="sleep", reply_to=to))
+    (run,) = await claim(database)
+    overdue: dict[str, Any] = {"err": agent_timeout(600), "reason": "TIMEOUT", "error": "the run did not end"}
+    await database.run(run_replies.lost, run, **overdue)
+    with pytest.raises(StaleOwner):
+        await database.run(run_replies.lost, run, **overdue)
+
+    query = "SELECT concat_ws(' ', dedupe_key, chat_id, kind, payload->>'text') FROM outbox ORDER BY outbox_id"
+    assert await database.run(rows, query) == [
+        f"{crashing}:out:3 42 notice {text_of(runs.LOST, 'en')}",
+        f"{hanging}:out:1 42 notice {text_of(agent_timeout(600), 'en')}",
+    ]
+
+
 async def test_nobody_can_change_the_trail(database: Database) -> None:
     await accept(database)
     for query in ("UPDATE run_events SET type = 'x' RETURNING ''", "DELETE FROM run_events RETURNING ''"):
@@ -370,7 +398,7 @@ async def test_a_requeue_of_a_requeue_knows_what_the_first_did(database: Databas
     third = await again(database, second.run_id)
     assert third is not None
 
-    known = await database.run(run_steps.effect, tenant=MASTER_TENANT, run_id=third.run_id, step=0, index=0)
+    known = await effect_at(database, third.run_id)
     assert known is not None
     assert known.status == "UNKNOWN"
     live = "SELECT content FROM session_messages WHERE archived_at IS NULL AND NOT hidden"

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from goclaw.actors.engine.living import runs_of
+from goclaw.actors.engine.loss import stop_of
 from goclaw.actors.engine.run import failure
 from goclaw.actors.engine.voice import said_in
 from goclaw.domain import address as at
 from goclaw.domain.cluster import HEARD, Missed, Woken, runs_in
 from goclaw.domain.errors import StoreError
 from goclaw.domain.events import EVERYBODY, RunEvent, body, of_admins, of_run, of_user
-from goclaw.domain.run import RunResult
+from goclaw.domain.run import RunResult, stop_reason
 from goclaw.domain.usage import on_socket
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Cancel, Message
@@ -76,7 +77,7 @@ class Elsewhere(Actor):
     async def _heed(self, ctx: Context) -> None:
         try:
             for wish in await ctx.db(elsewhere.stop_wishes, node=self.node_id):
-                ctx.tell(at.run(wish.lane, wish.run_id), Cancel(reason=wish.reason, by=wish.by))
+                ctx.tell(at.run(wish.lane, wish.run_id), Cancel(reason=stop_reason(wish.reason), by=wish.by))
         except StoreError:
             return  # weather: the next look comes
 
@@ -99,7 +100,7 @@ class Elsewhere(Actor):
             text = _event(ctx, run, "chunk", seq + 1, text=result.content)
             ctx.publish(of_run(run.run_id), text)
         if run.state == "CANCELED":
-            last = _event(ctx, run, "run.cancelled", seq + 2, payload=body(reason="user"), result=result)
+            last = _event(ctx, run, "run.cancelled", seq + 2, payload=stop_of(run.reason, run.by), result=result)
         elif result.error is not None:
             payload = failure(result.error, result.content)
             last = _event(ctx, run, "run.failed", seq + 2, payload=payload, result=result)

@@ -17,8 +17,10 @@ from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.domain.run import KINDS, RunKind
+from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.stores.runs import Claimed
@@ -36,6 +38,9 @@ class Engine:
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
     spending: Spending = field(default_factory=Spending)
+    locks: Locks = field(default_factory=Locks)
+    sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
+    box: Box = field(default_factory=Box)  # for records of level `full`
 
     @property
     def rules(self) -> Rules:

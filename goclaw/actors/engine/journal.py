@@ -5,6 +5,7 @@ Contract: durability.md §7.2, §8, §16.1; the loop's and the tools' ports `Jou
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from goclaw.domain.errors import ProviderError, StoreError
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
+from goclaw.security.box import Box
+from goclaw.security.box import Place as SealedPlace
 from goclaw.stores import model_calls, run_steps, session_queue
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
@@ -59,6 +62,7 @@ class RunJournal:
         effect_of: Callable[[ToolCall], str],
         own: Ownership,
         calls: CallLog,
+        box: Box,
     ) -> None:
         self._ctx = ctx
         self._run = run
@@ -68,10 +72,14 @@ class RunJournal:
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
+        self._box = box
         self._seq = 0  # of the next record
         self._told: list[InjectText] = []
+        self._heard: dict[str, str] = {}  # everything somebody said to the run, by message id
         self._acted = False  # something was kept in this life
         self.on_its_way = False  # a call with an effect has begun and its end is not kept yet
+        self._log = 0  # of steps; the first
+        self.given: list[dict[str, Any]] = []  # steps it goes on from that no record of it tells of
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
@@ -124,19 +132,30 @@ class RunJournal:
     # --- the tools' port ----------------------------------------------------------------------
 
     def key(self, place: Place) -> str:
-        return _key(self._run.run_id, place)
+        return _key(self._run.run_id, place, self._log)
 
-    async def past(self, place: Place) -> Past | None:
+    async def past(self, place: Place, request_hash: str) -> Past | None:
         if not self._past:
             return None
         run = self._run
         known = await self._ctx.db(
-            run_steps.effect, tenant=run.tenant_id, run_id=run.run_id, step=place.step, index=place.index
+            run_steps.effect,
+            tenant=run.tenant_id,
+            run_id=run.run_id,
+            log=self._log,
+            key=self.key(place),
+            request_hash=request_hash,
         )
         if known is None:
             return None
-        result = msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None
-        return Past(request_hash=known.request_hash, before=known.note, at=known.started_at, result=result)
+        return Past(
+            key=known.key,
+            request_hash=known.request_hash,
+            before=known.note,
+            at=known.started_at,
+            result=msgspec.json.decode(known.stored, type=ToolResult) if known.stored is not None else None,
+            former=known.former,
+        )
 
     async def begin(self, call: Begun) -> None:
         effect = NewEffect(
@@ -147,9 +166,11 @@ class RunJournal:
             effect_class=call.effect,
             request_hash=call.request_hash,
             note=call.before,
+            log=self._log,
+            adopts=call.adopts or None,
         )
         await self._keep([], effects=[effect])
-        self.on_its_way = True
+        self.on_its_way = not call.settled
         crash_point("effect.started")
 
     # --- for the run --------------------------------------------------------------------------
@@ -159,21 +180,31 @@ class RunJournal:
         texts, self._told = self._told, []
         return [ChatMessage(role="user", content=text.text) for text in texts]
 
-    def tell(self, text: InjectText) -> None:
-        """Somebody said something to the run. It is in the store before he is told so."""
+    def tell(self, text: InjectText) -> bool:
+        """Somebody said something to the run. It is in the store before he is told so.
+
+        If that fails he says it again, under the same id: it is heard once. False for another text of that id.
+        """
+        if text.message_id in self._heard:
+            return self._heard[text.message_id] == text.text
+        self._heard[text.message_id] = text.text
         self._told.append(text)
+        return True
 
     async def resume(self) -> Draft:
         """What former lives have done. Their last record says where the log goes on."""
         if not self._past:
             return Draft()
         run = self._run
+        self._log = await self._ctx.db(run_steps.log_of, tenant=run.tenant_id, run_id=run.run_id)
         self._seq, self.recorder.log = await self._ctx.db(run_steps.recorded, tenant=run.tenant_id, run_id=run.run_id)
         steps = await self._ctx.db(run_steps.of_run, tenant=run.tenant_id, run_id=run.run_id)
-        heard = {str(msgspec.json.decode(step.message).get("id", "")) for step in steps if step.kind == "note"}
+        for note in (msgspec.json.decode(step.message) for step in steps if step.kind == "note"):
+            self._heard[note.get("id", "")] = note["content"]
         for text in await self._ctx.db(session_queue.merged_texts, tenant=run.tenant_id, run_id=run.run_id):
-            if text.message_id not in heard:
-                self._told.append(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
+            self.tell(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
+        if self._seq == 0:
+            self.given = [msgspec.json.decode(msgspec.json.encode(step)) for step in steps]
         self.calls.before(await self._ctx.db(model_calls.cost_of, tenant=run.tenant_id, run_id=run.run_id))
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
@@ -192,7 +223,7 @@ class RunJournal:
         first, self._seq = self._seq, self._seq + len(rows)
         return Kept(
             steps=steps,
-            records=tuple(_record(first + place, row) for place, row in enumerate(rows)),
+            records=tuple(self._record(first + place, row) for place, row in enumerate(rows)),
             blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
             calls=self.calls.waiting(),
             payers=self.calls.payers,
@@ -206,6 +237,14 @@ class RunJournal:
             self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers))
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
+
+    def _record(self, seq: int, row: Row) -> Record:
+        """At level `full` sealed for its place; what stays readable is the hash of the log (durability.md §16.1)."""
+        body, sealed = row.body, None
+        if self.recorder.level == "full":
+            sealed = b64encode(self._box.seal_object(body, place_of(self._run.run_id, seq))).decode()
+            body = {"log": body["log"]}
+        return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(body), sealed=sealed, blob=row.blob)
 
     def _count(self, draft: Draft) -> None:
         usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
@@ -227,12 +266,13 @@ class RunJournal:
                 return self.stored(kept)
 
 
-def _record(seq: int, row: Row) -> Record:
-    return Record(seq=seq, kind=row.kind, step_no=row.step, body=_raw(row.body), blob=row.blob)
+def place_of(run_id: str, seq: int) -> SealedPlace:
+    """Where a record is sealed for."""
+    return SealedPlace("run_records.body_enc", f"{run_id}:{seq}")
 
 
-def _key(run_id: str, place: Place) -> str:
-    return f"{run_id}:{place.step}:{place.index}"
+def _key(run_id: str, place: Place, log: int) -> str:
+    return f"{run_id}:{place.step}:{place.index}" + (f":{log}" if log else "")
 
 
 def _status(result: ToolResult) -> run_steps.EffectStatus:

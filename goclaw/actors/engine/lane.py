@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.loss import announce_loss, announce_stop, lost
+from goclaw.actors.engine.loss import announce_loss, announce_stop
 from goclaw.actors.engine.pressure import Pressure
 from goclaw.actors.engine.ready import Ready
 from goclaw.actors.engine.run import RELEASE, Run
@@ -24,6 +24,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.cluster import MARKS, Marked, shard_of
 from goclaw.domain.errors import StoreError, agent_timeout
 from goclaw.domain.events import Saturation, of_operators
+from goclaw.domain.locks import KeysFreed
 from goclaw.domain.pick import Candidate
 from goclaw.domain.retry import delay
 from goclaw.domain.run import (
@@ -50,7 +51,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import elsewhere, run_queue, runs, shards
+from goclaw.stores import elsewhere, run_queue, run_replies, runs, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -139,6 +140,7 @@ class LaneActor(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Runs of a former incarnation died with it: give them back."""
+        self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
         now = ctx.clock.monotonic()
         for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
@@ -195,7 +197,7 @@ class LaneActor(Actor):
 
     @handles
     async def set_limit(self, ctx: Context, ask: SetLimit) -> None:
-        self.slots.limit = ask.limit
+        self.slots.limit = self.engine.sizes[self.name] = ask.limit
         self._served(ctx)
 
     # --- who waits ----------------------------------------------------------------------------
@@ -268,11 +270,19 @@ class LaneActor(Actor):
 
     async def _claim(self, ctx: Context, batch: list[Candidate]) -> list[Claimed]:
         sessions = [chosen.session for chosen in batch]
-        own, node = self.engine.ownership, self.engine.node_id
+        own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
         if own.alone:
-            return await ctx.db(runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions))
+            return await ctx.db(
+                runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), rules=rules
+            )
         return await ctx.db(
-            shards.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), fences=own.shards
+            shards.claim,
+            node=node,
+            lane=self.name,
+            sessions=sessions,
+            limit=len(sessions),
+            fences=own.shards,
+            rules=rules,
         )
 
     def _claimed(self, ctx: Context, run: Claimed, waited: float) -> None:
@@ -328,7 +338,8 @@ class LaneActor(Actor):
             ctx.after(AGAIN, Orphaned(run=run))
             return
         if stopped:
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
+        self._freed(ctx, run)
         self.ready.learn(requeued(run, suspect=True), ctx.clock.monotonic())
 
     async def _begin_suspect(self, ctx: Context, run: Claimed) -> None:
@@ -383,6 +394,8 @@ class LaneActor(Actor):
             seconds = ctx.clock.monotonic() - work.began
             self.pressure.ended(seconds)
             ctx.system.meter.observe("run_seconds", work.run.age + seconds, work.run.kind)
+        if work is not None:
+            self._freed(ctx, work.run)
         if (again := self.next_lives.pop(news.address, None)) is not None:
             self._begin(ctx, again.run, suspect=again.suspect)
             if again.stop is not None:
@@ -439,38 +452,37 @@ class LaneActor(Actor):
     async def _time_out(self, ctx: Context, run: Claimed) -> None:
         error = agent_timeout(round(run.age + run.left))
         try:
-            await ctx.db(
-                runs.fail,
-                run,
-                result=lost(run, error),
-                reason="TIMEOUT",
-                error="the run did not end",
-                messages=runs.asked(run),
-            )
+            await ctx.db(run_replies.lost, run, err=error, reason="TIMEOUT", error="the run did not end")
         except StaleOwner:
             return
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run, overdue=True))
             return
+        self._freed(ctx, run)
         announce_loss(ctx, run, error)
 
     async def _recover(self, ctx: Context, run: Claimed) -> None:
         pause = delay(run.run_id, run.crash_count + 1, self.engine.rules)
         try:
-            outcome = await ctx.db(runs.recover, run, "crash", delay=pause)
+            outcome = await ctx.db(run_replies.recover, run, "crash", delay=pause)
         except StaleOwner:
             return
         except StoreError:
             ctx.after(AGAIN, Orphaned(run=run))
             return
+        self._freed(ctx, run)
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
             ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
         elif outcome == "cancelled":
-            announce_stop(ctx, run)
+            await announce_stop(ctx, run)
         else:
             ctx.system.meter.count("run_dead_letter_total", "DEAD_LETTER_CRASH_LOOP")
             announce_loss(ctx, run)
+
+    def _freed(self, ctx: Context, run: Claimed) -> None:
+        if run.keyed:
+            ctx.tell(at.LOCKS, KeysFreed())
 
     # --- the end ------------------------------------------------------------------------------
 

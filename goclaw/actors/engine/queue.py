@@ -13,15 +13,16 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.living import runs_of
 from goclaw.actors.engine.loss import announce_loss, announce_stop
 from goclaw.actors.engine.waits import news_of, requeued
-from goclaw.domain.address import lane
+from goclaw.domain.address import LOCKS, lane
 from goclaw.domain.cluster import HEARD, Missed, Woken
 from goclaw.domain.errors import StoreError
+from goclaw.domain.locks import KeysFreed
 from goclaw.domain.run import LANES, RunsWait
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
-from goclaw.stores import cluster, run_heads, run_queue, runs
+from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
 from goclaw.stores.runs import Cause, Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
@@ -193,12 +194,14 @@ class QueueKeeper(Actor):
                 pause = self.engine.queue.suspect_hold_sec if run.crash_count else 0.0
                 cause: Cause = "restart" if own or self.own.alone else "lease"
                 try:
-                    outcome = await ctx.db(runs.recover, run, cause, delay=pause)
+                    outcome = await ctx.db(run_replies.recover, run, cause, delay=pause)
                 except StaleOwner:
                     continue
                 self.recovered += 1
                 ctx.system.meter.count("run_lease_expired_total")
                 ctx.log.info("run.recovered", run=run.run_id, outcome=outcome)
+                if run.keyed:
+                    ctx.tell(LOCKS, KeysFreed())
                 if outcome == "requeued":
                     ctx.tell(
                         lane(run.lane), requeued(run, suspect=True, due_in=pause)
@@ -206,7 +209,7 @@ class QueueKeeper(Actor):
                 elif outcome == "dead":
                     announce_loss(ctx, run)
                 else:
-                    announce_stop(ctx, run)
+                    await announce_stop(ctx, run)
 
     def snapshot(self) -> dict[str, object]:
         return {"recovered": self.recovered}

@@ -9,6 +9,7 @@ import msgspec
 from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.journal import place_of
 from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.compare import Comparison, compare
 from goclaw.agent.history import Remembered, chat_messages
@@ -24,7 +25,9 @@ from goclaw.providers.failover import Purse
 from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
+from goclaw.security.box import Box, SecretUnreadable
 from goclaw.stores import run_steps, runs, sessions
+from goclaw.stores.run_steps import RecordRow
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Place, ToolResult
 from goclaw.tools.pipeline import call, effect_of
@@ -41,15 +44,19 @@ async def replay(
     """
     tenant = run.tenant_id
     original = await ctx.db(runs.original, tenant=tenant, run_id=ask.of)
-    rows = [
-        Row(kind=row.kind, body=msgspec.json.decode(row.body), step=row.step, blob=row.blob)
-        for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
-    ]
+    try:
+        rows = [
+            Row(kind=row.kind, body=_body(engine.box, ask.of, row), step=row.step, blob=row.blob)
+            for row in await ctx.db(run_steps.records, tenant=tenant, run_id=ask.of)
+        ]
+    except SecretUnreadable:
+        raise Rejected(failed_precondition("secret_unreadable")) from None
     if original is None:
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
     stand, log, stopped = Stand(), "", False
-    alive = await _alive(ctx, ask, rows, calls, purse) if ask.mode == "what_if" else None
+    within = engine.defaults.llm_timeout_sec
+    alive = await _alive(ctx, ask, rows, calls, purse, within) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
         assert tools is not None
@@ -98,24 +105,29 @@ async def replay(
     )
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, purse: Purse) -> Model:
+def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(row.body)
+    return body if row.sealed is None else box.unseal_object(row.sealed, place_of(run_id, row.seq))
+
+
+async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, purse: Purse, within: float) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return Logged(models_of(ctx, [Candidate(name, "")], purse), calls)
+    return Logged(models_of(ctx, [Candidate(name, "")], purse, within=within), calls)
 
 
 async def _task(
     ctx: Context, run: Claimed, original: runs.Original, life: Life, shared: str, other: Replay | None, engine: Engine
 ) -> Task:
     opened = life.opened
-    history: list[ChatMessage] = []
+    remembered = [Remembered(role=role, content=content, payload={}) for role, content in opened.get("summary", ())]
     if opened["history"] is not None:
         found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
-        remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
-        history = chat_messages(remembered, opened["window"])
+        remembered += [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
+    history = chat_messages(remembered, opened["window"])
     system, user, model = msgspec.json.decode(shared)["system"], original.request.message, opened["model"]
     if other is not None:
         system = other.system or system
@@ -126,7 +138,7 @@ async def _task(
         system=system,
         history=(*history, ChatMessage(role="user", content=user)),
         options=msgspec.convert(opened["options"], ChatOptions),
-        metadata=opened["metadata"],
+        metadata={**opened["metadata"], "aside": "replay"},  # a model that remembers is asked apart
         max_iterations=opened["limits"]["iterations"],
         max_tool_calls=opened["limits"]["tool_calls"],
         call_timeout=engine.defaults.llm_timeout_sec,

@@ -46,7 +46,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -55,7 +55,7 @@ from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
 from goclaw.settings.agents import AgentDefaults
-from goclaw.stores import run_replies, runs, sessions
+from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
@@ -112,8 +112,8 @@ class Run(Actor):
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
-        calls = CallLog(ctx.clock, self.engine.spending.pricing)
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls)
+        calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
         self.purse = CallPurse(
             ctx,
             self.engine.spending,
@@ -149,8 +149,7 @@ class Run(Actor):
     async def hear(self, ctx: Context, ask: InjectText) -> bool:
         if self.ending or self.stopped_by is not None or self.profile is None or self.draft.closing:
             return False
-        self.journal.tell(ask)
-        return True
+        return self.journal.tell(ask)
 
     # --- the turn -----------------------------------------------------------------------------
 
@@ -224,9 +223,9 @@ class Run(Actor):
         hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, [row for row in rows if row.seq])  # a summary has no place in the journal
-        model = Thrifty(models_of(ctx, profile.candidates, self.purse), self._said_so_far)
-        await answer(task, model, hands, self.journal, self.voice, self.draft)
+        self._record(task, profile, rows)
+        models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
+        await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
@@ -244,7 +243,12 @@ class Run(Actor):
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
             options=options_of(profile, defaults, request.options),
-            metadata={"run_kind": run.kind, "agent": profile.key, "session": run.session_key},
+            metadata={
+                "run_kind": run.kind,
+                "agent": profile.key,
+                "session": run.session_key,
+                "tenant": run.tenant_id,
+            },
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
             call_timeout=defaults.llm_timeout_sec,
@@ -252,9 +256,10 @@ class Run(Actor):
         )
 
     def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
-        """A life begins: everything it will need that its row does not say."""
+        """A life begins: everything it will need that its row, the journal and former records do not say."""
         if self.recorder.level == "off":
             return
+        said = [row.seq for row in rows if row.seq]
         shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
@@ -265,7 +270,9 @@ class Run(Actor):
             options=msgspec.to_builtins(task.options),
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
             window=profile.context_window,
-            history={"first": rows[0].seq, "last": rows[-1].seq} if rows else None,
+            summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
+            history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
+            given=self.journal.given,
             step=self.draft.step,
             hint=task.hint,
             stream=self.request.stream,
@@ -483,7 +490,8 @@ class Run(Actor):
         """Success was refused: a cancel was committed, the session was reset, or the run is not ours any more."""
         match await ctx.db(runs.standing, self.run):
             case "stopping":
-                await self._cancelled(ctx, "user", "")
+                wish = await ctx.db(elsewhere.stop_wish, tenant=self.run.tenant_id, run_id=self.run.run_id)
+                await self._cancelled(ctx, stop_reason(wish.reason if wish else ""), wish.by if wish else "")
             case "reset":
                 await self._cancelled(ctx, "user", "", "LANE_CLEARED")
             case _:
@@ -530,12 +538,19 @@ class Run(Actor):
 
 def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOptions | None) -> ChatOptions:
     """What the request says, else the agent, else everybody's."""
-    if asked is None:
-        temperature = defaults.temperature if profile.temperature is None else profile.temperature
-        asked = ChatOptions(max_tokens=profile.max_tokens or defaults.max_tokens, temperature=temperature)
+    asked = asked or ChatOptions()
+    if asked.temperature is None and asked.top_p is None:
+        asked = replace(asked, temperature=defaults.temperature if profile.temperature is None else profile.temperature)
+    if asked.max_tokens is None:
+        asked = replace(asked, max_tokens=profile.max_tokens or defaults.max_tokens)
     if asked.reasoning_effort is None and profile.effort != "off":
         asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
     return asked
+
+
+def absent(numbers: Sequence[int]) -> list[int]:
+    """What is missing between the first and the last of them."""
+    return sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
 
 
 def failure(err: Err, partial: str) -> Any:

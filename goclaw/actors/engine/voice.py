@@ -14,7 +14,7 @@ from goclaw.agent.recorder import Recorder
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.cluster import MARKS, Marked, run_topic
 from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_user
-from goclaw.domain.model import FellBack, Note, Retrying
+from goclaw.domain.model import FellBack, Note, OwnTool, Retrying
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
 from goclaw.stores.runs import Claimed
@@ -95,12 +95,15 @@ class Voice:
         payload: msgspec.Raw | None = None,
         text: str = "",
         result: RunResult | None = None,
+        *,
+        logged: bool = True,
         **more: Any,
     ) -> None:
+        """`logged`: part of what a replay repeats."""
         self.seq += 1
         if payload is None:
             payload = body()
-        if self._recorder is not None:
+        if self._recorder is not None and logged:
             self._recorder.event(type, self.seq, text, bytes(payload))
         event = RunEvent(
             type=type,
@@ -145,7 +148,7 @@ class Voice:
         if self._stream:
             self.say("thinking", text=text)
 
-    def tool_call(self, call: ToolCall, iteration: int) -> None:
+    def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None:
         arguments: dict[str, Any] = call.arguments
         if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:
             arguments = {
@@ -154,9 +157,10 @@ class Voice:
         self.say(
             "tool.call",
             body(id=call.id, name=call.name, arguments=arguments, iteration=iteration, truncated=truncated),
+            logged=logged,
         )
 
-    def tool_result(self, call: ToolCall, result: ToolResult) -> None:
+    def tool_result(self, call: ToolCall, result: ToolResult, *, logged: bool = True) -> None:
         preview = result.text[:PREVIEW]
         members: dict[str, Any] = {
             "id": call.id,
@@ -169,7 +173,7 @@ class Voice:
         }
         if result.is_error:
             members["content"] = result.text
-        self.say("tool.result", body(**members))
+        self.say("tool.result", body(**members), logged=logged)
 
     def note(self, note: Note) -> None:
         match note:
@@ -179,3 +183,10 @@ class Voice:
                 self.say("run.retrying", body(**retry))
             case FellBack():
                 self.say("provider.fallback", body(**{"from": note.wanted, "to": note.now, "reason": note.trouble}))
+            case OwnTool():
+                call = ToolCall(id=note.id, name=note.name, arguments=note.arguments)
+                if note.ended:
+                    self.tool_result(call, ToolResult(text=note.text, is_error=note.is_error), logged=False)
+                else:
+                    self.flush()
+                    self.tool_call(call, 0, logged=False)  # of no iteration of ours

@@ -109,7 +109,7 @@ class Compaction(Actor):
             fence=0,
             within=WITHIN,
         )
-        model = Logged(models_of(ctx, profile.candidates, purse), calls)
+        model = Logged(models_of(ctx, profile.candidates, purse, self.tenant), calls)
         try:
             summary = await summarise(self.covered, model, profile.model, session=self.key)
         finally:

@@ -46,7 +46,14 @@ class Conversation(Actor):
     weather = (StoreError,)
 
     def __init__(
-        self, address: Address, node_id: str, queue: Queue, run_timeout: float, own: Ownership, spending: Spending
+        self,
+        address: Address,
+        node_id: str,
+        queue: Queue,
+        run_timeout: float,
+        own: Ownership,
+        spending: Spending,
+        metered: bool = False,
     ) -> None:
         _, _, tenant, key = address.split("/")
         self.tenant = unquote(tenant)
@@ -59,6 +66,7 @@ class Conversation(Actor):
         self.own = own
         self.policy = resolved(queue.of_channel(self.key.channel), queue)
         self.slots_now: int | None = None  # what its head has; None before the first run
+        self.metered = metered  # turns are counted (§8.1)
         self.open: dict[str, Open] = {}  # oldest first
         self.owner: str | None = None  # nobody has spoken yet
         self.mode: QueueMode | None = None  # its own; None: as its agent, its channel, everybody

@@ -5,6 +5,8 @@ Contract  sessions-lanes-cron.md §3.2, §3.4, §3.6; agent-loop.md §9.4; durab
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,10 +16,11 @@ from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice
 from goclaw.actors.sessions.changing import Changing
 from goclaw.actors.sessions.conversation import Open
-from goclaw.domain.address import lane, run
-from goclaw.domain.errors import Err, exhausted, failed_precondition
+from goclaw.domain.address import QUOTA, lane, run
+from goclaw.domain.errors import Err, StoreError, exhausted, failed_precondition
 from goclaw.domain.events import body
 from goclaw.domain.ids import new_id
+from goclaw.domain.quota import FREE, GiveTurnBack, TakeTurn, payer_of
 from goclaw.domain.run import INTERACTIVE, KINDS, GiveSlotBack, InjectText, RunQueued, TakeSlot
 from goclaw.domain.session import Accepted, Earlier, Send
 from goclaw.domain.tokens import estimate
@@ -30,10 +33,14 @@ from goclaw.stores.runs import Canceled, Claimed
 from goclaw.stores.session_queue import Aside, KeyUsed, Place
 from goclaw.stores.sessions import NewMessage
 
+COUNTED = 5.0  # seconds the quota has to answer
 SLOT = 2.0  # seconds the lane has to answer
 HEARD = 2.0  # seconds a run has to take an injected text
 TRANSIT = 60_000  # milliseconds a turn may be on its way; older is a clock that was set back
 LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
+
+
+Accept = Callable[[], Awaitable[Accepted | Err]]
 
 
 class Taking(Changing):
@@ -50,29 +57,51 @@ class Taking(Changing):
         if self.cutoff - TRANSIT < ask.received_at < self.cutoff:
             return await self._pass_over(ctx, ask)
         mode = ask.mode or (self.policy.mode if ask.kind in INTERACTIVE else "queue")
+        if ask.terms is not None and mode in ("inject", "followup"):
+            mode = "queue"  # what holds keys of its own is a run of its own
         if mode == "inject" and (taken := await self._into_a_run(ctx, ask, asides)) is not None:
             return taken
         if mode == "followup" and not asides and (joined := await self._into_one_that_waits(ctx, ask)) is not None:
             return joined
         if mode == "interrupt" and self.open:
-            return await self._interrupt(ctx, ask, asides)
-        if ask.kind == "announce":  # a result has its own slot and takes nobody's place
-            return await self._accept(ctx, ask, asides, one_more=True)
-        waiting = [run_id for run_id in self._waiting(ctx) if self.open[run_id].kind != "announce"]
-        cap = self.policy.cap
-        if len(waiting) >= cap:
-            if self.policy.drop == "new":
-                dropped(ctx, ask.kind, "new")
-                return exhausted("queue_full", AGAIN)
-            await self._drop(ctx, waiting[: len(waiting) - cap + 1])
-        return await self._accept(ctx, ask, asides, one_more=len(waiting) < cap)
+            return await self._metered(ctx, ask, partial(self._interrupt, ctx, ask, asides))
+        waiting: list[str] = []
+        if ask.kind != "announce":  # a result has its own slot and takes nobody's place
+            waiting = [run_id for run_id in self._waiting(ctx) if self.open[run_id].kind != "announce"]
+        if len(waiting) >= self.policy.cap and self.policy.drop == "new":
+            dropped(ctx, ask.kind, "new")
+            return exhausted("queue_full", AGAIN)
+        return await self._metered(ctx, ask, partial(self._accept, ctx, ask, asides, waiting))
 
-    async def _accept(self, ctx: Context, ask: Send, asides: tuple[Aside, ...], *, one_more: bool) -> Accepted | Err:
+    async def _metered(self, ctx: Context, ask: Send, accept: Accept) -> Accepted | Err:
+        """Accept it if the quota of its user or group allows one more run (§8.1). Raises `Rejected` if not."""
+        if not self.metered or ask.unmetered or ask.kind in FREE:
+            return await accept()
+        payer = payer_of(self.tenant, self.key, self.owner or ask.user_id)
+        take = TakeTurn(payer=payer, run_id=ask.run_id, channel=self.key.channel, provider=ask.provider)
+        await ctx.ask(QUOTA, take, within=COUNTED)
+        accepted = False
+        try:
+            answer = await accept()
+            accepted = isinstance(answer, Accepted) and answer.run_id == ask.run_id
+        except StoreError:
+            accepted = True  # perhaps: the next count will tell
+            raise
+        finally:
+            if not accepted:
+                ctx.tell(QUOTA, GiveTurnBack(payer=payer, run_id=ask.run_id))
+        return answer
+
+    async def _accept(self, ctx: Context, ask: Send, asides: tuple[Aside, ...], waiting: list[str]) -> Accepted | Err:
         """One commit. When nothing is open here and the lane has a slot, the same commit starts the run.
 
-        `one_more` waits then, if none gave way for it.
+        At the cap the oldest of those `waiting` give way; below it one more waits then.
         """
-        later = self.closing or (ask.terms is not None and ask.terms.run_at is not None)
+        one_more = len(waiting) < self.policy.cap
+        if not one_more:
+            await self._drop(ctx, waiting[: len(waiting) - self.policy.cap + 1])
+        claimed_alone = ask.terms is not None and bool(ask.terms.run_at or ask.terms.resource_keys)
+        later = self.closing or claimed_alone
         mine = self.own.has(self.tenant, self.text_key)
         at_once = mine and not (self.open or later) and await self._slot(ctx, ask)
         if one_more and not at_once:
@@ -86,7 +115,9 @@ class Taking(Changing):
             with self._forgetting():
                 stored: runs.Stored | First
                 if asides:
-                    stored = await ctx.db(session_queue.accept_merged, asides=asides, node=node, **turn)
+                    stored = await ctx.db(
+                        session_queue.accept_merged, asides=asides, terms=ask.terms, node=node, **turn
+                    )
                 elif ask.idempotency_key:
                     stored = await ctx.db(ingress.accept, earlier=earlier, terms=ask.terms, node=node, **turn)
                 elif ask.terms is not None:
@@ -122,7 +153,11 @@ class Taking(Changing):
             await room_for(ctx, self.queue, tenant=self.tenant, user=self.owner or ask.user_id, kind=ask.kind)
         with self._forgetting():
             stored, stopped = await ctx.db(
-                session_queue.accept_interrupting, by=ask.user_id, asides=asides, **self._turn(ask)
+                session_queue.accept_interrupting,
+                by=ask.user_id,
+                asides=asides,
+                terms=ask.terms,
+                **self._turn(ask),
             )
         if isinstance(stored, First):
             return await self._again(ctx, ask, stored)
@@ -138,7 +173,7 @@ class Taking(Changing):
         active = next((run_id for run_id in self.open if self._runs(ctx, run_id)), None)
         if active is None:
             return None
-        text = InjectText(message_id=ask.run_id, text=ask.text, sender=ask.user_id)
+        text = InjectText(message_id=ask.idempotency_key or ask.run_id, text=ask.text, sender=ask.user_id)
         try:
             if not await ctx.ask(run(self.key.lane, active), text, within=HEARD):
                 return None

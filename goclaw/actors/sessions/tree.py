@@ -18,11 +18,12 @@ def sessions(
     queue: Queue,
     run_timeout: float,
     own: Ownership | None = None,
+    metered: bool = False,
     spending: Spending | None = None,
 ) -> Virtual:
     ownership, money = own or Ownership(), spending or Spending()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout, ownership, money),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership, money, metered),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -47,11 +47,12 @@ class Window:
         return next((said for said in self.said if key and said.ask.idempotency_key == key), None)
 
     def takes(self, ask: Send) -> bool:
-        """Whether there is room for one more; a window never grows without bound."""
+        """Whether there is room for one more; a window never grows without bound. One with terms begins its own."""
         length = sum(len(said.ask.request.message) for said in self.said)
-        return len(self.said) < MOST and length + len(ask.request.message) < LONGEST
+        return ask.terms is None and len(self.said) < MOST and length + len(ask.request.message) < LONGEST
 
     def turn(self) -> Send:
         """All of it as one turn: the newest send, after everything that was said before it."""
         *earlier, last = [said.ask for said in self.said]
-        return replace(last, before="\n".join(ask.request.message for ask in earlier), debounce_ms=0)
+        terms = self.said[0].ask.terms
+        return replace(last, before="\n".join(ask.request.message for ask in earlier), terms=terms, debounce_ms=0)

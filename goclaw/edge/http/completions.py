@@ -69,6 +69,7 @@ class Completion(Struct, kw_only=True):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     tool_choice: Any = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     n: int = 1
 
 
@@ -77,8 +78,7 @@ async def complete(call: Call, caller: Caller) -> Response:
     given = await call.body()
     ask = decode(Completion, given)
     _check(ask, given)
-    caller = msgspec.structs.replace(caller, user_id=_user(caller, ask))
-    ctx = call.context(caller)
+    ctx = call.context(_named(call, caller, ask))
     agent = await _agent(ctx, call, ask.model)
     key, stored = await _session(ctx, call, ask, agent)
     text, truncated = cut(ctx, _text(ask.messages[-1]))
@@ -303,16 +303,20 @@ def _options(ask: Completion) -> ChatOptions | None:
         seed=ask.seed,
         presence_penalty=ask.presence_penalty,
         frequency_penalty=ask.frequency_penalty,
+        reasoning_effort=ask.reasoning_effort,
     )
     return None if options == ChatOptions() else options
 
 
-def _user(caller: Caller, ask: Completion) -> str:
+def _named(call: Call, caller: Caller, ask: Completion) -> Caller:
     """Who the run is for: the header, else `user` of the body, else the installation's own user."""
-    user = caller.user_id or (ask.user or "").strip() or SYSTEM_USER
+    if caller.user_id:
+        return caller
+    user = (ask.user or "").strip() or SYSTEM_USER
     if not valid_user_id(user):
         raise Rejected(invalid("user", "user_id_invalid"))
-    return user
+    owner = caller.is_owner or call.house.settings.gateway.is_owner(user)
+    return msgspec.structs.replace(caller, user_id=user, is_owner=owner)
 
 
 async def _agent(ctx: Context, call: Call, model: str | None) -> AgentProfile:

@@ -14,6 +14,7 @@ from goclaw.domain.events import (
     ChaosEvent,
     CronEvent,
     HeartbeatEvent,
+    ProviderStatus,
     RunEvent,
     Saturation,
     SessionUpdated,
@@ -48,6 +49,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
+        case ProviderStatus():
+            return Entry("keep", "provider.status", message.body)
         case ShuttingDown():
             return Entry(
                 "keep",

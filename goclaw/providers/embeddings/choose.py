@@ -29,18 +29,18 @@ def open_embedder(providers: Providers, *, provider: str = "", model: str = "", 
     Without a `provider` it is the first of `AUTO` that can be asked, else the offline one, which always can. An
     empty `model` is the vendor's usual one. Raises ProviderError for a provider that cannot be asked.
     """
-    able = {vendor.name: (vendor, row) for vendor, row in usable(providers)}
+    able = {name: (vendor, row) for name, vendor, row in usable(providers)}
     name = provider or next((name for name in AUTO if name in able), OFFLINE)
     if name == OFFLINE:
         return Hashed()
     if name not in able:
         raise ProviderError("auth", f"{name} makes no embeddings: it has no key, no address, or is turned off")
     vendor, row = able[name]
-    model = model or MODELS.get(name, "")
+    model = model or MODELS.get(vendor.name, "")
     if not 1 <= len(model) <= LONGEST_NAME:
         said = "has no usual embedding model: name one" if not model else "has no embedding model of such a long name"
         raise ProviderError("format", f"{name} {said}")
-    vendor = replace(vendor, base_url=base_url or row.api_base or vendor.base_url)
+    vendor = replace(vendor, base_url=base_url or vendor.base_url)
     return _open(vendor, model, tuple(row.api_key.reveal().split(",")))
 
 

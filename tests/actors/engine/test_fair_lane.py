@@ -32,7 +32,9 @@ from goclaw.domain.run import (
     LaneLoad,
     LendSlot,
     ReclaimSlot,
+    ReplyTo,
     RunQueued,
+    RunRequest,
     SetLimit,
     StopRun,
     TakeSlot,
@@ -53,6 +55,7 @@ from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, transaction
 from tests.actors.house import Weather, house, turn
+from tests.stores.test_run_lives import rows
 from tests.stores.test_run_queue import crowd_of
 from tests.stores.test_runs import accept, trail
 
@@ -165,6 +168,19 @@ async def test_a_lane_that_shrinks_lets_its_runs_finish_and_one_that_grows_takes
         await until(system, lambda: works(system, second))
         await stop(system, "b")
         await until(system, lambda: works(system, third))
+
+
+async def test_a_lane_that_crashes_keeps_its_new_size(database: Database, tmp_path: Path) -> None:
+    async with slow_house(database, tmp_path, one_slot()) as system:
+        system.tell(lane("main"), SetLimit(limit=2))
+        await settled(system)
+        cell = system.cell(lane("main"))
+        assert cell is not None
+        died = cell.actor
+        cell.kill()
+
+        assert (await settled(system)).limit == 2
+        assert cell.actor is not died
 
 
 async def test_another_user_is_served_before_the_crowd_of_one(database: Database, tmp_path: Path) -> None:
@@ -442,15 +458,16 @@ async def test_a_run_that_does_not_end_after_its_deadline_is_ended_by_its_lane(
 ) -> None:
     hanging, over = trio.Event(), trio.Event()
 
-    async def hangs(_work: Any, run: runs.Claimed, **_end: Any) -> None:
+    async def hangs(_work: Any, _end: Any, run: runs.Claimed, *_to: Any, **_said: Any) -> None:
         hanging.set()
         await over.wait()
         raise runs.StaleOwner(run.run_id)
 
     assert GRACE < 3000
-    run_id = await accept(database, key=key("old"))
+    to = ReplyTo(channel_instance="telegram-1", chat_id="42")
+    run_id = await accept(database, key=key("old"), request=RunRequest(message="hi", reply_to=to))
     await database.run(grown_old, run_id)
-    async with house(Weather(database, "runs.fail", hangs), tmp_path, one_slot(poll_ms=20.0)) as system:
+    async with house(Weather(database, "run_replies.ended", hangs), tmp_path, one_slot(poll_ms=20.0)) as system:
         with trio.fail_after(10), listening(system, run_id) as feed:
             await hanging.wait()
 
@@ -469,6 +486,7 @@ async def test_a_run_that_does_not_end_after_its_deadline_is_ended_by_its_lane(
     assert stored is not None
     assert stored.error is not None
     assert stored.error.code == "AGENT_TIMEOUT"
+    assert await database.run(rows, "SELECT chat_id || ' ' || kind FROM outbox") == ["42 notice"]
 
 
 # --- looks ----------------------------------------------------------------------------------------
@@ -575,14 +593,18 @@ async def test_a_suspect_that_somebody_stopped_is_told_to_be_cancelled(database:
         assert place is not None
         assert isinstance(place.actor, LaneActor)
         (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
-        named = {"tenant": MASTER_TENANT, "run_ids": [run_id], "by": "lan", "reason": "user"}
+        named = {"tenant": MASTER_TENANT, "run_ids": [run_id], "by": "lan", "reason": "interrupt"}
         await database.run(runs.request_cancel, **named)
+        events: list[RunEvent] = []
         with trio.fail_after(10), listening(system, run_id) as feed:
             system.tell(lane("main"), Orphaned(run=mine))
-            result = await feed.result()
+            while more := await feed.next():
+                events += more
 
-    assert result.cancelled
-    assert result.error is None
+    (last,) = [event for event in events if event.type == "run.cancelled"]
+    assert last.result is not None
+    assert (last.result.cancelled, last.result.error) == (True, None)
+    assert msgspec.json.decode(last.body) == {"reason": "interrupt", "by": "lan"}, "the reason of who stopped it"
 
 
 async def test_a_suspect_that_is_stopped_while_it_goes_back_is_cancelled_aloud(

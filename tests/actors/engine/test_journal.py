@@ -14,6 +14,7 @@ from goclaw.agent.recorder import Recorder
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.actor import Context
 from goclaw.runtime.clock import Clock
+from goclaw.security.box import Box
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Begun, Place
 
@@ -37,7 +38,14 @@ class Store:
 async def test_no_effect_begins_in_quarantine_and_the_run_goes_on_after_it(autojump_clock: MockClock) -> None:
     store, own = Store(), Ownership(alone=False)
     journal = RunJournal(
-        cast("Context", store), RUN, Recorder("full"), KnownBlobs(), lambda name: "unsafe", own, CallLog(Clock(), {})
+        cast("Context", store),
+        RUN,
+        Recorder("full"),
+        KnownBlobs(),
+        lambda name: "unsafe",
+        own,
+        CallLog(Clock(), {}),
+        Box(bytes(32)),
     )
     call = Begun(place=Place(0, 0), tool="send", effect="unsafe", request_hash="0" * 64, before="")
     own.held = False

@@ -44,9 +44,13 @@ def agent(**more: object) -> AgentProfile:
         (
             agent(effort="high", exact_effort=True),
             ChatOptions(max_tokens=5),
-            ChatOptions(max_tokens=5, reasoning_effort="high", reasoning_exact=True),
+            ChatOptions(max_tokens=5, temperature=0.7, reasoning_effort="high", reasoning_exact=True),
         ),
-        (agent(effort="high"), ChatOptions(reasoning_effort="low"), ChatOptions(reasoning_effort="low")),
+        (
+            agent(effort="high"),
+            ChatOptions(reasoning_effort="low", top_p=0.5),
+            ChatOptions(reasoning_effort="low", top_p=0.5, max_tokens=8192),
+        ),
     ],
 )
 def test_the_nearest_word_counts(profile: AgentProfile, asked: ChatOptions | None, options: ChatOptions):

@@ -58,7 +58,7 @@ class Responses(Chat):
             "incomplete_details": None,
             "instructions": body.get("instructions"),
             "max_output_tokens": body.get("max_output_tokens"),
-            "model": ask.model,
+            "model": f"{ask.model}-2025-08-07",  # the snapshot that a name stands for today
             "output": output,
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
             "previous_response_id": None,

@@ -10,9 +10,8 @@ from msgspec import Struct
 from goclaw.domain.chat import ChatResponse, FinishReason, Raw, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate
-from goclaw.providers.reader import CALLS, empty, interrupted, too_many_calls, tool_call
+from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
-from goclaw.providers.wires.anthropic.models import family
 
 BLOCKS = 1024  # in one answer
 
@@ -25,7 +24,6 @@ class _Usage(Struct):
 
 
 class _Message(Struct):
-    model: str = ""
     usage: _Usage | None = None
 
 
@@ -40,19 +38,31 @@ class _Delta(Struct):
     stop_reason: str | None = None
 
 
+class _Start(Struct):
+    """A block as it begins, or all of it."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class _Event(Struct):
     """An event; or with `content`, an answer that came whole."""
 
     type: str = ""
     index: int = 0
     message: _Message | None = None
-    content_block: dict[str, Any] | None = None
+    content_block: _Start | None = None
     delta: _Delta | None = None
     usage: _Usage | None = None
     error: Any = None
-    content: list[dict[str, Any]] | None = None
+    content: list[_Start] | None = None
     stop_reason: str | None = None
-    model: str = ""
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -61,13 +71,14 @@ _decode = msgspec.json.Decoder(_Event).decode
 class _Block:
     """A block whose pieces are still arriving."""
 
-    __slots__ = ("json", "members", "pieces", "signature", "type")
+    __slots__ = ("index", "json", "pieces", "signature", "start", "type")
 
-    def __init__(self, start: dict[str, Any]) -> None:
-        self.type = str(start.get("type", ""))
-        self.members = start
-        self.pieces = [text for name in ("text", "thinking") if isinstance(text := start.get(name), str) and text]
-        self.signature = [start["signature"]] if isinstance(start.get("signature"), str) else []
+    def __init__(self, index: int, start: _Start) -> None:
+        self.index = index
+        self.type = start.type
+        self.start = start
+        self.pieces: list[str] = []
+        self.signature = [start.signature] if start.signature else []
         self.json: list[str] = []
 
     @property
@@ -76,8 +87,12 @@ class _Block:
 
     @property
     def arguments(self) -> str:
-        written = "".join(self.json)
-        return written or msgspec.json.encode(self.members.get("input") or {}).decode()
+        return "".join(self.json) or bytes(self.start.input).decode()
+
+    @property
+    def called(self) -> str:
+        """The tool it calls; empty if it calls none."""
+        return (self.start.name or "") if self.type == "tool_use" else ""
 
 
 class AnthropicAssembly:
@@ -87,8 +102,11 @@ class AnthropicAssembly:
         self.done = False  # message_stop was seen
         self.usage: Usage | None = None
         self._counted = _Usage()
-        self._model = ""
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: list[_Block] = []  # as they began
+        self._at: dict[int, _Block] = {}  # the last one that began with an index
+        self._calls = 0
+        self._content: list[str] = []
+        self._thinking: list[str] = []
         self._stop = ""
 
     def event(self, data: bytes) -> StreamChunk | None:
@@ -99,7 +117,6 @@ class AnthropicAssembly:
             case "content_block_start" if event.content_block is not None:
                 return self._open(event.index, event.content_block)
             case "message_start" if event.message is not None:
-                self._model = event.message.model
                 self._count(event.message.usage)
             case "message_delta":
                 self._stop = (event.delta and event.delta.stop_reason) or self._stop
@@ -108,7 +125,7 @@ class AnthropicAssembly:
                 self.done = True
             case "error":
                 raise inner_refusal(event.error)
-            case "message":
+            case "message" if not self._blocks:
                 return self.whole(data)
         return None  # a ping, or something of tomorrow
 
@@ -116,12 +133,12 @@ class AnthropicAssembly:
         message = _decode(body)
         if message.error is not None:
             raise inner_refusal(message.error)
-        self._model, self._stop = message.model, message.stop_reason or ""
+        self._stop = message.stop_reason or ""
         self._count(message.usage)
         for index, block in enumerate(message.content or ()):
             self._open(index, block)
         self.done = True
-        content, thinking = self._text("text"), self._text("thinking")
+        content, thinking = "".join(self._content), "".join(self._thinking)
         return StreamChunk(content=content, thinking=thinking) if content or thinking else None
 
     def answer(self) -> ChatResponse | ProviderError:
@@ -129,13 +146,13 @@ class AnthropicAssembly:
             return interrupted()
         if self._stop == "model_context_window_exceeded":
             return ProviderError("context_overflow", "the conversation does not fit into the model's window")
-        blocks = [block for _, block in sorted(self._blocks.items())]
+        blocks = sorted(self._blocks, key=lambda block: block.index)
         calls = tuple(
-            tool_call(str(block.members.get("id") or f"call_{place}"), str(block.members["name"]), block.arguments)
+            tool_call(block.start.id or f"call_{place}", block.called, block.arguments)
             for place, block in enumerate(blocks)
-            if block.type == "tool_use" and block.members.get("name")
+            if block.called
         )
-        content, thinking = self._text("text"), self._text("thinking")
+        content, thinking = "".join(self._content), "".join(self._thinking)
         if not (content or thinking or calls):
             if self._stop == "refusal":
                 return ProviderError("content_policy", "the vendor's safety system withheld the answer")
@@ -150,36 +167,46 @@ class AnthropicAssembly:
             tool_calls=calls,
             finish_reason=finish,
             usage=self.usage or Usage(),
-            raw=Raw(family(self._model), raw) if any(block["type"] != "text" for block in raw) else None,
+            raw=Raw("", raw) if any(block["type"] != "text" for block in raw) else None,
         )
 
-    def _open(self, index: int, start: dict[str, Any]) -> StreamChunk | None:
-        block = self._blocks[index] = _Block(start)
+    def _open(self, index: int, start: _Start) -> StreamChunk | None:
+        block = self._at[index] = _Block(index, start)
+        self._blocks.append(block)
         if len(self._blocks) > BLOCKS:
             raise ProviderError("server_error", f"more than {BLOCKS} blocks in one answer")
-        if block.type == "tool_use" and sum(one.type == "tool_use" for one in self._blocks.values()) > CALLS:
+        self._calls += block.type == "tool_use"
+        if self._calls > CALLS:
             raise too_many_calls()
-        return _said(block.type, block.text)
+        return self._say(block, (start.thinking if block.type == "thinking" else start.text) or "")
 
     def _delta(self, index: int, delta: _Delta) -> StreamChunk | None:
-        block = self._blocks.get(index)
+        block = self._at.get(index)
         if block is None:  # its start was lost
             return None
         match delta.type:
             case "text_delta" if block.type == "text":
-                block.pieces.append(delta.text)
-                return _said("text", delta.text)
+                return self._say(block, delta.text)
             case "thinking_delta" if block.type == "thinking":
-                block.pieces.append(delta.thinking)
-                return _said("thinking", delta.thinking)
+                return self._say(block, delta.thinking)
             case "signature_delta":
                 block.signature.append(delta.signature)
             case "input_json_delta":
                 block.json.append(delta.partial_json)
         return None
 
-    def _text(self, type: str) -> str:
-        return "".join(block.text for _, block in sorted(self._blocks.items()) if block.type == type)
+    def _say(self, block: _Block, text: str) -> StreamChunk | None:
+        """Text in the order in which it is seen, whatever the order of its blocks."""
+        if not text:
+            return None
+        block.pieces.append(text)
+        if block.type == "thinking":
+            self._thinking.append(text)
+            return StreamChunk(thinking=text)
+        if block.type == "text":
+            self._content.append(text)
+            return StreamChunk(content=text)
+        return None
 
     def _count(self, usage: _Usage | None) -> None:
         """Later counts are of everything so far. Ours of the prompt holds what was cached, theirs does not."""
@@ -189,19 +216,13 @@ class AnthropicAssembly:
             if (value := getattr(usage, name)) is not None:
                 setattr(self._counted, name, value)
         counted = self._counted
-        read, written = counted.cache_read_input_tokens or 0, counted.cache_creation_input_tokens or 0
+        read, written = tokens(counted.cache_read_input_tokens), tokens(counted.cache_creation_input_tokens)
         self.usage = Usage(
-            prompt_tokens=(counted.input_tokens or 0) + read + written,
-            completion_tokens=counted.output_tokens or 0,
+            prompt_tokens=tokens(tokens(counted.input_tokens) + read + written),
+            completion_tokens=tokens(counted.output_tokens),
             cache_read_tokens=read,
             cache_write_tokens=written,
         )
-
-
-def _said(type: str, text: str) -> StreamChunk | None:
-    if not text:
-        return None
-    return StreamChunk(thinking=text) if type == "thinking" else StreamChunk(content=text) if type == "text" else None
 
 
 def _kept(block: _Block) -> dict[str, Any] | None:
@@ -212,8 +233,8 @@ def _kept(block: _Block) -> dict[str, Any] | None:
         case "thinking" if block.signature:  # the vendor refuses an unsigned one
             return {"type": "thinking", "thinking": block.text, "signature": "".join(block.signature)}
         case "redacted_thinking":
-            return {"type": "redacted_thinking", "data": block.members.get("data", "")}
-        case "tool_use" if block.members.get("name"):
-            call = tool_call("", str(block.members["name"]), block.arguments)
-            return {"type": "tool_use", "id": block.members.get("id"), "name": call.name, "input": call.arguments}
+            return {"type": "redacted_thinking", "data": block.start.data or ""}
+        case "tool_use" if block.called:
+            call = tool_call("", block.called, block.arguments)
+            return {"type": "tool_use", "id": block.start.id, "name": call.name, "input": call.arguments}
     return None

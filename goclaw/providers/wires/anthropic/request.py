@@ -45,7 +45,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
     headers = _think(body, model, (reasoning and reasoning.effective) or "none")
     if learned.most_tokens is not None:
-        body["max_tokens"] = min(body["max_tokens"], learned.most_tokens)
+        _shorten(body, learned.most_tokens)
     _offer_tools(body, ask)
     system = [{"type": "text", "text": text} for text in _system(ask.messages)]
     if system:
@@ -53,7 +53,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     if vendor.prompt_cache:
         _mark(body)
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
-    return Call("/messages", msgspec.json.encode(body), headers, reasoning)
+    return Call("/messages", msgspec.json.encode(body), headers, reasoning, body["max_tokens"], family(model))
 
 
 def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
@@ -71,6 +71,13 @@ def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:
     if body["max_tokens"] <= budget:
         body["max_tokens"] = budget + ROOM
     return {"anthropic-beta": "interleaved-thinking-2025-05-14"}
+
+
+def _shorten(body: dict[str, Any], most: int) -> None:
+    """No answer of more than `most` tokens; of fewer thoughts, if they would leave no room for it."""
+    body["max_tokens"] = min(body["max_tokens"], most)
+    if body.get("thinking", {}).get("budget_tokens", 0) >= body["max_tokens"]:
+        body["thinking"]["budget_tokens"] = max(BUDGETS["minimal"], body["max_tokens"] - ROOM)
 
 
 def _thought_so_far(turns: list[dict[str, Any]]) -> bool:

@@ -11,11 +11,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from goclaw.domain.chat import ChatResponse, FinishReason, Image, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
-from goclaw.providers.reader import CALLS, empty, interrupted, too_many_calls, tool_call
+from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
 
 DATA_URL = re.compile(r"data:(image/[\w.+-]{1,40});base64,([A-Za-z0-9+/=]+)")
 PICTURES = 16  # in one answer
+MOST_DOLLARS = 1_000_000  # for one; more is no price
 MINIMAX = {1002: 429, 1004: 401, 1008: 402, 1013: 500, 1024: 500, 1026: 400, 1039: 429, 2049: 401, 2056: 429}
 
 
@@ -224,10 +225,10 @@ class ChatAssembly:
 def _usage(said: _Usage) -> Usage:
     prompt, completion = said.prompt_tokens_details, said.completion_tokens_details
     return Usage(
-        prompt_tokens=said.prompt_tokens or 0,
-        completion_tokens=said.completion_tokens or 0,
-        cache_read_tokens=(prompt and prompt.cached_tokens) or 0,
-        thinking_tokens=(completion and completion.reasoning_tokens) or 0,
+        prompt_tokens=tokens(said.prompt_tokens),
+        completion_tokens=tokens(said.completion_tokens),
+        cache_read_tokens=tokens(prompt.cached_tokens if prompt else 0),
+        thinking_tokens=tokens(completion.reasoning_tokens if completion else 0),
     )
 
 
@@ -238,4 +239,6 @@ def _minimax(said: _BaseResponse) -> ProviderError:
 def _dollars(said: Any) -> Decimal | None:
     if isinstance(said, dict):
         said = said.get("total_cost")
-    return Decimal(str(said)) if isinstance(said, int | float) and not isinstance(said, bool) and said >= 0 else None
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said < MOST_DOLLARS:
+        return None
+    return Decimal(str(said))

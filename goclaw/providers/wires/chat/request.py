@@ -60,7 +60,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     more, reasoning = _think(reasoning, vendor, bare, streams=body["stream"])
     body |= more | vendor.extra
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
-    return Call(vendor.chat_path, msgspec.json.encode(body), reasoning=reasoning)
+    return Call(vendor.chat_path, msgspec.json.encode(body), reasoning=reasoning, longest=longest)
 
 
 def model_of(ask: ChatRequest, vendor: Vendor) -> str:

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from goclaw.domain.chat import ChatResponse, FinishReason, Raw, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
-from goclaw.providers.reader import CALLS, empty, interrupted, too_many_calls, tool_call
+from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
-from goclaw.providers.wires.responses.request import family
 
 ITEMS = 1024  # in one answer
 COMMENTARY = "commentary"  # a phase of text that is not the answer
@@ -37,10 +36,31 @@ class _Incomplete(Struct):
     reason: str | None = None
 
 
+class _Part(Struct):
+    """Of a message or a thought."""
+
+    type: str = ""
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Said(Struct):
+    """An item as the vendor shows it, begun or complete."""
+
+    type: str = "message"
+    id: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    phase: str | None = None
+    content: list[_Part] | None = None
+    summary: list[_Part] | None = None
+    encrypted_content: str | None = None
+
+
 class _Response(Struct):
-    model: str = ""
     status: str | None = None
-    output: list[dict[str, Any]] | None = None
+    output: list[_Said] | None = None
     usage: _Usage | None = None
     error: Any = None
     incomplete_details: _Incomplete | None = None
@@ -52,7 +72,7 @@ class _Event(Struct):
     output_index: int = 0
     delta: str | None = None
     arguments: str | None = None
-    item: dict[str, Any] | None = None
+    item: _Said | None = None
     response: _Response | None = None
     error: Any = None
     message: str | None = None
@@ -66,14 +86,19 @@ _response = msgspec.json.Decoder(_Response).decode
 class _Item:
     """An item whose pieces are still arriving."""
 
-    __slots__ = ("arguments", "members", "place", "text", "whole")
+    __slots__ = ("arguments", "place", "said", "text", "whole")
 
-    def __init__(self, place: int, members: dict[str, Any]) -> None:
+    def __init__(self, place: int, said: _Said) -> None:
         self.place = place
-        self.members = members
+        self.said = said
         self.text: list[str] = []
         self.arguments: list[str] = []
         self.whole = False  # the vendor has shown all of it
+
+    @property
+    def called(self) -> str:
+        """The tool it calls; empty if it calls none."""
+        return (self.said.name or "") if self.said.type == "function_call" else ""
 
 
 class ResponsesAssembly:
@@ -82,10 +107,11 @@ class ResponsesAssembly:
     def __init__(self) -> None:
         self.done = False
         self.usage: Usage | None = None
-        self._model = ""
         self._items: dict[str, _Item] = {}
+        self._calls = 0
         self._status = ""
         self._why = ""
+        self._content: list[str] = []
         self._thought: list[str] = []
 
     def event(self, data: bytes) -> StreamChunk | None:
@@ -96,42 +122,37 @@ class ResponsesAssembly:
             case "response.output_text.delta" | "response.refusal.delta" if event.delta:
                 item = self._item(event)
                 item.text.append(event.delta)
-                return StreamChunk(content=event.delta) if item.members.get("phase") != COMMENTARY else None
+                return self._say(event.delta) if item.said.phase != COMMENTARY else None
             case "response.reasoning_summary_text.delta" if event.delta:
-                self._thought.append(event.delta)
-                return StreamChunk(thinking=event.delta)
+                return self._think(event.delta)
             case "response.reasoning_summary_part.added" if self._thought:
-                self._thought.append("\n\n")
-                return StreamChunk(thinking="\n\n")
+                return self._think("\n\n")
             case "response.function_call_arguments.delta" if event.delta:
                 self._item(event).arguments.append(event.delta)
             case "response.function_call_arguments.done" if event.arguments is not None:
                 self._item(event).arguments[:] = [event.arguments]
             case "response.output_item.added" | "response.output_item.done" if event.item is not None:
-                self._show(event.output_index, event.item, whole=event.type.endswith("done"))
-            case "response.created" if event.response is not None:
-                self._model = event.response.model
+                id = event.item.id or f"item_{event.output_index}"
+                self._show(id, event.output_index, event.item, whole=event.type.endswith("done"))
             case "response.completed" | "response.incomplete" | "response.failed" if event.response is not None:
-                self._end(event.response)
+                return self._end(event.response)
             case "error":
                 raise inner_refusal(event.error or {"message": event.message or "", "code": event.code or ""})
         return None
 
     def whole(self, body: bytes) -> StreamChunk | None:
-        self._end(_response(body))
-        content, thinking = self._content(), self._thinking()
-        return StreamChunk(content=content, thinking=thinking) if content or thinking else None
+        return self._end(_response(body))
 
     def answer(self) -> ChatResponse | ProviderError:
         if not self.done:
             return interrupted()
         items = self._ordered()
         calls = tuple(
-            tool_call(str(item.members.get("call_id") or id), str(item.members["name"]), _arguments(item))
+            tool_call(item.said.call_id or id or f"call_{item.place}", item.called, _arguments(item))
             for id, item in items
-            if item.members.get("type") == "function_call" and item.members.get("name")
+            if item.called
         )
-        content, thinking = self._content(), self._thinking()
+        content, thinking = "".join(self._content), "".join(self._thought)
         if not (content or thinking or calls):
             if self._why == "content_filter":
                 return ProviderError("content_policy", "the vendor's content filter withheld the answer")
@@ -145,80 +166,99 @@ class ResponsesAssembly:
             tool_calls=calls,
             finish_reason=finish,
             usage=self.usage or Usage(),
-            raw=Raw(family(self._model), raw) if any(item["type"] == "reasoning" for item in raw) else None,
+            raw=Raw("", raw) if any(item["type"] == "reasoning" for item in raw) else None,
         )
+
+    def _say(self, text: str) -> StreamChunk:
+        self._content.append(text)
+        return StreamChunk(content=text)
+
+    def _think(self, text: str) -> StreamChunk:
+        self._thought.append(text)
+        return StreamChunk(thinking=text)
 
     def _item(self, event: _Event) -> _Item:
         """The item an event is about; one whose start was lost begins with it."""
         item = self._items.get(event.item_id)
-        return item if item is not None else self._open(event.item_id, event.output_index, {})
+        return item if item is not None else self._open(event.item_id, event.output_index)
 
-    def _show(self, place: int, members: dict[str, Any], *, whole: bool) -> None:
-        id = str(members.get("id") or f"item_{place}")
-        item = self._items.get(id) or self._open(id, place, members)
-        item.members, item.whole = members, whole
-
-    def _open(self, id: str, place: int, members: dict[str, Any]) -> _Item:
+    def _open(self, id: str, place: int) -> _Item:
         if len(self._items) >= ITEMS:
             raise ProviderError("server_error", f"more than {ITEMS} items in one answer")
-        item = self._items[id] = _Item(place, members)
-        if sum(one.members.get("type") == "function_call" for one in self._items.values()) > CALLS:
-            raise too_many_calls()
+        item = self._items[id] = _Item(place, _Said())
         return item
 
-    def _end(self, response: _Response) -> None:
-        if response.error:
-            raise inner_refusal(response.error)
-        self._model = response.model or self._model
+    def _show(self, id: str, place: int, said: _Said, *, whole: bool) -> None:
+        item = self._items.get(id) or self._open(id, place)
+        if said.type == "function_call" and item.said.type != "function_call":
+            self._calls += 1
+            if self._calls > CALLS:
+                raise too_many_calls()
+        item.said, item.whole = said, whole
+
+    def _end(self, response: _Response) -> StreamChunk | None:
+        """What the answer has beyond the pieces that came."""
+        if response.error or response.status == "failed":
+            raise inner_refusal(response.error or {"message": "the vendor says that it failed"})
         self._status = response.status or ""
         self._why = (response.incomplete_details and response.incomplete_details.reason) or ""
-        for place, members in enumerate(response.output or ()):
-            self._show(place, members, whole=True)
+        begun = {item.place: id for id, item in self._items.items()}
+        for place, said in enumerate(response.output or ()):
+            known = said.id if said.id in self._items else begun.get(place)  # some call it otherwise in the end
+            self._show(known or said.id or f"item_{place}", place, said, whole=True)
         if response.usage is not None:
             self.usage = _usage(response.usage)
         self.done = True
+        unsaid = (_text(item) for _, item in self._ordered() if _speaks(item) and not item.text)
+        content, thinking = "".join(unsaid), "" if self._thought else self._summary()
+        if content:
+            self._say(content)
+        if thinking:
+            self._think(thinking)
+        return StreamChunk(content=content, thinking=thinking) if content or thinking else None
 
     def _ordered(self) -> list[tuple[str, _Item]]:
         return sorted(self._items.items(), key=lambda named: named[1].place)
 
-    def _content(self) -> str:
-        return "".join(
-            _text(item)
-            for _, item in self._ordered()
-            if item.members.get("type", "message") == "message" and item.members.get("phase") != COMMENTARY
+    def _summary(self) -> str:
+        return "\n\n".join(
+            part.text or "" for _, item in self._ordered() if item.said.type == "reasoning" for part in _summary(item)
         )
 
-    def _thinking(self) -> str:
-        if self._thought:
-            return "".join(self._thought)
-        parts = (part for _, item in self._ordered() for part in item.members.get("summary") or ())
-        return "\n\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+
+def _speaks(item: _Item) -> bool:
+    return item.said.type == "message" and item.said.phase != COMMENTARY
+
+
+def _summary(item: _Item) -> list[_Part]:
+    return item.said.summary or []
 
 
 def _text(item: _Item) -> str:
-    if item.text or not item.whole:
+    if item.text:
         return "".join(item.text)
-    parts = (part for part in item.members.get("content") or () if isinstance(part, dict))
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+    return "".join(part.text or part.refusal or "" for part in item.said.content or ())
 
 
 def _arguments(item: _Item) -> str:
-    said = item.members.get("arguments")
-    return said if item.whole and isinstance(said, str) and said else "".join(item.arguments)
+    said = item.said.arguments
+    if isinstance(said, dict):
+        said = msgspec.json.encode(said).decode()
+    return said if item.whole and said else "".join(item.arguments)
 
 
 def _kept(item: _Item) -> dict[str, Any] | None:
     """The item as it is given back: a thought only if it is sealed."""
-    members = item.members
-    match members.get("type"):
-        case "reasoning" if members.get("encrypted_content"):
-            sealed = {"summary": members.get("summary") or [], "encrypted_content": members["encrypted_content"]}
-            return {"type": "reasoning", "id": members.get("id"), **sealed}
-        case "function_call" if members.get("name"):
-            called = {"call_id": members.get("call_id"), "name": members["name"], "arguments": _arguments(item) or "{}"}
+    said = item.said
+    match said.type:
+        case "reasoning" if said.encrypted_content:
+            summary = [{"type": part.type, "text": part.text or ""} for part in _summary(item)]
+            return {"type": "reasoning", "id": said.id, "summary": summary, "encrypted_content": said.encrypted_content}
+        case "function_call" if item.called:
+            called = {"call_id": said.call_id, "name": item.called, "arguments": _arguments(item) or "{}"}
             return {"type": "function_call", **called}
         case "message" if text := _text(item):
-            phase = {"phase": members["phase"]} if members.get("phase") else {}
+            phase = {"phase": said.phase} if said.phase else {}
             content = [{"type": "output_text", "text": text}]
             return {"type": "message", "role": "assistant", "content": content, **phase}
     return None
@@ -227,9 +267,9 @@ def _kept(item: _Item) -> dict[str, Any] | None:
 def _usage(said: _Usage) -> Usage:
     put, out = said.input_tokens_details, said.output_tokens_details
     return Usage(
-        prompt_tokens=said.input_tokens or 0,
-        completion_tokens=said.output_tokens or 0,
-        cache_read_tokens=(put and put.cached_tokens) or 0,
-        cache_write_tokens=(put and put.cache_write_tokens) or 0,
-        thinking_tokens=(out and out.reasoning_tokens) or 0,
+        prompt_tokens=tokens(said.input_tokens),
+        completion_tokens=tokens(said.output_tokens),
+        cache_read_tokens=tokens(put.cached_tokens if put else 0),
+        cache_write_tokens=tokens(put.cache_write_tokens if put else 0),
+        thinking_tokens=tokens(out.reasoning_tokens if out else 0),
     )

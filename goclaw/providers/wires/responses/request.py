@@ -58,16 +58,23 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "text": _format(options.response_format),
         "prompt_cache_key": _cache_key(ask) if "//api.openai.com" in vendor.base_url or account else None,
     }
+    longest = None if account else _longest(options.max_tokens, learned.most_tokens)
     if not account:  # whose backend takes neither
-        longest = options.max_tokens if learned.most_tokens is None else learned.most_tokens
         body |= {
-            "max_output_tokens": max(LEAST, longest) if longest else None,
+            "max_output_tokens": longest,
             "temperature": None if effort else options.temperature,
             "top_p": None if effort else options.top_p,
         }
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
     headers = {"OpenAI-Beta": "responses=v1"} if account else {}
-    return Call("/codex/responses" if account else "/responses", msgspec.json.encode(body), headers, reasoning)
+    path = "/codex/responses" if account else "/responses"
+    return Call(path, msgspec.json.encode(body), headers, reasoning, longest, family(model))
+
+
+def _longest(wanted: int | None, most: int | None) -> int | None:
+    """Tokens of the answer: what is wished for, if the model can."""
+    named = [tokens for tokens in (wanted, most) if tokens]
+    return max(LEAST, min(named)) if named else None
 
 
 def _items(message: ChatMessage, of: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,17 @@
+"""The configuration of a running gateway, as messages. Contract: config-cli.md §6.1."""
+
+from __future__ import annotations
+
+from goclaw.runtime.message import Message
+
+
+class Reloaded(Message[None]):
+    """Dotted keys, never values. With `errors` nothing has changed."""
+
+    applied: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()  # differ from what runs, and count with the next start
+    errors: tuple[str, ...] = ()
+
+
+class Reload(Message[Reloaded]):
+    """Read the file, `.env.local` and the variables again, and apply what can be applied now."""

@@ -1,0 +1,361 @@
+"""Vendors of models as operators see them: who there is, add, change, try, remove. Contract: edge-http.md §7.
+
+A change is stored, and the next call sees it, before it is answered. Keys are sealed and never shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+from msgspec import UNSET
+
+from goclaw.domain.access import Role
+from goclaw.domain.address import ROSTER
+from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest
+from goclaw.domain.errors import (
+    ProviderError,
+    Rejected,
+    already_exists,
+    exhausted,
+    failed_precondition,
+    invalid,
+    not_found,
+    provider_in_use,
+    required,
+)
+from goclaw.domain.model import LookAtProviders
+from goclaw.operations.activity import record
+from goclaw.operations.context import Context
+from goclaw.operations.operation import Cli, Http, Rpc, operation
+from goclaw.operations.params import explain
+from goclaw.operations.provider_health import borrow, health_of
+from goclaw.operations.provider_shapes import (
+    MASK,
+    CreateProvider,
+    DeleteProvider,
+    ModelsOf,
+    ModelView,
+    ProviderId,
+    ProviderList,
+    ProviderView,
+    ToggleProvider,
+    UpdateProvider,
+    Verified,
+    VerifyProvider,
+    Wanted,
+    view_of,
+    view_of_configured,
+)
+from goclaw.providers.provider import Provider
+from goclaw.providers.registry import model_named
+from goclaw.providers.rows import TYPES, VENDORS, RowSettings, guard_of, like, settings_of, vendor_of
+from goclaw.runtime.faults import RuntimeFault
+from goclaw.security.box import Place
+from goclaw.security.ssrf import Refused
+from goclaw.settings.providers import OFFLINE
+from goclaw.settings.providers import Provider as Configured
+from goclaw.stores import providers
+from goclaw.stores.providers import KEY_COLUMN, ProviderRow, Used
+
+ANSWER = 30.0  # seconds a vendor has for the one word of a check; edge-http.md §7
+LISTING = 15.0  # seconds it has for the list of its models
+APPLY = 10.0  # seconds until a change has reached the provider
+NO_LIST = frozenset({404, 405, 501})  # the vendor is there, and has no list of models
+SETTINGS = 65_536  # bytes
+
+log = structlog.get_logger()
+
+
+class ListProviders(msgspec.Struct, kw_only=True):
+    """All there are: the list is short."""
+
+
+class Deleted(msgspec.Struct, kw_only=True):
+    deleted: bool = True
+
+
+@operation(Rpc("providers.list", Role.VIEWER), Http("GET /v1/providers", Role.VIEWER), Cli("providers list"))
+async def list_providers(ctx: Context, ask: ListProviders) -> ProviderList:
+    """List who can be asked for answers: built in, configured and added."""
+    rows = await ctx.db(providers.page, tenant=ctx.caller.tenant_id)
+    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
+    added = {row.name for row in rows}
+    views = [
+        await _configured_view(ctx, name, agents)
+        for name in (OFFLINE, *ctx.house.settings.providers.named)
+        if name not in added
+    ]
+    views += [view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0)) for row in rows]
+    return ProviderList(providers=views)
+
+
+@operation(Rpc("providers.get", Role.VIEWER), Http("GET /v1/providers/{id}", Role.VIEWER), Cli("providers show"))
+async def get(ctx: Context, ask: ProviderId) -> ProviderView:
+    """Show a provider by id or name."""
+    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
+    row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=ask.id)
+    if row is not None:
+        return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
+    if ask.id == OFFLINE or ask.id in ctx.house.settings.providers.named:
+        return await _configured_view(ctx, ask.id, agents)
+    raise Rejected(not_found("provider", ask.id[:100]))
+
+
+@operation(Rpc("providers.create", Role.ADMIN), Http("POST /v1/providers", Role.ADMIN, status=201))
+async def create(ctx: Context, ask: CreateProvider) -> ProviderView:
+    """Add a provider. It can be asked at once."""
+    id = ctx.new_id()
+    row = await _checked(ctx, ask, _blank(ctx, ask, id))
+    made = await ctx.db(
+        providers.add,
+        id=id,
+        tenant=ctx.caller.tenant_id,
+        name=row.name,
+        display_name=row.display_name,
+        provider_type=row.provider_type,
+        api_base=row.api_base,
+        api_key=row.api_key,
+        enabled=row.enabled,
+        settings=row.settings,
+    )
+    if made == "exists":
+        raise Rejected(already_exists("provider", row.name))
+    if made == "full":
+        raise Rejected(exhausted("providers"))
+    return await _changed(ctx, made, "created")
+
+
+@operation(Rpc("providers.update", Role.ADMIN), Http("PUT /v1/providers/{id}", Role.ADMIN))
+async def update(ctx: Context, ask: UpdateProvider) -> ProviderView:
+    """Change a provider. What is not named stays; the next call sees it."""
+    before = await _row(ctx, ask.id)
+    if ask.provider_type not in (UNSET, before.provider_type):
+        raise Rejected(invalid("provider_type", "cannot be changed"))
+    row = await _checked(ctx, ask, before)
+    changed = await ctx.db(
+        providers.change,
+        tenant=ctx.caller.tenant_id,
+        id=before.id,
+        seen=before.updated_at,
+        name=row.name,
+        display_name=row.display_name,
+        api_base=row.api_base,
+        api_key=row.api_key,
+        enabled=row.enabled,
+        settings=row.settings,
+    )
+    if changed is None:
+        raise Rejected(failed_precondition("changed_meanwhile"))
+    if changed == "exists":
+        raise Rejected(already_exists("provider", row.name))
+    return await _changed(ctx, changed, "updated")
+
+
+@operation(
+    Rpc("providers.toggle", Role.ADMIN), Http("POST /v1/providers/{id}/toggle", Role.ADMIN), Cli("providers toggle")
+)
+async def toggle(ctx: Context, ask: ToggleProvider) -> ProviderView:
+    """Switch a provider on or off; without `enabled` the other way."""
+    row = await _row(ctx, ask.id)
+    return await update(ctx, UpdateProvider(id=row.id, enabled=not row.enabled if ask.enabled is None else ask.enabled))
+
+
+@operation(Rpc("providers.delete", Role.ADMIN), Http("DELETE /v1/providers/{id}", Role.ADMIN), Cli("providers delete"))
+async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
+    """Remove a provider that no agent uses, or any by force. Answers that have begun go on."""
+    row = await _row(ctx, ask.id)
+    used = await ctx.db(providers.remove, tenant=ctx.caller.tenant_id, id=row.id, name=row.name, force=ask.force)
+    if isinstance(used, Used):
+        raise Rejected(provider_in_use(row.name, used.agents))
+    await _apply(ctx)
+    record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
+    return Deleted()
+
+
+@operation(
+    Rpc("providers.verify", Role.ADMIN), Http("POST /v1/providers/{id}/verify", Role.ADMIN), Cli("providers verify")
+)
+async def verify(ctx: Context, ask: VerifyProvider) -> Verified:
+    """Try a provider: is it there; with `model`, one word of it."""
+    name = (await get(ctx, ProviderId(id=ask.id))).name
+    began = trio.current_time()
+    try:
+        client = await borrow(ctx, name)
+        with trio.fail_after(ANSWER if ask.model else LISTING):
+            await (_one_word(client, ask.model) if ask.model else _reach(client))
+    except ProviderError as error:
+        return Verified(valid=False, error=error.message)
+    except trio.TooSlowError:
+        return Verified(valid=False, error=f"{name}: no answer in time")
+    return Verified(valid=True, latency_ms=int((trio.current_time() - began) * 1000))
+
+
+@operation(
+    Rpc("providers.models", Role.VIEWER), Http("GET /v1/providers/{id}/models", Role.VIEWER), Cli("providers models")
+)
+async def models(ctx: Context, ask: ProviderId) -> ModelsOf:
+    """List the models a provider says it has; those it is configured with if it has no list."""
+    said = await get(ctx, ProviderId(id=ask.id))
+    row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=said.name)
+    named = ctx.house.settings.providers.named.get(said.name, Configured())
+    known = settings_of(row).model_info if row is not None else named.model_info
+    own = settings_of(row).models if row is not None else named.models
+    try:
+        client = await borrow(ctx, said.name)
+        with trio.fail_after(LISTING):
+            found = await client.models()
+    except ProviderError as error:
+        if error.status not in NO_LIST:
+            return ModelsOf(models=[], error=error.message)
+        found = list(dict.fromkeys((*own, client.default_model)))
+    except trio.TooSlowError:
+        return ModelsOf(models=[], error=f"{said.name}: no list in time")
+    views = []
+    for id in found:
+        model = model_named(id, known)
+        views.append(ModelView(id=id, name=id, context_window=model.window, reasoning=bool(model.efforts)))
+    return ModelsOf(models=views)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+async def _row(ctx: Context, id: str) -> ProviderRow:
+    row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=id)
+    if row is not None:
+        return row
+    if id == OFFLINE or id in ctx.house.settings.providers.named:
+        raise Rejected(failed_precondition("configured", hint="it is in the configuration, not in the store"))
+    raise Rejected(not_found("provider", id[:100]))
+
+
+def _blank(ctx: Context, ask: CreateProvider, id: str) -> ProviderRow:
+    """A new provider of this type, before anything is said of it."""
+    if ask.name == OFFLINE:
+        raise Rejected(invalid("name", "is built in"))
+    if ask.provider_type not in TYPES:
+        raise Rejected(invalid("provider_type", "must be one of " + ", ".join(sorted(TYPES))))
+    now = ctx.now()
+    return ProviderRow(
+        id=id,
+        tenant_id=ctx.caller.tenant_id,
+        name=ask.name,
+        display_name=None,
+        provider_type=ask.provider_type,
+        api_base=None,
+        api_key=None,
+        enabled=True,
+        settings={},
+        created_at=now,
+        updated_at=now,
+    )
+
+
+async def _checked(ctx: Context, ask: Wanted, before: ProviderRow) -> ProviderRow:
+    """`before` with what is asked for. Refuses what cannot be."""
+    given = {
+        name: value
+        for name in ("name", "display_name", "api_base", "enabled")
+        if (value := getattr(ask, name)) is not UNSET
+    }
+    if given.get("name") == OFFLINE:
+        raise Rejected(invalid("name", "is built in"))
+    if "api_base" in given:
+        given["api_base"] = given["api_base"].strip().rstrip("/") or None
+    row = msgspec.structs.replace(before, **given)
+    row = msgspec.structs.replace(row, settings=_settings(ask, before), api_key=_sealed(ctx, ask, before))
+    if row.api_base is not None and (row.api_base != before.api_base or ask.api_base is not UNSET):
+        await _check_base(ctx, row)
+    if row.api_base is None and not VENDORS.get(like(row.name, row.provider_type), VENDORS[OFFLINE]).base_url:
+        raise Rejected(required("api_base"))
+    return row
+
+
+async def _check_base(ctx: Context, row: ProviderRow) -> None:
+    """A name that has no address now may have one later; where it leads is asked again with every connection."""
+    assert row.api_base is not None
+    guard = guard_of(row, ctx.house.settings.providers.allow_private)
+    try:
+        await guard.addresses(guard.check(row.api_base).host)
+    except Refused as refused:
+        if refused.rule == "scheme":
+            raise Rejected(invalid("api_base", "must be http or https")) from None
+        if refused.rule != "resolve":
+            said = f"{refused}; providers.allow_private lets private addresses pass"
+            raise Rejected(invalid("api_base", said)) from None
+
+
+def _settings(ask: Wanted, before: ProviderRow) -> dict[str, Any]:
+    if ask.settings is UNSET:
+        return before.settings
+    wanted = dict(ask.settings)
+    kept = before.settings.get("headers") or {}
+    if isinstance(headers := wanted.get("headers"), dict):
+        wanted["headers"] = {
+            name: kept[name] if value == MASK and name in kept else value for name, value in headers.items()
+        }
+    if "api_key" in wanted or "api_keys" in wanted:
+        raise Rejected(invalid("settings", "keys belong in api_key, where they are sealed"))
+    if len(msgspec.json.encode(wanted)) > SETTINGS:
+        raise Rejected(invalid("settings", f"more than {SETTINGS} bytes"))
+    try:
+        msgspec.convert(wanted, RowSettings)
+    except msgspec.ValidationError as error:
+        raise Rejected(explain(str(error), "settings")) from None
+    return wanted
+
+
+def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
+    """The keys as they are stored: several with commas between; `***` keeps what is there."""
+    if ask.api_keys is not UNSET:
+        keys = ask.api_keys
+    elif ask.api_key is not UNSET:
+        keys = ask.api_key.split(",")
+    else:
+        return before.api_key
+    keys = [key.strip() for key in keys if key.strip()]
+    if keys == [MASK]:
+        return before.api_key
+    if any(not key.isascii() or not key.isprintable() or MASK in key for key in keys):
+        raise Rejected(invalid("api_key", "has characters that no key has"))
+    return ctx.house.box.seal(",".join(keys), Place(KEY_COLUMN, before.id)) if keys else None
+
+
+async def _changed(ctx: Context, row: ProviderRow, action: str) -> ProviderView:
+    await _apply(ctx)
+    record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
+    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
+    return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
+
+
+async def _apply(ctx: Context) -> None:
+    try:
+        await ctx.ask(ROSTER, LookAtProviders(), within=APPLY)
+    except RuntimeFault as fault:  # it is stored, and will be seen
+        log.warning("providers.not_applied", error=str(fault))
+
+
+async def _configured_view(ctx: Context, name: str, agents: dict[str, int]) -> ProviderView:
+    said = ctx.house.settings.providers.named.get(name, Configured())
+    health = await health_of(ctx, name)
+    return view_of_configured(name, said, vendor_of(name, said).base_url, health, agents.get(name, 0))
+
+
+async def _reach(client: Provider) -> None:
+    try:
+        await client.models()
+    except ProviderError as error:
+        if error.status not in NO_LIST:
+            raise
+
+
+async def _one_word(client: Provider, model: str) -> None:
+    ask = ChatRequest(
+        messages=(ChatMessage(role="user", content="Hi"),), model=model, options=ChatOptions(max_tokens=1)
+    )
+    async with client.stream(ask) as chunks:
+        async for _ in chunks:
+            pass
