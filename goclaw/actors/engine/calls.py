@@ -93,6 +93,10 @@ class CallLog:
         if self._open is not None:
             self._open.chars += len(chunk.content) + len(chunk.thinking)
 
+    def refused(self) -> None:
+        """No purse paid for the open call, so there is none."""
+        self._open = None
+
     def failed(self, kind: str) -> None:
         self._close("error", error=kind)
 

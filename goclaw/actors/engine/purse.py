@@ -74,6 +74,7 @@ class CallPurse:
         price = price_of(candidate.provider, ask.model, self._spending.pricing)
         if price is None and "usd" in hard:
             if settings.unknown_price == "refuse":
+                self._calls.refused()
                 raise Rejected(unpriced(candidate.provider, ask.model))
             self._spending.warn_of(candidate.provider, ask.model, self._ctx)
         if (price is None or price == FREE) and "tokens" not in hard:
@@ -98,7 +99,11 @@ class CallPurse:
             run_usd=self._run_usd,
             run_tokens=self._run_tokens,
         )
-        held: Held = await self._ctx.ask(BUDGETS, Reserve(wanted=wanted), within=settings.wait_sec + ASK)
+        try:
+            held: Held = await self._ctx.ask(BUDGETS, Reserve(wanted=wanted), within=settings.wait_sec + ASK)
+        except Rejected:
+            self._calls.refused()
+            raise
         if not held.id:
             return ask
         self._calls.holds(held)

@@ -106,6 +106,12 @@ async def test_a_hundred_runs_at_once_on_a_purse_for_ten_calls_make_ten_calls(
         assert sum(end.error is None for end in ends) == 10
         assert {end.error.details["reason"] for end in ends if end.error is not None} == {"budget"}
         assert (left.spent, left.reserved) == (10 * CALL, 0)
+    assert len(await database.run(calls)) == 10, "what was refused is on no bill"
+
+
+@transaction(readonly=True)
+async def calls(db: Connection) -> list[str]:
+    return await many(str, db.execute("SELECT status FROM model_calls"))
 
 
 class Watching:
