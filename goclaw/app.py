@@ -25,6 +25,7 @@ from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
@@ -148,6 +149,7 @@ def tree(
     couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
+    spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
     work = Engine(
         house.node_id,
         tools,
@@ -157,7 +159,7 @@ def tree(
         ownership=own,
         box=box,
         locks=settings.locks,
-        pricing=settings.telemetry.model_pricing,
+        spending=spending,
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
@@ -177,7 +179,9 @@ def tree(
                 settings.failover,
                 settings.gateway,
             ),
-            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered),
+            child(
+                "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
+            ),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from goclaw.agent.recorder import Row
+from goclaw.domain.chat import ChatResponse
+from goclaw.providers.prices import cost_of
+from goclaw.settings.telemetry import ModelPrice
 
 PREVIEW = 300  # characters of an answer shown
 DIFF = 8000  # characters of the difference of two answers
@@ -22,7 +26,7 @@ class Moment(Struct, kw_only=True):
     preview: str
     tool_calls: int = 0
     tokens: int = 0
-    cost_usd: float | None = None  # there is no table of prices yet
+    cost_usd: float | None = None  # None: nobody knows the price
 
 
 class Pair(Struct, kw_only=True):
@@ -70,11 +74,19 @@ def compare(
     suppressed: list[dict[str, Any]],
     unmatched: list[dict[str, Any]],
     stopped: bool = False,
+    pricing: Mapping[str, ModelPrice] | None = None,
 ) -> Comparison:
+    """`pricing` is `telemetry.model_pricing`: both are priced as of now."""
     first = difference(recorded, played)
     identical = first is None and len(recorded) == len(played)
     pairs = [
-        Pair(n=n, kind=_kind(one or two), same=_same(one, two), recorded=_moment(one), replayed=_moment(two))
+        Pair(
+            n=n,
+            kind=_kind(one or two),
+            same=_same(one, two),
+            recorded=_moment(one, pricing),
+            replayed=_moment(two, pricing),
+        )
         for n, (one, two) in enumerate(zip_longest(_moments(recorded), _moments(played)))
     ]
     before, after = _final(recorded), _final(played)
@@ -85,7 +97,7 @@ def compare(
         log={"recorded": _log(recorded), "replayed": _log(played)},
         first_difference=first,
         steps=pairs,
-        totals={"recorded": _totals(recorded), "replayed": _totals(played)},
+        totals={"recorded": _totals(recorded, pricing), "replayed": _totals(played, pricing)},
         suppressed=suppressed,
         unmatched=unmatched,
         final=Final(recorded=before, replayed=after, diff=_text_difference(before, after)),
@@ -152,7 +164,7 @@ def _same(one: Row | None, two: Row | None) -> bool:
     return _parting({**one.body, "log": ""}, {**two.body, "log": ""}, "") is None
 
 
-def _moment(row: Row | None) -> Moment | None:
+def _moment(row: Row | None, pricing: Mapping[str, ModelPrice] | None) -> Moment | None:
     if row is None:
         return None
     if row.kind == "tool":
@@ -162,6 +174,7 @@ def _moment(row: Row | None) -> Moment | None:
         preview=str(row.body.get("content", row.body.get("message", "")))[:PREVIEW],
         tool_calls=len(row.body.get("tool_calls", ())),
         tokens=usage[0] + usage[1],
+        cost_usd=None if (cost := _cost(row, pricing)) is None else float(cost),
     )
 
 
@@ -170,13 +183,24 @@ def _usage(row: Row) -> tuple[int, int]:
     return usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
 
 
-def _totals(rows: Sequence[Row]) -> Totals:
+def _cost(row: Row, pricing: Mapping[str, ModelPrice] | None) -> Decimal | None:
+    """USD of an answer; of a failure nothing."""
+    if "error" in row.body:
+        return Decimal(0)
+    answer = msgspec.convert({name: row.body[name] for name in row.body if name != "log"}, ChatResponse)
+    return cost_of(answer, pricing)
+
+
+def _totals(rows: Sequence[Row], pricing: Mapping[str, ModelPrice] | None) -> Totals:
+    costs = [_cost(row, pricing) for row in rows if row.kind == "response"]
+    known = [cost for cost in costs if cost is not None]
     responses = [row for row in rows if row.kind == "response"]
     return Totals(
         llm_calls=len(responses),
         tool_calls=sum(row.kind == "tool" for row in rows),
         input_tokens=sum(_usage(row)[0] for row in responses),
         output_tokens=sum(_usage(row)[1] for row in responses),
+        cost_usd=float(sum(known)) if costs and len(known) == len(costs) else None,
     )
 
 

@@ -175,7 +175,9 @@ async def answer(task: Task, provider: Model, hands: Hands, journal: Journal, li
                 await _keep(_said(response), response, journal, draft)
                 continue
             draft.closing = True
-            if cut:
+            if response.out_of_budget:
+                draft.finish_reason = "max_iterations"
+            elif cut:
                 draft.finish_reason = "length"
             elif response.tool_calls:
                 draft.finish_reason = "max_iterations"

@@ -18,8 +18,9 @@ from msgspec import Struct
 
 from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of, resumed
 from goclaw.agent.recorder import Level, Recorder, Row
+from goclaw.domain.budget import about_money
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, ToolSpec, Usage
-from goclaw.domain.errors import ProviderError
+from goclaw.domain.errors import ProviderError, Rejected
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.tools.ledger import Place, ToolResult
 
@@ -195,6 +196,7 @@ class Played:
     rows: list[Row]
     log: str
     ended: bool  # with an answer
+    stopped: bool = False  # no purse paid for another answer
 
 
 async def play(
@@ -235,7 +237,7 @@ async def play(
         strict=live is None,
         run=run,
     )
-    ended = True
+    ended, stopped = True, False
     try:
         try:
             await answer(task, model, hands, journal, voice, draft)
@@ -245,12 +247,16 @@ async def play(
     except ProviderError as error:
         ended = False
         recorder.failed(error)
+    except Rejected as refusal:
+        if not about_money(refusal):
+            raise
+        ended, stopped = False, True
     if ended:
         voice.flush()
         recorder.end(draft.text, draft.finish_reason)
         stand.steps[draft.step] = draft.messages[-1]
     rows, _ = recorder.take()
-    return Played(draft, rows, rows[-1].body["log"] if rows else log, ended)
+    return Played(draft, rows, rows[-1].body["log"] if rows else log, ended, stopped)
 
 
 def _same_call(name: str, arguments: dict[str, Any]) -> bytes:

@@ -124,6 +124,7 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     reasoning: Reasoning | None = None  # what became of the wish for it
     vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
+    out_of_budget: bool = False  # nor this: no purse paid for another call (§18)
     rule: str = ""  # the offline rule that did
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
@@ -113,6 +114,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     metadata: str = ""  # of the caller, a JSON object: kept for him, never shown to a model
     replay: Replay | None = None  # kind replay
+    max_cost_usd: Decimal | None = None  # of the run and all it starts
     reply_to: ReplyTo | None = None  # None: whoever asked listens
 
 
@@ -123,6 +125,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     session_key: str
     content: str = ""
     usage: Usage = Usage()
+    cost_usd: Decimal | None = None  # of all its model calls; None while a price is not known
     finish_reason: FinishReason = "stop"
     cancelled: bool = False
     offline: bool = False

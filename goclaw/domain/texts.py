@@ -99,6 +99,21 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "đã đạt giới hạn: {reason}; hãy thử lại sau",
         "zh": "已达上限：{reason}，请稍后再试",
     },
+    "budget_exceeded": {
+        "en": "the {purse[window]} budget of the {purse[scope]} is used up ({spent} of {limit} {purse[unit]})",
+        "vi": "ngân sách {purse[window]} của {purse[scope]} đã hết ({spent} trên {limit} {purse[unit]})",
+        "zh": "{purse[scope]} 的 {purse[window]} 预算已用完（{spent} / {limit} {purse[unit]}）",
+    },
+    "budget_of_others": {
+        "en": "the budget of the {purse[scope]} is used up",
+        "vi": "ngân sách của {purse[scope]} đã hết",
+        "zh": "{purse[scope]} 的预算已用完",
+    },
+    "budget_unpriced": {
+        "en": "nobody knows the price of {provider}/{model}, and budgets refuse what has none",
+        "vi": "không rõ giá của {provider}/{model} nên ngân sách từ chối",
+        "zh": "{provider}/{model} 没有已知价格，预算策略拒绝调用",
+    },
     "quota_exceeded": {
         "en": "Quota exceeded: {used}/{limit} requests this {window}. Try again later.",
         "vi": "Vượt hạn mức: {used}/{limit} yêu cầu ({window}). Hãy thử lại sau.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from goclaw.domain.chat import Usage
 
 
-def on_socket(usage: Usage, *, offline: bool) -> dict[str, Any]:
-    """The `usage` of chat.send and run.completed. An unknown price is null, never 0; the offline model is free."""
+def on_socket(usage: Usage, *, cost: Decimal | None) -> dict[str, Any]:
+    """The `usage` of chat.send and run.completed. `cost` in USD; an unknown price is null, never 0."""
     return {
         "inputTokens": usage.prompt_tokens,
         "outputTokens": usage.completion_tokens,
@@ -16,7 +17,7 @@ def on_socket(usage: Usage, *, offline: bool) -> dict[str, Any]:
         "cacheReadTokens": usage.cache_read_tokens,
         "cacheWriteTokens": usage.cache_write_tokens,
         "thinkingTokens": usage.thinking_tokens,
-        "costUsd": 0 if offline else None,
+        "costUsd": None if cost is None else float(cost),
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
@@ -42,6 +43,7 @@ class SendChat(Struct, kw_only=True):
     run_async: bool = field(default=False, name="async")
     debounce_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     idempotency_key: Annotated[str, Meta(max_length=200)] = ""
+    max_cost_usd: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
 
 
 class SentChat(Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -124,7 +126,12 @@ async def _accept(ctx: Context, ask: SendChat, run_id: str, key: SessionKey | No
         agent=agent,
         key=key or fresh_key(ctx, lambda: key_of(agent.key, "ws", "direct", str(uuid.uuid4()))),
         kind="chat",
-        request=RunRequest(message=text, stream=ask.stream, truncated=truncated),
+        request=RunRequest(
+            message=text,
+            stream=ask.stream,
+            truncated=truncated,
+            max_cost_usd=None if ask.max_cost_usd is None else Decimal(str(ask.max_cost_usd)),
+        ),
         fresh=key is None,
         idempotency_key=ask.idempotency_key,
         mode=ask.queue_mode,
@@ -147,7 +154,7 @@ def answer(result: RunResult) -> SentChat:
         run_id=result.run_id,
         session_key=result.session_key,
         content=result.content,
-        usage=on_socket(result.usage, offline=result.offline),
+        usage=on_socket(result.usage, cost=result.cost_usd),
         media=[],
         finish_reason=result.finish_reason,
         cancelled=result.cancelled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct
@@ -32,7 +33,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 class ReplayRun(GetRun, kw_only=True):
     """`verify` changes nothing and must find the same; everything else belongs to `what_if`."""
 
-    ALIASES: ClassVar = {**GetRun.ALIASES, "fromStep": "from_step"}
+    ALIASES: ClassVar = {**GetRun.ALIASES, "fromStep": "from_step", "maxCostUsd": "max_cost_usd"}
 
     mode: Literal["verify", "what_if"] = "verify"
     model: Name = ""
@@ -40,6 +41,7 @@ class ReplayRun(GetRun, kw_only=True):
     prompt: Prompt = Prompt()
     from_step: Annotated[int, Meta(ge=0, le=10_000)] = 0
     tools: Literal["recorded", "pure", "off"] = "recorded"
+    max_cost_usd: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.5  # spent: it stops with what it has
 
 
 class Replaying(Struct, kw_only=True):
@@ -85,7 +87,9 @@ async def replay(ctx: Context, ask: ReplayRun) -> Replaying:
         agent=agent,
         key=SessionKey(agent.key, f"replay:{run_id}"),
         kind="replay",
-        request=RunRequest(message=f"replay of {row.run_id}", replay=wanted),
+        request=RunRequest(
+            message=f"replay of {row.run_id}", replay=wanted, max_cost_usd=Decimal(str(ask.max_cost_usd))
+        ),
         fresh=True,
     )
     return Replaying(replay_id=accepted.run_id, of=row.run_id)

@@ -127,7 +127,7 @@ def _outcome(ctx: Context, row: RunRow) -> tuple[dict[str, Any] | None, dict[str
     ended = convert(row.result, RunResult)
     if ended.error is not None:
         error = {"code": ended.error.code, "message": text_of(ended.error, ctx.caller.locale)}
-    return {"content": ended.content, "usage": on_socket(ended.usage, offline=ended.offline)}, error
+    return {"content": ended.content, "usage": on_socket(ended.usage, cost=ended.cost_usd)}, error
 
 
 def event_of(row: EventRow) -> RunTrailEvent:

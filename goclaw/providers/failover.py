@@ -1,7 +1,7 @@
 """Somebody who answers, as long as one of several can. Contract: providers.md §9.2.
 
 Nobody is asked after a word of an answer was seen: two answers are never mixed. A conversation that is too long goes
-to no other model, it goes to compaction.
+to no other model, it goes to compaction. Each call is paid for by itself; what no purse pays for ends the question.
 """
 
 from __future__ import annotations
@@ -40,15 +40,41 @@ class Desk(Protocol):
         """Seconds since the epoch."""
 
 
+class Purse(Protocol):
+    """What calls are paid from (§18)."""
+
+    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+        """Before a call goes out: the ask, perhaps with a shorter answer. Raises Rejected when nothing pays for it."""
+
+    async def release(self) -> None:
+        """The call failed before it said anything."""
+
+
+class Bottomless:
+    """Everything is paid for."""
+
+    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+        return ask
+
+    async def release(self) -> None: ...
+
+
 class Failover:
     """Candidates in order of preference. Is a `Model` itself, so whoever asks it knows nothing of this."""
 
-    def __init__(self, candidates: Sequence[Candidate], desk: Desk, within: float = float("inf")) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        desk: Desk,
+        within: float = float("inf"),
+        purse: Purse | None = None,
+    ) -> None:
         """`within`: seconds for each of them to begin its answer."""
         self.name = candidates[0].provider
         self._candidates = candidates
         self._desk = desk
         self._within = within
+        self._purse = purse or Bottomless()
 
     @asynccontextmanager
     async def stream(self, ask: ChatRequest, *, tell: Tell = silent) -> AsyncIterator[AsyncIterator[StreamChunk]]:
@@ -106,6 +132,7 @@ class Failover:
             try:
                 async with AsyncExitStack() as attempt:
                     attempt.push(call)
+                    question = await self._purse.reserve(candidate, question)
                     with trio.move_on_after(self._within):
                         chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
                             entered.client.stream(question, slot=entered.slot, tell=tell)
@@ -116,6 +143,7 @@ class Failover:
                         return chunks
                     raise ProviderError("timeout", f"{candidate} did not begin to answer within {self._within:g} s")
             except ProviderError as error:
+                await self._purse.release()
                 failed.append((candidate, error))
                 tried = (*tried, entered.slot)
                 most = OVERLOADED_TRIES if error.kind == "overloaded" else TRIES

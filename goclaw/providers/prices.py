@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +15,15 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from goclaw.domain.price import Price
+from goclaw.domain.chat import ChatResponse
+from goclaw.domain.price import Price, cost
 from goclaw.settings.telemetry import ModelPrice
 
 T = TypeVar("T")
 
 TABLE = Path(__file__).with_name("prices.json")
 DATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2})$")  # a snapshot costs what its model costs
+MOST = Decimal(10**6)  # USD of a call; a vendor can say any number
 ANY = "*"  # every model of a vendor
 
 
@@ -50,6 +53,16 @@ def price_of(provider: str, model: str, overrides: Mapping[str, ModelPrice] | No
     """The price of `provider`'s `model`, None if nobody knows. `overrides` is `telemetry.model_pricing`."""
     own = _find(overrides or {}, provider, model)
     return own.price() if own else _find(_listed(), provider, model)
+
+
+def cost_of(answer: ChatResponse, overrides: Mapping[str, ModelPrice] | None = None) -> Decimal | None:
+    """USD of an answer: what its vendor says, else by the price of its model, if anybody knows it."""
+    if answer.offline:
+        return Decimal(0)
+    said = answer.vendor_cost
+    if said is None or not said.is_finite():
+        said = cost(answer.usage, price_of(answer.provider, answer.model, overrides))
+    return None if said is None else max(Decimal(0), min(said, MOST))
 
 
 def _find(prices: Mapping[str, T], provider: str, model: str) -> T | None:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 STALL = 0.1  # seconds one step of a task may take; H4
 LONG = 65_536  # bytes; M2
-PLAIN = (str, int, float, bool, type(None), Enum, UUID, date, time, timedelta, Raw, Secret, UnsetType)
+PLAIN = (str, int, float, Decimal, bool, type(None), Enum, UUID, date, time, timedelta, Raw, Secret, UnsetType)
 CHANGEABLE = (list, dict, set, bytearray, Mapping)
 HERE = str(Path(__file__).parent)
 

@@ -60,6 +60,7 @@ METRICS: dict[str, Metric] = {
     "run_lease_expired_total": Metric("counter", "runs taken from a dead owner"),
     "head_repair_total": Metric("counter", "sessions that counted their runs wrong"),
     "stale_write_rejected_total": Metric("counter", "writes of runs that belonged to others by then"),
+    "budget_refused_total": Metric("counter", "calls no purse paid for", ("scope",)),
     "queue_dropped_total": Metric("counter", "turns that were dropped or refused", ("policy",)),
     "lane_dropped_total": Metric("counter", "turns that were dropped or refused, by lane", ("lane",)),
     "poll_hits_total": Metric("counter", "looks that found work nobody rang for", ("kind",)),

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.settings.agents import Agents
+from goclaw.settings.budgets import Budgets
 from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
 from goclaw.settings.cron import Cron
@@ -33,6 +34,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     failover: Failover = Failover()
+    budgets: Budgets = Budgets()
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from goclaw.domain.budget import payers_of
 from goclaw.domain.heartbeat import PROMPT, REPEATED, SETTLED, SUMMARY, Status, content_hash, idle, session_of, to_say
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.run_states import OPEN
-from goclaw.stores import outbox, runs
+from goclaw.stores import budgets, outbox, runs
 from goclaw.stores.heartbeats import COLUMNS, FROM, OF_AGENT, Row, targets
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 from goclaw.stores.values import cut
@@ -220,7 +221,7 @@ async def rest(db: Connection, *, tenant: str, agent: str, run_id: str, now: dat
 
 # --- parts ----------------------------------------------------------------------------------------
 
-Reason = Literal["", "agent_inactive", "active_hours", "queue_busy", "empty_checklist", "duplicate"]
+Reason = Literal["", "agent_inactive", "active_hours", "queue_busy", "empty_checklist", "budget", "duplicate"]
 
 
 async def _why_not(db: Connection, found: Row, now: datetime, checklist: str, forced: bool) -> Reason:
@@ -230,7 +231,10 @@ async def _why_not(db: Connection, found: Row, now: datetime, checklist: str, fo
         return "active_hours"
     if not forced and await one(bool, db.execute(BUSY, {"tenant": found.tenant_id, "agent": found.agent_id})):
         return "queue_busy"
-    return "empty_checklist" if idle(checklist) else ""
+    if idle(checklist):
+        return "empty_checklist"
+    payers = payers_of(found.owner_id, found.agent_key, str(session_of(found.agent_key, found.isolated_session, now)))
+    return "budget" if await budgets.drained(db, tenant=found.tenant_id, payers=payers) else ""
 
 
 async def _start(db: Connection, found: Row, run_id: str, key: str, ingress: str, checklist: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from goclaw.stores.unit import Connection, many, transaction
+from goclaw.stores.unit import Connection, many, one, transaction
 
 CallStatus = Literal["completed", "error", "cancelled"]
 
@@ -37,6 +37,9 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     tool_calls: int = 0  # that its answer asks for
     start_time: datetime
     duration_ms: int
+    reservation: str | None = None  # what was held for it (reservations.py) …
+    spent: Decimal = Decimal(0)  # … and what its purses pay: an estimate where nobody heard the end of it
+    spent_tokens: int = 0
 
 
 CALLS = """
@@ -51,8 +54,27 @@ CALLS = """
     finish_reason text, input_tokens bigint, output_tokens bigint, cache_read_tokens bigint,
     cache_create_tokens bigint, thinking_tokens bigint, estimated bool, total_cost numeric, tool_calls int,
     start_time timestamptz, duration_ms int)
-  ON CONFLICT DO NOTHING
+  ON CONFLICT DO NOTHING RETURNING number
 """  # `mine` is the run, held
+
+
+class Costs(Struct, frozen=True, kw_only=True):
+    """What the calls of a run came to. `unpriced`: those whose price nobody knows; failures cost nothing."""
+
+    calls: int
+    unpriced: int
+    total: Decimal  # USD
+
+
+@transaction(readonly=True)
+async def cost_of(db: Connection, *, tenant: str, run_id: str) -> Costs:
+    """In all its lives so far."""
+    query = """
+    SELECT count(*) AS calls, count(*) FILTER (WHERE total_cost IS NULL) AS unpriced,
+      coalesce(sum(total_cost), 0) AS total
+    FROM model_calls WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND status <> 'error'
+    """
+    return await one(Costs, db.execute(query, {"tenant": tenant, "run": run_id}))
 
 
 # --- by conversations -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from goclaw.stores.trim import TRIMMED
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 
 AHEAD = 4  # weeks that have a partition before they begin
+RESERVATIONS = 90  # days after they were closed, and purses of runs
 HISTORY = 7  # days until a chat's run is emptied whose messages are in the history
 DEAD_LETTERS = 30  # days
 EFFECTS = 30
@@ -121,6 +122,13 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             f"{before('t.last_used_at')} OR t.last_used_at <= ({newest})",
             "t.last_used_at",
             UNUSED_VECTORS,
+        ),
+        Rule("budget_reservations", before("t.closed_at"), "t.closed_at", RESERVATIONS),
+        Rule(
+            "budget_purses",
+            f"t.scope = 'run' AND t.reserved = 0 AND {before('t.updated_at')}",
+            "t.updated_at",
+            RESERVATIONS,
         ),
         Rule("activity_logs", before("t.created_at"), "t.created_at", settings.audit_log_days),
     )

@@ -16,6 +16,7 @@ from msgspec import Struct
 from goclaw.domain.chat import Usage
 from goclaw.domain.run import RecordKind
 from goclaw.stores.model_calls import CALLS
+from goclaw.stores.reservations import PAID
 from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
@@ -118,9 +119,9 @@ WITH mine AS (
   SELECT mine.run_id, mine.tenant_id, mine.session_key, head.first + row_number() OVER (ORDER BY news.place) - 1,
     news.type, mine.attempt, mine.fence, %(owner)s::uuid, news.payload
   FROM mine, head, news ORDER BY news.place
-)
-SELECT count(*) FROM mine
-"""
+)"""
+KEPT = "\nSELECT count(*) FROM mine"
+KEPT_PAID = f",\n{PAID}{KEPT}"
 
 OF_RUN = """
 SELECT step_no, kind, message::text AS message, usage FROM run_steps WHERE run_id = %(run)s AND tenant_id = %(tenant)s
@@ -184,7 +185,8 @@ async def keep(
         "max_steps": max_steps,
         **kept.params(),
     }
-    if await one(int, db.execute(KEEP, params)) == 0:
+    last = KEPT_PAID if kept.calls and kept.payers else KEPT
+    if await one(int, db.execute(KEEP + last, params)) == 0:
         raise StaleOwner(run.run_id)
 
 

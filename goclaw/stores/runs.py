@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct, convert, field
 
+from goclaw.domain.budget import Payer
 from goclaw.domain.chat import Usage
 from goclaw.domain.cluster import shard_of
 from goclaw.domain.errors import Err, unavailable
@@ -26,6 +27,7 @@ from goclaw.domain.tokens import estimate
 from goclaw.settings.locks import Locks
 from goclaw.stores import locks
 from goclaw.stores.model_calls import CALLS, ModelCall
+from goclaw.stores.reservations import PAID
 from goclaw.stores.run_heads import HEAD_OF
 from goclaw.stores.run_locks import hold_runs
 from goclaw.stores.sessions import GROW, GROWN, MESSAGES, NewMessage, append, growth, withdraw
@@ -203,10 +205,11 @@ class Kept(Struct, frozen=True, kw_only=True):
     records: tuple[Record, ...] = ()
     blobs: tuple[Blob, ...] = ()
     calls: tuple[ModelCall, ...] = ()
+    payers: tuple[Payer, ...] = ()  # who has purses that pay for them
     ledger: bool = True  # the run may have steps already: whatever they left open is closed with it
 
     def params(self) -> dict[str, Any]:
-        return {name: Json(getattr(self, name)) for name in ("steps", "records", "blobs", "calls")}
+        return {name: Json(getattr(self, name)) for name in ("steps", "records", "blobs", "calls", "payers")}
 
 
 NOTHING = Kept()
@@ -436,6 +439,7 @@ PARTS = {
     "records": f"record AS ({RECORDS})",
     "blobs": f"blob AS ({BLOBS})",
     "calls": f"call AS ({CALLS})",
+    "payers": PAID,
     "ledger": """effect AS (
   UPDATE tool_effects SET status = 'UNKNOWN', finished_at = now()
   FROM mine WHERE tool_effects.run_id = mine.run_id AND status = 'STARTED' AND %(requeued)s = 0
@@ -1040,6 +1044,7 @@ async def _leave(
         "records": kept.records,
         "blobs": kept.blobs,
         "calls": kept.calls,
+        "payers": kept.calls and kept.payers,
         "ledger": kept.ledger,
     }
     statement = leaving(*(name for name, wanted in parts.items() if wanted))

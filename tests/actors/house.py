@@ -11,6 +11,7 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
@@ -48,6 +49,7 @@ async def house(
     more: Sequence[Child] = (),
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
     opening: Opening | None = None,
+    spending: Spending | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -55,7 +57,16 @@ async def house(
     node = node or new_id()
     own = ownership or Ownership()
 
-    work = Engine(node, tools or {}, defaults, queue, record, ownership=own, box=Box(bytes(range(32))))
+    work = Engine(
+        node,
+        tools or {},
+        defaults,
+        queue,
+        record,
+        ownership=own,
+        box=Box(bytes(range(32))),
+        spending=spending or Spending(),
+    )
 
     def tree() -> Supervisor:
         return Supervisor(
@@ -67,7 +78,16 @@ async def house(
                     work,
                     providers,
                 ),
-                child("sessions", sessions, node, queue, defaults.run_timeout_sec, own, gateway.quota.enabled),
+                child(
+                    "sessions",
+                    sessions,
+                    node,
+                    queue,
+                    defaults.run_timeout_sec,
+                    own,
+                    gateway.quota.enabled,
+                    work.spending,
+                ),
                 *more,
             ]
         )

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 from msgspec.structs import replace
 
+from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import session
 from goclaw.domain.events import RunEvent, of_admins
@@ -85,7 +86,7 @@ class Talk:
             run_id=more.pop("run_id", None) or new_id(),
             user_id=user,
             as_admin=more.pop("as_admin", user != "lan"),
-            request=RunRequest(message=text),
+            request=more.pop("request", None) or RunRequest(message=text),
             **more,
         )
         with trio.fail_after(PATIENCE):
@@ -134,13 +135,14 @@ async def talking(
     queue: Queue = Queue(),  # noqa: B008 - frozen
     key: str = KEY,
     weather: Weather | None = None,
+    spending: Spending | None = None,
 ) -> AsyncIterator[Talk]:
     place = VendorPlace()
     row = Provider(api_base=f"http://127.0.0.1:{place.port}/v1", models=("echo",))
     try:
         async with (
             place.open() as vendor,
-            house(weather or database, tmp_path, queue, Providers(named={"fake": row})) as system,
+            house(weather or database, tmp_path, queue, Providers(named={"fake": row}), spending=spending) as system,
         ):
             talk = Talk(database, system, vendor, key)
             with inbox(system, Address("edge", "http", "ear"), "Ear", talk.hear) as ear:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import HEARTBEAT
 from goclaw.domain.heartbeat import Terms, TryHeartbeat, WakeHeartbeat
-from goclaw.stores import heartbeats, runs, sessions
+from goclaw.stores import budgets, heartbeats, runs, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.heartbeats import Heartbeat, LoggedBeat
 from goclaw.stores.unit import Connection, many, transaction
@@ -142,6 +143,26 @@ async def test_nothing_to_look_after_is_no_run(
     await works.pass_time(31, step=31)
 
     assert [row.skip_reason for row in await log(works)] == ["empty_checklist"]
+    assert await works.claimed() == []
+
+
+async def test_who_has_nothing_left_to_spend_does_not_begin(works: Clockwork, mock_clock: MockClock) -> None:
+    await works.database.run(
+        budgets.put,
+        tenant=MASTER_TENANT,
+        scope="agent",
+        key="default",
+        unit="usd",
+        window="month",
+        limit=Decimal(0),
+        mode="hard",
+        by="ada",
+    )
+    await enable(works)
+
+    await works.pass_time(31, step=31)
+
+    assert [row.skip_reason for row in await log(works)] == ["budget"]
     assert await works.claimed() == []
 
 

@@ -185,6 +185,13 @@ async def test_an_answer_without_tools_is_streamed_and_kept() -> None:
     assert (played.draft.text, played.draft.finish_reason, played.draft.offline) == ("helloyou", "stop", True)
 
 
+async def test_an_answer_that_nobody_pays_for_any_more_is_the_last() -> None:
+    enough = ChatResponse(content="enough", out_of_budget=True)
+    played = await play(wants(("c1", "look", "a"), content="first"), enough)
+
+    assert (played.draft.text, played.draft.finish_reason) == ("enough", "max_iterations")
+
+
 async def test_a_model_is_asked_with_all_there_is() -> None:
     (asked,) = (await play(says("ok"), options=ChatOptions(temperature=0.1))).model.asked
     assert asked.messages == (ChatMessage(role="system", content="be kind"), ChatMessage(role="user", content="hi"))

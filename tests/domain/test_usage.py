@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from goclaw.domain.chat import Usage
 from goclaw.domain.usage import in_openai_shape, on_socket
 
@@ -9,7 +11,7 @@ USAGE = Usage(prompt_tokens=812, completion_tokens=21, cache_read_tokens=640, ca
 
 
 def test_a_socket_shows_both_spellings() -> None:
-    assert on_socket(USAGE, offline=False) == {
+    assert on_socket(USAGE, cost=None) == {
         "inputTokens": 812,
         "outputTokens": 21,
         "totalTokens": 833,
@@ -23,8 +25,10 @@ def test_a_socket_shows_both_spellings() -> None:
     }
 
 
-def test_only_the_offline_model_is_free() -> None:
-    assert on_socket(USAGE, offline=True)["costUsd"] == 0
+def test_what_is_free_costs_0_and_what_nobody_knows_costs_null() -> None:
+    costs = [on_socket(USAGE, cost=cost)["costUsd"] for cost in (Decimal(0), Decimal("0.00001250"), None)]
+
+    assert costs == [0, 0.0000125, None]
 
 
 def test_openai_clients_read_openai_names() -> None:

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk
+from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ChatResponse, StreamChunk
 from goclaw.domain.cooldown import Cooldowns
-from goclaw.domain.errors import ProviderError
+from goclaw.domain.errors import ProviderError, Rejected, exhausted
 from goclaw.domain.model import Candidate, Entered, FellBack, Note, Resting, Retrying
 from goclaw.providers.failover import Failover
 
@@ -25,10 +26,12 @@ class Client:
     def __init__(self, plans: dict[tuple[str, int], list[Behaviour]]) -> None:
         self.plans = plans
         self.asked: list[tuple[str, int]] = []
+        self.options: list[ChatOptions] = []
 
     @asynccontextmanager
     async def stream(self, ask, *, slot, tell) -> AsyncIterator[AsyncIterator[StreamChunk]]:
         self.asked.append((ask.model, slot))
+        self.options.append(ask.options)
         plan = self.plans.get((ask.model, slot), [])
         what = plan.pop(0) if plan else ask.model
         if isinstance(what, ProviderError):
@@ -235,3 +238,40 @@ async def test_a_call_that_is_given_up_leaves_without_a_verdict():
 
     assert desk.inside == 0
     assert desk.rests["acme"].pick("big", (), desk.clock) == 0
+
+
+class Purse:
+    """Writes down what is asked of it, and refuses one model."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
+        self.done: list[str] = []
+
+    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+        await trio.lowlevel.checkpoint()
+        if candidate.model == self.refused:
+            raise Rejected(exhausted("budget"))
+        self.done.append(f"reserve {candidate.model}")
+        return replace(ask, options=ChatOptions(max_tokens=7))
+
+    async def release(self) -> None:
+        self.done.append("release")
+
+
+async def test_every_candidate_is_paid_for_by_itself():
+    desk, purse = Desk(2, big_0=[ProviderError("auth", "no")], big_1=[ProviderError("billing", "no")]), Purse()
+
+    async with Failover((A, B), desk, purse=purse).stream(ASK) as chunks:
+        assert "".join([chunk.content async for chunk in chunks]) == "small"
+    assert purse.done == ["reserve big", "release", "reserve big", "release", "reserve small"]
+    assert [options.max_tokens for options in desk.client.options] == [7, 7, 7]
+
+
+async def test_what_no_purse_pays_for_ends_the_question_and_holds_no_place_at_a_provider():
+    desk = Desk(big=[ProviderError("server_error", "boom")])
+
+    with pytest.raises(Rejected):
+        async with Failover((A, B, C), desk, purse=Purse(refused="small")).stream(ASK):
+            raise AssertionError("nobody was asked")
+    assert desk.client.asked == [("big", 0)], "no cheaper model answers in its place"
+    assert desk.inside == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -26,6 +26,9 @@ SELECT gen_random_uuid(), %(tenant)s, %(name)s, 0, 'a', 'lan', %(kind)s, 'main',
   '{"run_id": "r", "session_key": "s"}', now() - make_interval(hours => %(hours)s), %(discarded)s
 RETURNING run_id
 """
+
+
+NOW = datetime.now(UTC)
 
 
 class Shelf:
@@ -109,6 +112,11 @@ def old_and_young(shelf: Shelf) -> None:
         call = {"run_id": new_id(), "fence": 1, "number": 0, "user_id": "lan", "session_key": "s", "run_kind": "chat"}
         model = {"provider": name, "model": "m", "status": "completed", **tenant}
         shelf.add("model_calls", 90 * day + age, "start_time", **call, **model)
+        purse = {"id": new_id(), "scope": "run", "key": name, "window_start": NOW, **tenant}
+        shelf.add("budget_purses", 90 * day + age, "updated_at", **purse)
+        held = {"id": new_id(), "run_id": new_id(), "fence": 1, "step_no": 0, "purse_ids": [], "windows": [], **tenant}
+        paid = {"amount": 0, "provider": name, "model": "m", "state": "SETTLED", "expires_at": NOW}
+        shelf.add("budget_reservations", 90 * day + age, "closed_at", **held, **paid)
         line = {"id": new_id(), "actor_type": "user", "actor_id": "lan", "action": name, **tenant}
         shelf.add("activity_logs", 365 * day + age, "created_at", **line)
     shelf.add("run_records", 7 * day + 1, "at", run_id=new_id(), seq=0, kind="open", pinned=True, **tenant)
@@ -130,6 +138,8 @@ def what_is_left(shelf: Shelf) -> dict[str, list[Any]]:
         "inbox": shelf.left("node_inbox", "to_path"),
         "nodes": shelf.left("cluster_nodes", "name"),
         "calls": shelf.left("model_calls", "provider"),
+        "purses": shelf.left("budget_purses", "key"),
+        "reservations": shelf.left("budget_reservations", "provider"),
         "activity": shelf.left("activity_logs", "action"),
     }
 
@@ -148,6 +158,8 @@ LEFT = {
     "inbox": ["NEW old", "NEW young", "TAKEN young"],
     "nodes": ["young"],
     "calls": ["young"],
+    "purses": ["young"],
+    "reservations": ["young"],
     "activity": ["young"],
 }
 

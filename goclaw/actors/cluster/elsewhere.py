@@ -105,7 +105,7 @@ class Elsewhere(Actor):
             payload = failure(result.error, result.content)
             last = _event(ctx, run, "run.failed", seq + 2, payload=payload, result=result)
         else:
-            usage = on_socket(result.usage, offline=result.offline)
+            usage = on_socket(result.usage, cost=result.cost_usd)
             payload = body(content=result.content, usage=usage, finishReason=result.finish_reason)
             last = _event(ctx, run, "run.completed", seq + 2, payload=payload, result=result)
         for group in (of_run(run.run_id), of_user(run.tenant_id, run.user_id), of_admins(run.tenant_id)):

@@ -11,24 +11,27 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from goclaw.domain.budget import Held, Payer
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
 from goclaw.domain.price import cost
-from goclaw.providers.prices import price_of
+from goclaw.domain.tokens import CHARS
+from goclaw.providers.prices import cost_of
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.runtime.clock import Clock
 from goclaw.settings.telemetry import ModelPrice
-from goclaw.stores.model_calls import CallStatus, ModelCall
+from goclaw.stores.model_calls import CallStatus, Costs, ModelCall
 
-TOKENS = 10**12  # of a call; a vendor can say any number …
-COST = Decimal(10**6)  # … also of dollars
+TOKENS = 10**12  # of a call; a vendor can say any number
 
 
-class Open(Struct, frozen=True):
+class Open(Struct):
     number: int
     provider: str
     model: str
     start_time: datetime
     began: float  # seconds, monotonic
+    held: Held | None = None  # what purses hold for it
+    chars: int = 0  # heard so far
 
 
 class CallLog:
@@ -43,6 +46,10 @@ class CallLog:
         self._next = 0
         self._open: Open | None = None
         self._ended: list[ModelCall] = []
+        self.payers: tuple[Payer, ...] = ()  # who has purses that pay for the calls
+        self.total = Decimal(0)  # USD, of this life and those before …
+        self.known = False  # … if anybody was asked …
+        self.unknown = False  # … and nobody whose price is not known
 
     def begin(self, provider: str, model: str) -> None:
         self._close("cancelled")
@@ -52,25 +59,43 @@ class CallLog:
     def end(self, response: ChatResponse) -> None:
         if (call := self._open) is None:
             return
-        self._open = replace(
-            call, provider=response.provider or call.provider, model=response.model or call.model
-        )  # who answered, not who was asked first
+        call.provider = response.provider or call.provider  # who answered, not who was asked first
+        call.model = response.model or call.model
         self._close(
             "completed",
             finish_reason=response.finish_reason,
             tool_calls=len(response.tool_calls),
-            total_cost=self._cost(response, self._open),
+            total_cost=cost_of(replace(response, provider=call.provider, model=call.model), self._pricing),
             **_counted(response.usage),
         )
 
-    def _cost(self, response: ChatResponse, call: Open) -> Decimal | None:
-        """In USD: what the vendor says, else by the price of the model, if anybody knows it."""
-        if response.offline:
-            return Decimal(0)
-        said = response.vendor_cost
-        if said is None or not said.is_finite():
-            said = cost(response.usage, price_of(call.provider, call.model, self._pricing))
-        return None if said is None else max(Decimal(0), min(said, COST))
+    @property
+    def cost(self) -> Decimal | None:
+        """USD of all calls of the run so far. None if nobody knows, or nobody was asked."""
+        return self.total if self.known and not self.unknown and self._open is None else None
+
+    def before(self, costs: Costs) -> None:
+        """What former lives of the run have cost."""
+        self.total, self.known, self.unknown = costs.total, costs.calls > 0, costs.unpriced > 0
+
+    def holds(self, held: Held) -> None:
+        if self._open is not None:
+            self._open.held = held
+
+    def let_go(self) -> Held | None:
+        """What was held for the open call, which is somebody else's business now."""
+        if self._open is None:
+            return None
+        held, self._open.held = self._open.held, None
+        return held
+
+    def heard(self, chunk: StreamChunk) -> None:
+        if self._open is not None:
+            self._open.chars += len(chunk.content) + len(chunk.thinking)
+
+    def refused(self) -> None:
+        """No purse paid for the open call, so there is none."""
+        self._open = None
 
     def failed(self, kind: str) -> None:
         self._close("error", error=kind)
@@ -87,6 +112,10 @@ class CallLog:
         if (call := self._open) is None:
             return
         self._open = None
+        if status != "error":
+            cost = more.get("total_cost")
+            self.known, self.unknown = True, self.unknown or cost is None
+            self.total += cost or 0
         self._ended.append(
             ModelCall(
                 number=call.number,
@@ -95,6 +124,7 @@ class CallLog:
                 status=status,
                 start_time=call.start_time,
                 duration_ms=int((self._clock.monotonic() - call.began) * 1000),
+                **_paid(call, more),
                 **more,
             )
         )
@@ -116,9 +146,23 @@ class Logged:
 
     async def _heard(self, chunks: AsyncIterator[StreamChunk]) -> AsyncGenerator[StreamChunk, None]:
         async for chunk in chunks:
+            self._calls.heard(chunk)
             if chunk.done is not None:
                 self._calls.end(chunk.done)
             yield chunk
+
+
+def _paid(call: Open, more: dict[str, Any]) -> dict[str, Any]:
+    """What purses pay for a call: what it took, or of one that broke off its prompt and what was heard of it."""
+    held = call.held
+    if "input_tokens" in more:
+        spent, tokens = more["total_cost"], more["input_tokens"] + more["output_tokens"]
+    elif held is None:
+        return {}
+    else:
+        usage = Usage(prompt_tokens=held.input_tokens, completion_tokens=-(-call.chars // CHARS))
+        spent, tokens = cost(usage, held.price), usage.total_tokens
+    return {"reservation": held.id if held else None, "spent": spent or Decimal(0), "spent_tokens": tokens}
 
 
 def _counted(usage: Usage) -> dict[str, Any]:

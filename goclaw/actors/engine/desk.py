@@ -8,7 +8,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
-from goclaw.providers.failover import Failover
+from goclaw.providers.failover import Failover, Purse
 from goclaw.providers.structured import Structured
 from goclaw.runtime.actor import Context
 from goclaw.runtime.address import Address
@@ -57,7 +57,13 @@ class ModelDesk:
 
 
 def models_of(
-    ctx: Context, candidates: Sequence[Candidate], tenant: str = MASTER_TENANT, within: float = float("inf")
+    ctx: Context,
+    candidates: Sequence[Candidate],
+    purse: Purse,
+    tenant: str = MASTER_TENANT,
+    within: float = float("inf"),
 ) -> Structured:
-    """The first of `candidates` that can answer, at each call anew; each has `within` seconds to begin."""
-    return Structured(Failover(candidates, ModelDesk(ctx, tenant), within))
+    """The first of `candidates` that can answer, at each call anew and paid from `purse`; each has `within` seconds
+    to begin.
+    """
+    return Structured(Failover(candidates, ModelDesk(ctx, tenant), within, purse))

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from goclaw.actors.engine.journal import KnownBlobs
+from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
@@ -22,7 +23,6 @@ from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
-from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores.runs import Claimed
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import Tool, ToolContext
@@ -37,7 +37,7 @@ class Engine:
     record: Record = field(default_factory=Record)
     blobs: KnownBlobs = field(default_factory=KnownBlobs)
     ownership: Ownership = field(default_factory=Ownership)
-    pricing: Mapping[str, ModelPrice] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
     locks: Locks = field(default_factory=Locks)
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
     box: Box = field(default_factory=Box)  # for records of level `full`

@@ -15,6 +15,8 @@ import trio
 from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.loop import Draft, result_of, resumed
 from goclaw.agent.recorder import Recorder, Row
+from goclaw.domain.address import BUDGETS
+from goclaw.domain.budget import Settled
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import ProviderError, StoreError
@@ -23,7 +25,7 @@ from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.security.box import Box
 from goclaw.security.box import Place as SealedPlace
-from goclaw.stores import run_steps, session_queue
+from goclaw.stores import model_calls, run_steps, session_queue
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
@@ -89,6 +91,7 @@ class RunJournal:
 
     def heard(self, chunk: StreamChunk) -> None:
         self.recorder.heard(chunk)
+        self.calls.heard(chunk)
 
     def answered(self, step: int, response: ChatResponse) -> None:
         self.recorder.answered(step, response)
@@ -202,6 +205,7 @@ class RunJournal:
             self.tell(InjectText(message_id=text.message_id, text=text.text, sender=text.sender))
         if self._seq == 0:
             self.given = [msgspec.json.decode(msgspec.json.encode(step)) for step in steps]
+        self.calls.before(await self._ctx.db(model_calls.cost_of, tenant=run.tenant_id, run_id=run.run_id))
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
         )
@@ -222,12 +226,15 @@ class RunJournal:
             records=tuple(self._record(first + place, row) for place, row in enumerate(rows)),
             blobs=tuple(Blob(hash=digest, body=body) for digest, body in blobs.items() if digest not in self._blobs),
             calls=self.calls.waiting(),
+            payers=self.calls.payers,
             ledger=self._acted or self._past,
         )
 
     def stored(self, kept: Kept) -> None:
         """That commit is done."""
         self.calls.stored(kept.calls)
+        if kept.calls and kept.payers:
+            self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers))
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
 

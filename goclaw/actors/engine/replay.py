@@ -21,6 +21,7 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
 from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
+from goclaw.providers.failover import Purse
 from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
@@ -34,10 +35,10 @@ from goclaw.tools.tool import ToolContext
 
 
 async def replay(
-    ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None, calls: CallLog
+    ctx: Context, engine: Engine, run: Claimed, ask: Replay, tools: ToolContext | None, calls: CallLog, purse: Purse
 ) -> Comparison:
     """Play `ask.of` once more and say where it parts from its record. `tools`: what pure tools may read, if any may.
-    A living model's calls go into `calls`.
+    A living model's calls go into `calls` and are paid from `purse`.
 
     Raises `Rejected` without a record, ProviderError when the living model fails.
     """
@@ -53,8 +54,9 @@ async def replay(
     if original is None:
         raise Rejected(not_found("run", ask.of))
     played: list[Row] = []
-    stand, log = Stand(), ""
-    alive = await _alive(ctx, ask, rows, calls, engine.defaults.llm_timeout_sec) if ask.mode == "what_if" else None
+    stand, log, stopped = Stand(), "", False
+    within = engine.defaults.llm_timeout_sec
+    alive = await _alive(ctx, ask, rows, calls, purse, within) if ask.mode == "what_if" else None
 
     async def read(wanted: ToolCall, place: Place) -> ToolResult:
         assert tools is not None
@@ -88,10 +90,19 @@ async def replay(
             run=read if tools is not None else None,
         )
         played += one.rows
-        log = one.log
+        log, stopped = one.log, one.stopped
         if live is not None:
             break
-    return compare(ask.of, ask.mode, rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
+    return compare(
+        ask.of,
+        ask.mode,
+        rows,
+        played,
+        suppressed=stand.suppressed,
+        unmatched=stand.unmatched,
+        stopped=stopped,
+        pricing=engine.spending.pricing,
+    )
 
 
 def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
@@ -99,13 +110,13 @@ def _body(box: Box, run_id: str, row: RecordRow) -> dict[str, Any]:
     return body if row.sealed is None else box.unseal_object(row.sealed, place_of(run_id, row.seq))
 
 
-async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, within: float) -> Model:
+async def _alive(ctx: Context, ask: Replay, rows: list[Row], calls: CallLog, purse: Purse, within: float) -> Model:
     name = ask.provider or next(row.body["provider"] for row in rows if row.kind == "open")
     try:
         await ctx.ask(provider(name), BorrowProvider(), within=5)
     except NoSuchActor:
         raise Rejected(unavailable("unknown_provider", provider=name)) from None
-    return Logged(models_of(ctx, [Candidate(name, "")], within=within), calls)
+    return Logged(models_of(ctx, [Candidate(name, "")], purse, within=within), calls)
 
 
 async def _task(

@@ -20,6 +20,7 @@ from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.waits import requeued
@@ -31,6 +32,7 @@ from goclaw.agent.prompt import system_prompt
 from goclaw.agent.recorder import Recorder
 from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile
+from goclaw.domain.budget import about_money, payers_of
 from goclaw.domain.chat import ChatMessage, ChatOptions
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
@@ -65,6 +67,7 @@ COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database tha
 SILENT = "NO_REPLY"  # a whole answer of it is no answer; agent-loop.md §12.3
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
 PROVIDERS = {"FAILED_PROVIDER", "FAILED_AUTH", "FAILED_BILLING"}
+WITHIN_OTHERS = frozenset({"delegation", "subagent", "evaluate", "pipeline", "announce"})  # never the top of a tree
 AFTER = {"NODE_RESTARTED": "restart", "LEASE_EXPIRED": "lease", "RETRY_ACTOR_CRASH": "crash"}
 
 
@@ -109,8 +112,21 @@ class Run(Actor):
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
         self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
         own, effects = self.engine.ownership, partial(effect_of, self.tools)
-        calls, box = CallLog(ctx.clock, self.engine.pricing), self.engine.box
+        calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
         self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
+        self.purse = CallPurse(
+            ctx,
+            self.engine.spending,
+            calls,
+            tenant=run.tenant_id,
+            payers=payers_of(run.user_id, run.agent_key, run.session_key, run.run_id),
+            run_id=run.run_id,
+            fence=run.fence,
+            within=self.engine.defaults.llm_timeout_sec,
+            max_cost=self.request.max_cost_usd,
+            step=lambda: self.draft.step,
+            fresh=lambda: run.kind not in WITHIN_OTHERS and self.draft.step == 0,
+        )
         self.began = ctx.clock.monotonic()
 
     async def live(self, ctx: Context) -> None:
@@ -167,7 +183,8 @@ class Run(Actor):
             retry = "RETRY_PROVIDER" if error.retryable else ""
             return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
         except Rejected as refusal:
-            return Trouble(refusal.err, "FAILED_INPUT", refusal.err.code, str(refusal.err.details))
+            reason = "FAILED_QUOTA" if about_money(refusal) else "FAILED_INPUT"
+            return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
         except (StoreError, RuntimeFault) as trouble:
             ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))
             kind = type(trouble).__name__
@@ -207,13 +224,13 @@ class Run(Actor):
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
         task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
         self._record(task, profile, rows)
-        models = models_of(ctx, profile.candidates, run.tenant_id, task.call_timeout)
-        await answer(task, models, hands, self.journal, self.voice, self.draft)
+        models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
+        await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
         reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None
-        comparison = await replay(ctx, self.engine, self.run, ask, reach, self.journal.calls)
+        comparison = await replay(ctx, self.engine, self.run, ask, reach, self.journal.calls, self.purse)
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
@@ -282,7 +299,7 @@ class Run(Actor):
         crash_point("run.finished")
         members: dict[str, Any] = {
             "content": draft.text,
-            "usage": on_socket(draft.usage, offline=draft.offline),
+            "usage": on_socket(draft.usage, cost=result.cost_usd),
             "finishReason": draft.finish_reason,
             "durationMs": int((ctx.clock.monotonic() - self.began) * 1000),
             "iterations": draft.iterations,
@@ -414,7 +431,7 @@ class Run(Actor):
         if not await self._commit(ctx, store, kept):
             return
         self.voice.say("run.cancelled", body(reason=why, by=by), result=result)
-        usage = on_socket(draft.usage, offline=draft.offline)
+        usage = on_socket(draft.usage, cost=result.cost_usd)
         echo = body(content=draft.text, cancelled=True, finishReason="cancelled", echo=True, usage=usage)
         self.voice.say("run.completed", echo)  # older web clients wait for it (wire-compat.md A6)
         self._leave(ctx)
@@ -423,7 +440,8 @@ class Run(Actor):
         interrupt(self.voice, self.draft, begun=self.journal.on_its_way)
 
     async def _release(self, ctx: Context) -> None:
-        run, kept = self.run, Kept(calls=self.journal.calls.waiting())
+        run, calls = self.run, self.journal.calls
+        kept = Kept(calls=calls.waiting(), payers=calls.payers)
 
         async def store() -> Depth:
             return await ctx.db(runs.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept)
@@ -498,8 +516,18 @@ class Run(Actor):
     def _result(self, **members: Any) -> RunResult:
         run, draft = self.run, self.draft
         return RunResult(
-            run_id=run.run_id, session_key=run.session_key, usage=draft.usage, offline=draft.offline, **members
+            run_id=run.run_id,
+            session_key=run.session_key,
+            usage=draft.usage,
+            cost_usd=self.journal.calls.cost,
+            offline=draft.offline,
+            **members,
         )
+
+    def _said_so_far(self) -> str:
+        """The last words to the user in this run, if there were any."""
+        said = (message.content for message in reversed(self.draft.messages) if message.role == "assistant")
+        return next((text for text in said if text.strip()), "")
 
     def _rows(self, said: Sequence[ChatMessage], *, cancelled: bool = False) -> list[NewMessage]:
         if self.request.replay is not None:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
@@ -45,12 +46,17 @@ def engine(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
+            child("policy", policy, engine),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
         ],
     )
+
+
+def policy(engine: Engine) -> Supervisor:
+    return Supervisor([child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings)])
 
 
 def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[Child]:

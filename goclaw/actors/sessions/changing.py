@@ -12,6 +12,7 @@ import msgspec
 from goclaw.actors.sessions.compaction import Compaction, Summarised
 from goclaw.actors.sessions.conversation import Conversation
 from goclaw.agent.compaction import LEAST, head_of
+from goclaw.domain.budget import payers_of
 from goclaw.domain.errors import Err, not_found, unavailable
 from goclaw.domain.ids import new_id
 from goclaw.domain.session import Abort, Aborted
@@ -139,7 +140,8 @@ class Changing(Conversation):
         covered = head_of(rows, ask.keep) if len(rows) >= LEAST else ()
         if len(covered) < 2 or self.compacting is not None:
             return Compacted(before=len(rows), after=len(rows), skipped=True)
-        job = (self.tenant, self.text_key, self.key.agent_key, tuple(covered), len(rows))
+        payers = payers_of(self.owner or "", self.key.agent_key, self.text_key)
+        job = (self.tenant, self.text_key, self.key.agent_key, tuple(covered), len(rows), payers, self.spending)
         child = Child(f"compaction-{new_id()}", Compaction, job, restart=Restart.TEMPORARY)
         self.compacting = ctx.child(child), ctx.defer() or Reply()
         return None

@@ -6,17 +6,22 @@ Contract  agent-loop.md §13.3
 
 from __future__ import annotations
 
+from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
-from goclaw.agent.compaction import summarise
-from goclaw.domain.address import agent
+from goclaw.actors.engine.purse import CallPurse
+from goclaw.actors.engine.spending import Spending
+from goclaw.agent.compaction import WITHIN, summarise
+from goclaw.domain.address import BUDGETS, agent
 from goclaw.domain.agent import GetProfile
+from goclaw.domain.budget import Payer, Settled
 from goclaw.domain.errors import Err, ProviderError, Rejected, StoreError, provider_failed, unavailable
+from goclaw.domain.ids import new_id
 from goclaw.domain.session_change import Compacted
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
-from goclaw.stores import session_changes
+from goclaw.stores import reservations, session_changes
 from goclaw.stores.session_changes import Live
 
 
@@ -32,12 +37,23 @@ class Summarised(Message[None]):
 
 
 class Compaction(Actor):
-    def __init__(self, tenant: str, key: str, agent_key: str, covered: tuple[Live, ...], before: int) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        key: str,
+        agent_key: str,
+        covered: tuple[Live, ...],
+        before: int,
+        payers: tuple[Payer, ...],
+        spending: Spending,
+    ) -> None:
         self.tenant = tenant
         self.key = key
         self.agent_key = agent_key
         self.covered = covered
         self.before = before
+        self.payers = payers
+        self.spending = spending
 
     async def on_start(self, ctx: Context) -> None:
         ctx.tell(ctx.address, Work())
@@ -57,10 +73,47 @@ class Compaction(Actor):
         ctx.tell(ctx.parent, news)
         ctx.stop()
 
+    async def _pay(self, ctx: Context, calls: CallLog) -> None:
+        """Book what the calls took. What is not booked here is when its reservation expires."""
+        if not calls.payers:
+            return
+        for call in calls.waiting():
+            if call.reservation is not None:
+                await ctx.db(
+                    reservations.settle,
+                    tenant=self.tenant,
+                    id=call.reservation,
+                    spent=call.spent,
+                    tokens=call.spent_tokens,
+                )
+            elif call.spent_tokens:
+                await ctx.db(
+                    reservations.count,
+                    tenant=self.tenant,
+                    payers=self.payers,
+                    spent=call.spent,
+                    tokens=call.spent_tokens,
+                )
+        ctx.tell(BUDGETS, Settled(tenant_id=self.tenant, payers=self.payers))
+
     async def _compact(self, ctx: Context) -> Compacted:
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
-        model = models_of(ctx, profile.candidates, self.tenant)
-        summary = await summarise(self.covered, model, profile.model, session=self.key)
+        calls = CallLog(ctx.clock, self.spending.pricing)
+        purse = CallPurse(
+            ctx,
+            self.spending,
+            calls,
+            tenant=self.tenant,
+            payers=self.payers,
+            run_id=new_id(),
+            fence=0,
+            within=WITHIN,
+        )
+        model = Logged(models_of(ctx, profile.candidates, purse, self.tenant), calls)
+        try:
+            summary = await summarise(self.covered, model, profile.model, session=self.key)
+        finally:
+            await self._pay(ctx, calls)
         crash_point("session.compacting")
         done = await ctx.db(
             session_changes.archive, tenant=self.tenant, key=self.key, covered=self.covered, summary=summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from goclaw.actors.engine.spending import Spending
 from goclaw.actors.sessions.session import Session
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.child import Limit
@@ -13,11 +14,16 @@ ACTIVE = 20_000  # at once on a node
 
 
 def sessions(
-    node_id: str, queue: Queue, run_timeout: float, own: Ownership | None = None, metered: bool = False
+    node_id: str,
+    queue: Queue,
+    run_timeout: float,
+    own: Ownership | None = None,
+    metered: bool = False,
+    spending: Spending | None = None,
 ) -> Virtual:
-    ownership = own or Ownership()
+    ownership, money = own or Ownership(), spending or Spending()
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout, ownership, metered),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership, money, metered),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.events import (
     ChaosEvent,
     CronEvent,
@@ -44,6 +45,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "session.updated", {**whose, **msgspec.json.decode(message.about)})
         case CronEvent():
             return Entry("keep", "cron", message.body)
+        case BudgetEvent(type=type):
+            return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
         case ProviderStatus():

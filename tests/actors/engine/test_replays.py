@@ -77,6 +77,7 @@ async def test_a_run_with_tools_and_a_past_is_the_same_again(database: Database,
     assert (found.verdict, found.identical) == ("identical", True)
     assert found.log["recorded"] == found.log["replayed"]
     assert found.totals["recorded"].tool_calls >= 1
+    assert found.totals["replayed"].cost_usd == 0.0, "the offline model is free"
     assert await database.run(counts) == before, "it leaves nothing behind but its row"
 
 
