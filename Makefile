@@ -9,7 +9,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: run setup test chaos nightly mutants lint docs bench clean
+.PHONY: run setup test chaos nightly fuzz mutants lint docs bench clean
 
 run: $(CORE)
 	@exec $(BIN)/goclaw $(ARGS)
@@ -27,6 +27,12 @@ chaos: $(DEV)
 # The rules of the runtime with 10,000 examples each instead of 500.
 nightly: $(DEV)
 	$(BIN)/pytest tests/runtime --hypothesis-profile nightly
+
+# Readers of vendors' answers under garbage that looks for their branches: make fuzz FUZZ_SECONDS=600
+fuzz: export FUZZ_SECONDS ?= 60
+fuzz: $(DEV)
+	@$(INSTALL) '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.long_readers
 
 # Which rule finds which planted bug, after how many examples.
 mutants: $(DEV)

@@ -27,9 +27,9 @@ from goclaw.providers.provider import Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
 from goclaw.providers.remedies import remedy
 from goclaw.providers.retry import patient
-from goclaw.providers.trouble import one_line, refusal
+from goclaw.providers.trouble import CallUnwritten, one_line, refusal
 from goclaw.providers.wire import Learned, Wire
-from goclaw.providers.written_calls import written_calls
+from goclaw.providers.written_calls import failed_call, written_calls
 from goclaw.security.egress import guarded
 from goclaw.security.ssrf import Guard, Refused
 
@@ -151,7 +151,7 @@ class HttpProvider:
         return takes
 
     def learn(self, model: str, learned: Learned) -> None:
-        _remember(self.learned, model, replace(learned, cool=False))
+        _remember(self.learned, model, replace(learned, cool=False, formless=False))
 
     async def aclose(self) -> None:
         """Answers that have begun go on; the last one closes the connections."""
@@ -196,7 +196,9 @@ class HttpProvider:
         said = error.message
         for key in self._keys:
             said = without(key, said)
-        return ProviderError(error.kind, f"{self.name}: {said}", status=error.status, retry_after=error.retry_after)
+        error.message = f"{self.name}: {said}"
+        error.args = (error.message,)
+        return error
 
 
 class _Shown(msgspec.Struct):
@@ -220,20 +222,26 @@ class _Answer:
         self._response: httpx.Response | None = None
         self._raw: AsyncIterator[bytes]  # as it comes …
         self._body: AsyncIterator[bytes]  # … and without its encoding
-        self._reader: AnswerReader
+        self._reader = AnswerReader(provider.wire.assemble())
         self._ready: deque[StreamChunk] = deque()
         self._end: ChatResponse | ProviderError | None = None
         self._reasoning: Reasoning | None = None
         self._family = ""
 
     async def start(self) -> None:
+        try:
+            await self._begin()
+        except CallUnwritten as error:
+            self._take(error)
+
+    async def _begin(self) -> None:
         with trio.move_on_at(self._deadline):
             self._response = await self._send()
         if self._response is None:
             raise self._late()
         self._raw = self._response.aiter_raw()
         self._body = opened(self._raw, self._response.headers)
-        self._reader = AnswerReader(self._provider.wire.assemble(), self._response.headers.get("content-type", ""))
+        self._reader.content_type = self._response.headers.get("content-type", "")
         await self._fill(math.inf)
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
@@ -262,7 +270,7 @@ class _Answer:
             try:
                 return await provider.send("POST", call.path, call.body, slot=self._slot, headers=call.headers)
             except ProviderError as error:
-                better = remedy(error, call.longest, learned)
+                better = remedy(error, self._ask, call.longest, learned)
                 if better is None:
                     raise
                 learned = better
@@ -272,21 +280,39 @@ class _Answer:
         """Read until there is something to hand out. `patience` is in seconds without a byte."""
         while not self._ready:
             if isinstance(self._end, ProviderError):
-                raise self._provider.blame(self._end)
+                raise self._end
             data = await self._receive(patience)
             self._ready.extend(self._reader.feed(data))
             if not data or self._reader.done or self._reader.error:
                 chunks, self._end = self._reader.finish()
                 self._ready.extend(chunks)
                 if isinstance(self._end, ChatResponse):
-                    self._end = msgspec.structs.replace(
-                        self._counted(self._with_written_calls(self._end)),
-                        provider=self._provider.name,
-                        model=self._ask.model or self._provider.default_model,
-                        reasoning=self._reasoning,
-                        raw=self._end.raw and Raw(self._family, self._end.raw.blocks),
-                    )
-                    self._ready.append(StreamChunk(done=self._end))
+                    self._finish(self._with_written_calls(self._end))
+                else:
+                    self._end = self._provider.blame(self._end)
+
+    def _finish(self, answer: ChatResponse) -> None:
+        if self._reader.usage is None:
+            answer = self._counted(answer)
+        self._end = replace(
+            answer,
+            provider=self._provider.name,
+            model=self._ask.model or self._provider.default_model,
+            reasoning=self._reasoning,
+            raw=answer.raw and Raw(self._family, answer.raw.blocks),
+        )
+        self._ready.append(StreamChunk(done=self._end))
+
+    def _take(self, error: ProviderError) -> None:
+        """Raise `error`, unless it shows calls that we can read and its vendor could not."""
+        if not isinstance(error, CallUnwritten):
+            raise error
+        rest, calls = failed_call(error.written, {tool.name for tool in self._ask.tools})
+        if not calls:
+            raise error
+        if rest:
+            self._ready.append(StreamChunk(content=rest))
+        self._finish(ChatResponse(content=rest, tool_calls=calls, finish_reason="tool_calls"))
 
     async def _receive(self, patience: float) -> bytes:
         with trio.move_on_at(min(self._deadline, trio.current_time() + patience)):
@@ -308,18 +334,14 @@ class _Answer:
         content, calls = written_calls(answer.content, {tool.name for tool in self._ask.tools})
         if not calls:
             return answer
-        return msgspec.structs.replace(answer, content=content, tool_calls=calls, finish_reason="tool_calls")
+        return replace(answer, content=content, tool_calls=calls, finish_reason="tool_calls")
 
     def _counted(self, answer: ChatResponse) -> ChatResponse:
         """`answer` with its usage estimated if the vendor did not count; providers.md §13."""
-        if self._reader.usage is not None:
-            return answer
         said = estimate(answer.content) + estimate(answer.thinking)
         said += sum(estimate(call.name) + estimate(str(call.arguments)) for call in answer.tool_calls)
         prompt = estimate_prompt(self._ask.messages, self._ask.tools)
-        return msgspec.structs.replace(
-            answer, usage=Usage(prompt_tokens=prompt, completion_tokens=said, estimated=True)
-        )
+        return replace(answer, usage=Usage(prompt_tokens=prompt, completion_tokens=said, estimated=True))
 
 
 def without(key: str, said: str) -> str:

@@ -140,7 +140,7 @@ class AnswerReader:
         self._fail(foreign_page(200, self.content_type, page))
 
 
-def tool_call(id: str, name: str, arguments: str, **more: Any) -> ToolCall:
+def tool_call(id: str, name: str, arguments: str | bytes, **more: Any) -> ToolCall:
     """A call whose arguments came as text. An empty text is no arguments."""
     try:
         given = msgspec.json.decode(arguments or "{}", type=dict[str, Any])

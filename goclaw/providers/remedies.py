@@ -6,6 +6,7 @@ import re
 
 from msgspec.structs import replace
 
+from goclaw.domain.chat import ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.wire import Learned
 
@@ -18,6 +19,10 @@ REFUSED = re.compile(  # "Unsupported parameter: 'temperature' …", "`temperatu
     rf"|{NAMES}.{{0,40}}?(?:deprecated|unsupported|not (?:supported|permitted|allowed)|extra inputs)",
     re.IGNORECASE,
 )
+FORM = r"(?:response_format|output_config\.format|text\.format)"
+SCHEMA = re.compile(  # this one, while others may do
+    rf"(?<!json_)schema.{{0,80}}?{FORM}|{FORM}.{{0,80}}?(?<!json_)schema", re.IGNORECASE
+)
 NO_TOOLS = re.compile(r"does(?: not|n.t) support (?:tools|function)|tools? (?:is|are) not supported", re.IGNORECASE)
 TOO_LONG = re.compile(
     r"max_(?:completion_|output_)?tokens.{0,120}?(?:too large|too high|maximum|at most|exceed|less than|range|>|<=)"
@@ -28,7 +33,7 @@ NUMBER = re.compile(r"\b\d{2,7}\b")
 LEAST = 16  # tokens; a model that allows less is not worth asking
 
 
-def remedy(error: ProviderError, longest: int | None, learned: Learned) -> Learned | None:
+def remedy(error: ProviderError, ask: ChatRequest, longest: int | None, learned: Learned) -> Learned | None:
     """What is known of the model after `error`; None if that is nothing new. `longest`: the tokens it was asked for.
 
     A conversation that is too long says nothing about the next one.
@@ -39,6 +44,8 @@ def remedy(error: ProviderError, longest: int | None, learned: Learned) -> Learn
         return replace(learned, cool=True)
     if TOO_LONG.search(error.message):
         return _shorter(error.message, longest, learned)
+    if ask.options.response_format and learned.knows_forms and SCHEMA.search(error.message):
+        return replace(learned, formless=True)
     if NO_TOOLS.search(error.message):
         name: str | None = "tools"
     else:

@@ -39,6 +39,12 @@ TEXTS: tuple[tuple[ProviderTrouble, re.Pattern[str]], ...] = (
 FLAGGED = re.compile(r"input was flagged|requires moderation")  # of a 403 that is about the question, not the key
 
 
+class CallUnwritten(ProviderError):
+    """The vendor could not make a call of what its model wrote, and shows it (Groq; providers.md §6)."""
+
+    written = ""
+
+
 def one_line(text: str, limit: int = LINE) -> str:
     """`text` in one line of at most `limit` characters, without anything that looks like a key."""
     flat = " ".join(SECRETS.sub("***", text[: limit * 8]).split())
@@ -85,13 +91,13 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderErr
         return ProviderError("format", one_line(f"API error ({status}): redirected to {host}"), status=status)
     wait = retry_after(headers.get("retry-after", ""))
     try:
-        said = explanation(msgspec.json.decode(body))
+        error = msgspec.json.decode(body)
+        said = explanation(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         page = body.decode("utf-8", "replace")
         message = foreign_page(status, headers.get("content-type", ""), page)
         return ProviderError(kind_of(status, ""), message, status=status, retry_after=wait)
-    kind = kind_of(status, said)
-    return ProviderError(kind, one_line(f"API error ({status}): {said}"), status=status, retry_after=wait)
+    return blamed(error, kind_of(status, said), f"API error ({status}): {said}", status, wait)
 
 
 def inner_refusal(error: Any) -> ProviderError:
@@ -101,7 +107,16 @@ def inner_refusal(error: Any) -> ProviderError:
         code = int(code) if re.fullmatch(r"[45][0-9]{2}", code) else 0
     status = code if isinstance(code, int) and 400 <= code < 600 else 0
     said = explanation({"error": error})
-    return ProviderError(kind_of(status, said), one_line(f"API error: {said}"), status=status or None)
+    return blamed({"error": error}, kind_of(status, said), f"API error: {said}", status or None)
+
+
+def blamed(body: Any, kind: ProviderTrouble, said: str, status: int | None, wait: float | None = None) -> ProviderError:
+    match body:
+        case {"error": {"code": "tool_use_failed", "failed_generation": str(written)}}:
+            unwritten = CallUnwritten(kind, one_line(said), status=status, retry_after=wait)
+            unwritten.written = written
+            return unwritten
+    return ProviderError(kind, one_line(said), status=status, retry_after=wait)
 
 
 def foreign_page(status: int, content_type: str, page: str) -> str:

@@ -19,6 +19,12 @@ class Learned(Struct, frozen=True):
     without: frozenset[str] = frozenset()  # parameters it does not take
     most_tokens: int | None = None  # the longest answer it may be asked for
     cool: bool = False  # this once: it writes calls better without temperature
+    formless: bool = False  # this once: it refused the schema of the answer
+
+    @property
+    def knows_forms(self) -> bool:
+        """Whether `response_format` may be sent, by whatever name."""
+        return not self.formless and "response_format" not in self.without
 
 
 class Call(Struct, frozen=True):

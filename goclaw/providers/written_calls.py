@@ -10,23 +10,30 @@ import msgspec
 import pyjson5
 
 from goclaw.domain.chat import ToolCall
+from goclaw.providers.reader import nested
 
 CALLS = 32  # taken from one text
+LONGEST = 2**20  # characters; more is no call, and takes its time
+DSML = r"(?:[|｜]DSML[|｜])?"  # DeepSeek's own tags
 # No body contains another opening, so a text full of openings is still read in linear time.
 BLOCK = re.compile(
     r"<(?P<tag>function_call|tool_call)>(?P<json>(?:(?!<(?:function_call|tool_call)>).)*?)</(?P=tag)>"
-    r"|<invoke name=\"(?P<name>[^\"<>]{1,128})\">(?P<parameters>(?:(?!<invoke ).)*?)</invoke>",
+    r"|<function=(?P<function>[\w.-]{1,128})>(?P<given>(?:(?!<function=).)*?)</function>"
+    rf"|<{DSML}invoke name=\"(?P<name>[^\"<>]{{1,128}})\">(?P<parameters>(?:(?!<{DSML}invoke ).)*?)</{DSML}invoke>",
     re.DOTALL,
 )
 PARAMETER = re.compile(
-    r"<parameter name=\"(?P<name>[^\"<>]{1,128})\"[^<>]{0,128}>(?P<value>(?:(?!<parameter ).)*?)</parameter>", re.DOTALL
+    rf"<{DSML}parameter name=\"(?P<name>[^\"<>]{{1,128}})\"(?P<more>[^<>]{{0,128}})>"
+    rf"(?P<value>(?:(?!<{DSML}parameter ).)*?)</{DSML}parameter>",
+    re.DOTALL,
 )
-WRAPPER = re.compile(r"</?(?:function_calls|tool_calls)>")
+VERBATIM = 'string="true"'  # of a parameter: not JSON
+WRAPPER = re.compile(rf"</?{DSML}(?:function_calls|tool_calls)>")
 
 
 def written_calls(text: str, offered: Collection[str]) -> tuple[str, tuple[ToolCall, ...]]:
     """The text without its call blocks, and the calls. A block that is broken or names no offered tool stays text."""
-    if "</" not in text:
+    if "</" not in text or len(text) > LONGEST:
         return text, ()
     calls: list[ToolCall] = []
     kept: list[str] = []
@@ -46,21 +53,39 @@ def written_calls(text: str, offered: Collection[str]) -> tuple[str, tuple[ToolC
     return WRAPPER.sub("", "".join([*kept, text[end:]])).strip(), tuple(calls)
 
 
+def failed_call(text: str, offered: Collection[str]) -> tuple[str, tuple[ToolCall, ...]]:
+    """The same of what a vendor itself did not understand: perhaps a block, perhaps bare JSON."""
+    rest, calls = written_calls(text, offered)
+    if not calls:
+        rest, calls = written_calls(f"<tool_call>{text}</tool_call>", offered)
+    return (rest, calls) if calls else (text, ())
+
+
 def _calls(block: re.Match[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     if block["name"] is not None:
-        yield block["name"], {p["name"]: _value(p["value"]) for p in PARAMETER.finditer(block["parameters"])}
+        yield (
+            block["name"],
+            {
+                found["name"]: found["value"] if VERBATIM in found["more"] else _value(found["value"])
+                for found in PARAMETER.finditer(block["parameters"])
+            },
+        )
         return
     try:
-        written = pyjson5.decode(block["json"])  # tolerates trailing commas and single quotes
+        written = pyjson5.decode(
+            block["json"] if block["given"] is None else block["given"]
+        )  # tolerates trailing commas and single quotes
     except (pyjson5.Json5Exception, RecursionError):
         return
+    if block["function"] is not None:
+        written = {"name": block["function"], "arguments": written}
     for call in written if isinstance(written, list) else [written]:
         if not isinstance(call, dict):
             continue
         arguments = call.get("arguments", call.get("parameters", {}))
         if isinstance(arguments, str):
             arguments = _value(arguments)
-        if isinstance(call.get("name"), str) and isinstance(arguments, dict):
+        if isinstance(call.get("name"), str) and isinstance(arguments, dict) and not nested(arguments):
             yield call["name"], arguments
 
 

@@ -128,6 +128,9 @@ EVENTS: dict[str, Callable[[Tongue], Iterable[bytes]]] = {
         b'{"type":"content_block_start","index":3,"content_block":{"type":[],"text":{}}}',
         b'{"choices":[{"delta":{"images":[{"image_url":{"url":"data:image/png;base64,!"}}],"tool_calls":[{}]}}]}',
     ),
+    "bad utf-8 in what is not read at once": lambda tongue: (
+        b'{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","name":"f","input":{"a":"\x84"}}}',
+    ),
     "bombs in what is given back": lambda tongue: (
         b'{"type":"response.output_item.done","output_index":1,"item":{"id":"r","type":"reasoning","summary":%s,'
         b'"encrypted_content":"x"}}' % (b"[" * 600 + b"]" * 600),

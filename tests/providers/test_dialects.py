@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 import trio
 from msgspec.structs import replace
@@ -12,6 +13,8 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, Image, ToolCall
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Retrying
 from goclaw.providers.catalogue import CATALOGUE
+from tests.fakes.http1 import END, HEAD, chunked
+from tests.fakes.vendors.dialects import tool_use_failed
 from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Think, Trouble, Usage
 from tests.fakes.vendors.script import answer as says
@@ -151,6 +154,38 @@ async def test_a_call_that_was_written_badly_is_tried_cooler(farm):
 
     assert said.tool_calls[0].name == "look_up"
     assert [body.get("temperature") for body in farm["groq"].bodies] == [0.8, 0]
+
+
+GENERATIONS = [
+    '<function=look_up>{"word": "tea"}</function>',
+    '{"name": "look_up", "arguments": {"word": "tea"}}',
+    '<tool_call>[{"name": "look_up", "parameters": {"word": "tea"}}]</tool_call>',
+]
+
+
+@pytest.mark.parametrize("written", GENERATIONS)
+@pytest.mark.parametrize("where", ["refused", "in the stream"])
+async def test_a_call_that_is_written_badly_again_is_read_from_what_was_written(farm, written, where):
+    if where == "refused":
+        farm["groq"].will(tool_use_failed(written), tool_use_failed(written))
+    else:
+        error = msgspec.json.encode(farm["groq"].wire.refusal(tool_use_failed(written)))
+        farm["groq"].will(says("", trouble=Trouble("raw", data=HEAD + chunked(b"data: %s\n\n" % error) + END)))
+    async with provider_of(farm["groq"]) as model:
+        said = await answer(model, asking(tools=(LOOK_UP,), options=ChatOptions(temperature=0.8)))
+
+    assert [(call.name, call.arguments) for call in said.tool_calls] == [("look_up", {"word": "tea"})]
+    assert (said.content, said.finish_reason, said.usage.estimated) == ("", "tool_calls", True)
+    assert farm["groq"].unsaid == 0
+
+
+async def test_what_was_written_badly_and_is_no_call_stays_a_refusal(farm):
+    farm["groq"].will(tool_use_failed("<function=other>{}"), tool_use_failed("<function=other>{}"))
+    async with provider_of(farm["groq"]) as model:
+        with pytest.raises(ProviderError, match=r"^groq: API error \(400\): Failed to call a function") as caught:
+            await answer(model, asking(tools=(LOOK_UP,)))
+
+    assert caught.value.kind == "format"
 
 
 @pytest.mark.parametrize(("name", "takes"), [("llama3.3", True), ("gemma3:27b", False)])

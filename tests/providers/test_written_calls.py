@@ -21,6 +21,10 @@ OFFERED = {"look", "write"}
         '<invoke name="look"><parameter name="at">x</parameter><parameter name="n">2</parameter></invoke>',
         '<tool_calls><invoke name="look"><parameter name="at" string="true">x</parameter>'
         '<parameter name="n">2</parameter></invoke></tool_calls>',
+        '<｜DSML｜function_calls><｜DSML｜invoke name="look">'
+        '<｜DSML｜parameter name="at" string="true">x</｜DSML｜parameter>'
+        '<｜DSML｜parameter name="n" string="false">2</｜DSML｜parameter></｜DSML｜invoke></｜DSML｜function_calls>',
+        '<function=look>{"at": "x", "n": 2}</function>',
     ],
 )
 def test_a_written_call_is_taken_and_the_text_around_it_kept(block):
@@ -28,6 +32,18 @@ def test_a_written_call_is_taken_and_the_text_around_it_kept(block):
 
     assert (call.id, call.name, call.arguments) == ("call_txt_1", "look", {"at": "x", "n": 2})
     assert text.split() == ["Let", "me", "see.", "There."]
+
+
+def test_a_parameter_that_is_said_to_be_text_is_not_read_as_a_number():
+    _, (call,) = written_calls('<invoke name="look"><parameter name="n" string="true">2</parameter></invoke>', OFFERED)
+
+    assert call.arguments == {"n": "2"}
+
+
+def test_arguments_too_deep_to_be_written_again_are_text():
+    text = '<tool_call>{"name": "look", "arguments": ' + '{"a":' * 200 + "1" + "}" * 200 + "}</tool_call>"
+
+    assert written_calls(text, OFFERED) == (text, ())
 
 
 def test_several_blocks_are_taken_in_order():
@@ -53,7 +69,9 @@ def test_what_is_no_call_stays_text(text):
     assert written_calls(text, OFFERED) == (text, ())
 
 
-@pytest.mark.parametrize("flood", ["<tool_call>", '<invoke name="look">', "<tool_call> ", "</"])
+@pytest.mark.parametrize(
+    "flood", ["<tool_call>", "<function=look>", "<｜DSML｜invoke ", '<invoke name="look">', "<tool_call> ", "</"]
+)
 def test_a_flood_of_openings_is_read_in_linear_time(flood):
     text = flood * 50_000 + "</none>"
 

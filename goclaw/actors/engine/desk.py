@@ -9,6 +9,7 @@ from goclaw.domain.address import provider
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Candidate, Enter, Entered, Left, Resting
 from goclaw.providers.failover import Failover, Purse
+from goclaw.providers.structured import Structured
 from goclaw.runtime.actor import Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.faults import ActorStopped, AskTimeout, NoSuchActor, Rejected, RuntimeFault
@@ -61,8 +62,8 @@ def models_of(
     purse: Purse,
     tenant: str = MASTER_TENANT,
     within: float = float("inf"),
-) -> Failover:
+) -> Structured:
     """The first of `candidates` that can answer, at each call anew and paid from `purse`; each has `within` seconds
     to begin.
     """
-    return Failover(candidates, ModelDesk(ctx, tenant), within, purse)
+    return Structured(Failover(candidates, ModelDesk(ctx, tenant), within, purse))

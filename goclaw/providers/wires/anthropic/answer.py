@@ -86,8 +86,8 @@ class _Block:
         return "".join(self.pieces)
 
     @property
-    def arguments(self) -> str:
-        return "".join(self.json) or bytes(self.start.input).decode()
+    def arguments(self) -> str | bytes:
+        return "".join(self.json) or bytes(self.start.input)
 
     @property
     def called(self) -> str:

@@ -39,6 +39,11 @@ def thinks_by_effort(model: str) -> bool:
     return version(model) >= (4, 6)
 
 
+def takes_schemas(model: str) -> bool:
+    """Whether it can be held to a JSON Schema."""
+    return version(model) >= (4, 5)
+
+
 def thinking(model: str) -> dict[str, Any]:
     """How a model that takes an effort is asked to think.
 

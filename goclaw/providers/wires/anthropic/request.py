@@ -15,8 +15,9 @@ from goclaw.providers.effort import settle
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
 from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
+from goclaw.providers.text_schema import in_words
 from goclaw.providers.wire import Call, Learned
-from goclaw.providers.wires.anthropic.models import family, model_id, thinking, thinks_by_effort
+from goclaw.providers.wires.anthropic.models import family, model_id, takes_schemas, thinking, thinks_by_effort
 
 MAX_TOKENS = 8192  # the field is required; providers.md §4.1
 BUDGETS = {"minimal": 1024, "low": 4096, "medium": 10_000, "high": 32_000, "xhigh": 32_000}  # tokens; §10.2
@@ -32,6 +33,9 @@ OPENING = "(The conversation goes on.)"  # somebody must have spoken before the 
 def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     model = model_id(ask.model or vendor.default_model)
     options = ask.options
+    schema = _schema(options.response_format) if takes_schemas(model) and learned.knows_forms else None
+    if schema is None:
+        ask = in_words(ask)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": options.max_tokens or MAX_TOKENS,
@@ -44,6 +48,8 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     known = model_named(model, vendor.model_info)
     reasoning = settle(options.reasoning_effort, known, exact=options.reasoning_exact)
     headers = _think(body, model, (reasoning and reasoning.effective) or "none")
+    if schema is not None:
+        body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
     if learned.most_tokens is not None:
         _shorten(body, learned.most_tokens)
     _offer_tools(body, ask)
@@ -54,6 +60,13 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         _mark(body)
     body = {name: value for name, value in body.items() if value is not None and name not in learned.without}
     return Call("/messages", msgspec.json.encode(body), headers, reasoning, body["max_tokens"], family(model))
+
+
+def _schema(form: dict[str, Any] | None) -> dict[str, Any] | None:
+    match form:
+        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
+            return schema
+    return None
 
 
 def _think(body: dict[str, Any], model: str, effort: str) -> dict[str, str]:

@@ -10,11 +10,11 @@ import msgspec
 
 from goclaw.domain.chat import ChatRequest, ToolSpec
 from goclaw.domain.effort import Effort, Reasoning
+from goclaw.providers import text_schema, text_tools
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.effort import dropped, settle
 from goclaw.providers.registry import model_named
 from goclaw.providers.schema import PLAIN, cleaned
-from goclaw.providers.text_tools import in_words
 from goclaw.providers.wire import Call, Learned
 from goclaw.providers.wires.chat.messages import messages_of
 
@@ -30,7 +30,9 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     bare = model.rpartition("/")[2]
     known = model_named(model, vendor.model_info)
     if "no_tools" in vendor.quirks or "tools" in learned.without or not known.tools:
-        ask = in_words(ask)
+        ask = text_tools.in_words(ask)
+    if not learned.knows_forms:
+        ask = text_schema.in_words(ask)
     tools = [_tool(tool, vendor) for tool in ask.tools]
     options = ask.options
     thinks = bool(THINKS.match(bare))
@@ -49,7 +51,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
         "seed": options.seed,
         "presence_penalty": options.presence_penalty,
         "frequency_penalty": options.frequency_penalty,
-        "response_format": options.response_format,
+        "response_format": options.response_format if learned.knows_forms else None,
         "tools": tools or None,
         "tool_choice": "auto" if tools else None,
         "prompt_cache_key": _cache_key(ask) if official and vendor.prompt_cache else None,

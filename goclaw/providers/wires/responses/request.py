@@ -17,6 +17,7 @@ from goclaw.providers.effort import settle
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
 from goclaw.providers.registry import model_named
 from goclaw.providers.schema import cleaned
+from goclaw.providers.text_schema import in_words
 from goclaw.providers.wire import Call, Learned
 
 INSTRUCTIONS = "You are a helpful assistant."  # the backend of accounts wants some
@@ -30,6 +31,8 @@ def family(model: str) -> str:
 
 def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     account = vendor.wire == "chatgpt_oauth"
+    if not learned.knows_forms:
+        ask = in_words(ask)
     model, options = ask.model or vendor.default_model, ask.options
     system = "\n\n".join(message.content for message in ask.messages if message.role == "system")
     system = system.replace(CACHE_BOUNDARY, "")
@@ -55,7 +58,7 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
             for tool in ask.tools
         ]
         or None,
-        "text": _format(options.response_format),
+        "text": _format(options.response_format) if learned.knows_forms else None,
         "prompt_cache_key": _cache_key(ask) if "//api.openai.com" in vendor.base_url or account else None,
     }
     longest = None if account else _longest(options.max_tokens, learned.most_tokens)
