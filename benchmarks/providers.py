@@ -181,6 +181,8 @@ async def crowd(turns: list[Turn]) -> tuple[list[float], list[float], float]:
 
 def share(values: list[float], part: float) -> float:
     """Milliseconds."""
+    if not values:
+        return 0.0
     return values[min(len(values) - 1, int(len(values) * part))] * 1000
 
 
@@ -197,9 +199,16 @@ async def measure(url: str, turns: int) -> None:
         await ours.aclose()
     print(f"\n{STREAMS} streams of {PACE} chunks a second: age of a chunk, lag of the loop")
     print("wire       who         chunks   p50 ms   p99 ms   lag p50   lag p99   core")
+    report("", "nobody", *await crowd([]))
     for name, side in SIDES.items():
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as http:
-            report(name, "bare httpx", *await crowd([bare(http, f"{url}/paced", side)] * STREAMS))
+        clients = [httpx.AsyncClient() for _ in range(PROVIDERS)]
+        report(
+            name,
+            "bare httpx",
+            *await crowd([bare(clients[n % PROVIDERS], f"{url}/paced", side) for n in range(STREAMS)]),
+        )
+        for client in clients:
+            await client.aclose()
         providers = [open_provider(side.vendor, base_url=f"{url}/paced") for _ in range(PROVIDERS)]
         report(name, "ours", *await crowd([through(providers[n % PROVIDERS], ASK) for n in range(STREAMS)]))
         for provider in providers:

@@ -45,6 +45,7 @@ from goclaw.edge.tree import Doorway, edge
 from goclaw.operations.context import House
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
+from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
@@ -108,6 +109,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house = House(
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
+            house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
             tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
             doorway = Doorway(house, sockets)
@@ -159,7 +161,9 @@ def tree(
         locks=settings.locks,
         spending=spending,
     )
-    opening = Opening(box, settings.failover, settings.providers.allow_private)
+    opening = Opening(
+        box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
+    )
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

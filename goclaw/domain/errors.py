@@ -30,6 +30,9 @@ ProviderTrouble = Literal[  # providers.md §9.1
 StoreTrouble = Literal["unavailable", "conflict", "commit_unknown"]
 
 
+UNFIT = "response_format_failed:"  # how the message of an answer begins that does not fit what was asked for
+
+
 class ProviderError(Exception):
     """A vendor failed. `message` is safe to show: no key, no body of more than a line."""
 
@@ -145,6 +148,11 @@ def unavailable(reason: str, retry_after: float = 1.0, **more: Any) -> Err:
 
 
 def provider_failed(error: ProviderError) -> Err:
+    if error.kind == "format" and error.message.startswith(UNFIT):
+        wrong = error.message.removeprefix(UNFIT).strip()
+        return Err(
+            "FAILED_PRECONDITION", "response_format_failed", {"reason": "response_format_failed", "errors": wrong}
+        )
     details = {"reason": "provider_error", "kind": error.kind, "message": error.message}
     return Err("UNAVAILABLE", "provider_failed", details, error.retryable, error.retry_after)
 

@@ -65,6 +65,12 @@ class Changed(Message[None]):
     """A provider's row is another one: the next call is asked of it, those under way end as they began."""
 
 
+class AwaitLogin(Message[None]):
+    """A browser may end a login at an account `within` seconds."""
+
+    within: float
+
+
 class ProvidersChanged(Message[None]):
     """Who there is has changed. Published to `PROVIDERS`."""
 

@@ -107,6 +107,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     truncated: bool = False
     instructions: str = ""
     options: ChatOptions | None = None  # of the caller; None = the agent's
+    response_format: str = ""  # of the caller, a JSON object: what the answer must fit
     use_tools: bool = True
     sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's

@@ -135,6 +135,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "zh": "{path} 多次崩溃后暂停，请稍后再试",
     },
     "cancelled": {"en": "cancelled", "vi": "đã hủy", "zh": "已取消"},
+    "response_format_failed": {
+        "en": "the model's answer does not fit response_format: {errors}",
+        "vi": "câu trả lời của mô hình không khớp response_format: {errors}",
+        "zh": "模型的回答不符合 response_format：{errors}",
+    },
     "provider_failed": {
         "en": "the model provider failed: {message}",
         "vi": "nhà cung cấp mô hình gặp lỗi: {message}",

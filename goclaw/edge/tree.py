@@ -13,6 +13,7 @@ from goclaw.edge.door import Door, DoorLimits, reserve
 from goclaw.edge.door.reserve import listen
 from goclaw.edge.gatekeeper import Gatekeeper
 from goclaw.edge.http.server import HttpServer
+from goclaw.edge.login import LoginDoor
 from goclaw.edge.ws.server import SocketServer
 from goclaw.operations.context import House
 from goclaw.operations.operation import Operation, collect
@@ -29,6 +30,7 @@ class Doorway:
 
     def __init__(self, house: House, sockets: list[socket]) -> None:
         """`sockets` are bound already, so that a taken port shows before any work is done."""
+        self.house = house
         gateway = self._settings = house.settings.gateway
         self._reserved = sockets
         self._host, self._port = gateway.bind_host, sockets[0].getsockname()[1]
@@ -105,6 +107,7 @@ def edge(doorway: Doorway) -> Supervisor:
             child("http", guests),
             child("heart", Heart),
             child("listener", Listener, doorway, critical=True),
+            child("login", LoginDoor, doorway.house),
         ],
     )
 

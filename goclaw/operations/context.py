@@ -20,6 +20,7 @@ from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.operations.bulletin import Bulletin
 from goclaw.operations.replay_buffer import ReplayBuffer
+from goclaw.providers.authority import Login
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
@@ -58,6 +59,8 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
+    auth_base: str = ""  # of ChatGPT accounts; empty: the real one
+    logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
 

@@ -13,7 +13,13 @@ from goclaw.settings.providers import OFFLINE, Provider
 from goclaw.stores.providers import ProviderRow
 
 MASK = "***"
-BUILT_IN = {OFFLINE: OFFLINE, "anthropic": "anthropic_native", "gemini": "gemini_native"}  # types of configured ones
+BUILT_IN = {
+    OFFLINE: OFFLINE,
+    "acp": "acp",
+    "claude_cli": "claude_cli",
+    "anthropic": "anthropic_native",
+    "gemini": "gemini_native",
+}  # types of configured ones
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*(?!\n)$", max_length=50)]
 Key = Annotated[str, Meta(max_length=4096)]
@@ -48,12 +54,25 @@ class ProviderView(Struct, kw_only=True):
     error: str | None
     cooldowns: list[Cooldown]
     agents: int
-    created_at: datetime | None
-    updated_at: datetime | None
+    created_at: datetime  # of a configured one: when this gateway started
+    updated_at: datetime
 
 
 class ProviderList(Struct, kw_only=True):
     providers: list[ProviderView]
+
+
+class Preset(Struct, kw_only=True):
+    """What a type begins with. An empty address must be given."""
+
+    type: str
+    api_base: str = ""
+    model: str = ""
+    keyless: bool = False
+
+
+class Presets(Struct, kw_only=True):
+    presets: list[Preset]
 
 
 class Wanted(Struct, kw_only=True):
@@ -146,8 +165,10 @@ def view_of(row: ProviderRow, health: Health, agents: int) -> ProviderView:
     )
 
 
-def view_of_configured(name: str, said: Provider, base_url: str, health: Health, agents: int) -> ProviderView:
-    keyed = bool(said.api_key)
+def view_of_configured(
+    name: str, said: Provider, base_url: str, health: Health, agents: int, since: datetime
+) -> ProviderView:
+    keyed = bool(said.keys)
     return ProviderView(
         id=name,
         name=name,
@@ -163,8 +184,8 @@ def view_of_configured(name: str, said: Provider, base_url: str, health: Health,
         error=health.error if said.enabled else None,
         cooldowns=_cooldowns(health),
         agents=agents,
-        created_at=None,
-        updated_at=None,
+        created_at=since,
+        updated_at=since,
     )
 
 

@@ -5,6 +5,9 @@ A change is stored, and the next call sees it, before it is answered. Keys are s
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -38,6 +41,8 @@ from goclaw.operations.provider_shapes import (
     DeleteProvider,
     ModelsOf,
     ModelView,
+    Preset,
+    Presets,
     ProviderId,
     ProviderList,
     ProviderView,
@@ -49,13 +54,15 @@ from goclaw.operations.provider_shapes import (
     view_of,
     view_of_configured,
 )
+from goclaw.providers.claude_cli.provider import AuthStatus
 from goclaw.providers.provider import Provider
 from goclaw.providers.registry import model_named
+from goclaw.providers.rows import SETTINGS as PROGRAM_SETTINGS
 from goclaw.providers.rows import TYPES, VENDORS, RowSettings, guard_of, like, settings_of, vendor_of
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.security.box import Place
 from goclaw.security.ssrf import Refused
-from goclaw.settings.providers import OFFLINE
+from goclaw.settings.providers import OFFLINE, PROGRAMS, programs
 from goclaw.settings.providers import Provider as Configured
 from goclaw.stores import providers
 from goclaw.stores.providers import KEY_COLUMN, ProviderRow, Used
@@ -65,6 +72,7 @@ LISTING = 15.0  # seconds it has for the list of its models
 APPLY = 10.0  # seconds until a change has reached the provider
 NO_LIST = frozenset({404, 405, 501})  # the vendor is there, and has no list of models
 SETTINGS = 65_536  # bytes
+SECRET = re.compile(r"(?i)(?:^|[_-])(?:api_?keys?|token|secret|password)$")  # of a member; data-model.md §3
 
 log = structlog.get_logger()
 
@@ -83,13 +91,34 @@ async def list_providers(ctx: Context, ask: ListProviders) -> ProviderList:
     rows = await ctx.db(providers.page, tenant=ctx.caller.tenant_id)
     agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
     added = {row.name for row in rows}
-    views = [
-        await _configured_view(ctx, name, agents)
-        for name in (OFFLINE, *ctx.house.settings.providers.named)
-        if name not in added
-    ]
+    views = [await _configured_view(ctx, name, agents) for name in _configured(ctx) if name not in added]
     views += [view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0)) for row in rows]
     return ProviderList(providers=views)
+
+
+@operation(Rpc("providers.presets", Role.VIEWER), Http("GET /v1/providers/presets", Role.VIEWER))
+async def presets(ctx: Context, ask: ListProviders) -> Presets:
+    """List the types a provider may have, each with the address and the model it begins with."""
+    vendors = {type: VENDORS.get(like("", type)) for type in sorted(TYPES)}
+    return Presets(
+        presets=[
+            Preset(type=type, api_base=vendor.base_url, model=vendor.default_model, keyless=vendor.keyless)
+            if vendor
+            else Preset(type=type)
+            for type, vendor in vendors.items()
+        ]
+    )
+
+
+@operation(Rpc("providers.claude_cli", Role.VIEWER), Http("GET /v1/providers/claude-cli/auth-status", Role.VIEWER))
+async def claude_login(ctx: Context, ask: ListProviders) -> AuthStatus:
+    """Say whether somebody is logged in with the `claude` program of this machine."""
+    try:
+        client: Any = await borrow(ctx, "claude_cli")
+    except ProviderError:
+        return AuthStatus(installed=False, logged_in=False, error="no claude program is configured")
+    status: AuthStatus = await client.auth_status()
+    return status
 
 
 @operation(Rpc("providers.get", Role.VIEWER), Http("GET /v1/providers/{id}", Role.VIEWER), Cli("providers show"))
@@ -99,7 +128,7 @@ async def get(ctx: Context, ask: ProviderId) -> ProviderView:
     row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=ask.id)
     if row is not None:
         return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
-    if ask.id == OFFLINE or ask.id in ctx.house.settings.providers.named:
+    if ask.id in _configured(ctx):
         return await _configured_view(ctx, ask.id, agents)
     raise Rejected(not_found("provider", ask.id[:100]))
 
@@ -170,7 +199,7 @@ async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     used = await ctx.db(providers.remove, tenant=ctx.caller.tenant_id, id=row.id, name=row.name, force=ask.force)
     if isinstance(used, Used):
         raise Rejected(provider_in_use(row.name, used.agents))
-    await _apply(ctx)
+    await applied(ctx)
     record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
     return Deleted()
 
@@ -223,11 +252,17 @@ async def models(ctx: Context, ask: ProviderId) -> ModelsOf:
 # --- parts ----------------------------------------------------------------------------------------
 
 
+def _configured(ctx: Context) -> tuple[str, ...]:
+    """Names that are built in, of the file or of a variable."""
+    settings = ctx.house.settings.providers
+    return (OFFLINE, *settings.named, *programs(settings))
+
+
 async def _row(ctx: Context, id: str) -> ProviderRow:
     row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=id)
     if row is not None:
         return row
-    if id == OFFLINE or id in ctx.house.settings.providers.named:
+    if id in _configured(ctx):
         raise Rejected(failed_precondition("configured", hint="it is in the configuration, not in the store"))
     raise Rejected(not_found("provider", id[:100]))
 
@@ -265,11 +300,15 @@ async def _checked(ctx: Context, ask: Wanted, before: ProviderRow) -> ProviderRo
         raise Rejected(invalid("name", "is built in"))
     if "api_base" in given:
         given["api_base"] = given["api_base"].strip().rstrip("/") or None
-    row = msgspec.structs.replace(before, **given)
+    row, program = msgspec.structs.replace(before, **given), before.provider_type in PROGRAMS
     row = msgspec.structs.replace(row, settings=_settings(ask, before), api_key=_sealed(ctx, ask, before))
-    if row.api_base is not None and (row.api_base != before.api_base or ask.api_base is not UNSET):
+    if row.api_base is not None and not program and (row.api_base != before.api_base or ask.api_base is not UNSET):
         await _check_base(ctx, row)
-    if row.api_base is None and not VENDORS.get(like(row.name, row.provider_type), VENDORS[OFFLINE]).base_url:
+    if (
+        row.api_base is None
+        and row.provider_type != "claude_cli"
+        and not VENDORS.get(like(row.name, row.provider_type), VENDORS[OFFLINE]).base_url
+    ):
         raise Rejected(required("api_base"))
     return row
 
@@ -297,15 +336,26 @@ def _settings(ask: Wanted, before: ProviderRow) -> dict[str, Any]:
         wanted["headers"] = {
             name: kept[name] if value == MASK and name in kept else value for name, value in headers.items()
         }
-    if "api_key" in wanted or "api_keys" in wanted:
-        raise Rejected(invalid("settings", "keys belong in api_key, where they are sealed"))
+    if secret := next((name for name in _names(wanted) if SECRET.search(name)), ""):
+        raise Rejected(invalid(f"settings.{secret}"[:100], "secrets belong in api_key, where they are sealed"))
     if len(msgspec.json.encode(wanted)) > SETTINGS:
         raise Rejected(invalid("settings", f"more than {SETTINGS} bytes"))
     try:
         msgspec.convert(wanted, RowSettings)
+        msgspec.convert(wanted, PROGRAM_SETTINGS.get(before.provider_type, RowSettings))
     except msgspec.ValidationError as error:
         raise Rejected(explain(str(error), "settings")) from None
     return wanted
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Of all members, however deep."""
+    for name, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        if isinstance(name, str):
+            yield name
+        yield from _names(inner)
 
 
 def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
@@ -325,13 +375,14 @@ def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
 
 
 async def _changed(ctx: Context, row: ProviderRow, action: str) -> ProviderView:
-    await _apply(ctx)
+    await applied(ctx)
     record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
     agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
     return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
 
 
-async def _apply(ctx: Context) -> None:
+async def applied(ctx: Context) -> None:
+    """The next call sees what was stored."""
     try:
         await ctx.ask(ROSTER, LookAtProviders(), within=APPLY)
     except RuntimeFault as fault:  # it is stored, and will be seen
@@ -341,7 +392,8 @@ async def _apply(ctx: Context) -> None:
 async def _configured_view(ctx: Context, name: str, agents: dict[str, int]) -> ProviderView:
     said = ctx.house.settings.providers.named.get(name, Configured())
     health = await health_of(ctx, name)
-    return view_of_configured(name, said, vendor_of(name, said).base_url, health, agents.get(name, 0))
+    since = ctx.now() - timedelta(milliseconds=ctx.house.uptime_ms)
+    return view_of_configured(name, said, vendor_of(name, said).base_url, health, agents.get(name, 0), since)
 
 
 async def _reach(client: Provider) -> None:

@@ -23,7 +23,7 @@ from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate, estimate_prompt
 from goclaw.providers.bodies import ACCEPTED, Sent, opened
 from goclaw.providers.catalogue import Vendor
-from goclaw.providers.provider import Tell, silent
+from goclaw.providers.provider import Sign, Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
 from goclaw.providers.remedies import remedy
 from goclaw.providers.retry import patient
@@ -54,6 +54,9 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+_url = functools.lru_cache(maxsize=256)(httpx.URL)  # parsing one takes as long as reading three chunks
+
+
 class HttpProvider:
     """One vendor and its keys. `timeout` bounds a whole call, retries included, in seconds; `at_once` connections.
 
@@ -70,6 +73,7 @@ class HttpProvider:
         at_once: int = CONNECTIONS,
         name: str = "",
         guard: Guard | None = None,
+        sign: Sign | None = None,
     ) -> None:
         self.name = name or vendor.name
         self.default_model = vendor.default_model
@@ -81,14 +85,15 @@ class HttpProvider:
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
+        self._headers = {"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers}
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
             verify=_tls(),
-            transport=guarded(guard, _tls()) if guard else None,
+            transport=guarded(guard, _tls(), at_once) if guard else None,
         )
+        self._sign = sign
         self._under_way = 0
         self._closing = False
 
@@ -171,12 +176,17 @@ class HttpProvider:
     ) -> httpx.Response:
         """The vendor's answer once its head has come, if it is a 200. Every refusal is a ProviderError."""
         key = self.wire.authorize(self._keys[slot % len(self._keys)]) if self._keys else {}
+        if self._sign is not None:
+            try:
+                key = await self._sign()
+            except ProviderError as error:
+                raise self.blame(error) from None
         headers = {**({"Content-Type": "application/json"} if content else {}), **key, **headers}
         url = (root or self.vendor.base_url.rstrip("/")) + path
         if self._http.is_closed:
             raise ProviderError("server_error", f"{self.name}: was changed or removed a moment ago")
         try:
-            request = self._http.build_request(method, url, content=content, headers=headers)
+            request = httpx.Request(method, _url(url), headers={**self._headers, **headers}, content=content)
             if content:
                 request.stream = Sent(content)
             response = await self._http.send(request, stream=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, assert_never, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never, runtime_checkable
 
 import msgspec
 
@@ -15,7 +15,11 @@ from goclaw.providers.catalogue import Vendor
 from goclaw.security.ssrf import Guard
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 
+if TYPE_CHECKING:
+    from goclaw.providers.wire import Wire
+
 Tell = Callable[[Note], None]
+Sign = Callable[[], Awaitable[dict[str, str]]]  # raises ProviderError
 
 
 def silent(note: Note) -> None:
@@ -75,6 +79,7 @@ def open_provider(
     at_once: int = 64,
     name: str = "",
     guard: Guard | None = None,
+    sign: Sign | None = None,
     program: AcpAgent | ClaudeProgram | None = None,
     data_dir: Path = Path(),
 ) -> Provider:
@@ -82,8 +87,7 @@ def open_provider(
 
     `timeout` bounds a whole call in seconds (`llm_timeout_sec`, agent-loop.md §4), `at_once` the connections. `name`
     is what it is called, if that is not its vendor's. `guard` says where it may connect to; with one, proxies of the
-    environment are ignored.
-    `program`: for those that are one.
+    environment are ignored. `sign` makes the headers of who pays, instead of a key. `program`: for those that are one.
     """
     if base_url:
         vendor = msgspec.structs.replace(vendor, base_url=base_url)
@@ -92,25 +96,6 @@ def open_provider(
             from goclaw.providers.offline.provider import Offline
 
             return Offline()
-        case "openai_chat":
-            from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
-            from goclaw.providers.wires import chat
-
-            return HttpProvider(vendor, chat.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard)
-        case "responses" | "chatgpt_oauth":
-            from goclaw.providers.http import HttpProvider
-            from goclaw.providers.wires import responses
-
-            return HttpProvider(
-                vendor, responses.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
-            )
-        case "anthropic":
-            from goclaw.providers.http import HttpProvider
-            from goclaw.providers.wires import anthropic
-
-            return HttpProvider(
-                vendor, anthropic.WIRE, keys=keys, timeout=timeout, at_once=at_once, name=name, guard=guard
-            )
         case "acp":
             from goclaw.providers.acp.provider import Acp
 
@@ -121,5 +106,35 @@ def open_provider(
 
             claude = program if isinstance(program, ClaudeProgram) else ClaudeProgram()
             return ClaudeCli(vendor.name, claude, timeout=timeout)
+        case wire:
+            from goclaw.providers.http import HttpProvider  # httpx costs 60 ms; a house without vendors saves it
+
+            return HttpProvider(
+                vendor,
+                _language(wire),
+                keys=keys,
+                timeout=timeout,
+                at_once=at_once,
+                name=name,
+                guard=guard,
+                sign=sign,
+            )
+
+
+def _language(wire: Literal["openai_chat", "responses", "chatgpt_oauth", "anthropic"]) -> Wire:
+    """Loaded with the first vendor that speaks it."""
+    match wire:
+        case "openai_chat":
+            from goclaw.providers.wires import chat
+
+            return chat.WIRE
+        case "responses" | "chatgpt_oauth":
+            from goclaw.providers.wires import responses
+
+            return responses.WIRE
+        case "anthropic":
+            from goclaw.providers.wires import anthropic
+
+            return anthropic.WIRE
         case _:
-            assert_never(vendor.wire)
+            assert_never(wire)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -84,9 +85,14 @@ def model_named(name: str, overrides: Mapping[str, ModelInfo] | None = None) -> 
     An override's key is a model or a pattern; the longest that matches counts, and only for what it sets.
     """
     bare = name.rpartition("/")[2].lower()
-    model = next((model for pattern, model in REGISTRY if fnmatchcase(bare, pattern)), Model())
+    model = _registered(bare)
     fitting = [key for key in overrides or {} if fnmatchcase(name, key) or fnmatchcase(bare, key.lower())]
     if not overrides or not fitting:
         return model
     said = asdict(overrides[max(fitting, key=len)])
     return replace(model, **{key: value for key, value in said.items() if value is not None})
+
+
+@lru_cache(maxsize=1024)
+def _registered(bare: str) -> Model:
+    return next((model for pattern, model in REGISTRY if fnmatchcase(bare, pattern)), Model())

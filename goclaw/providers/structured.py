@@ -16,7 +16,7 @@ import trio
 from msgspec.structs import replace
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, Usage
-from goclaw.domain.errors import ProviderError
+from goclaw.domain.errors import UNFIT, ProviderError
 from goclaw.domain.model import Retrying
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.providers.text_schema import words
@@ -73,7 +73,7 @@ class Structured:
             if number <= RETRIES:
                 tell(Retrying(number + 1, RETRIES + 1, one_line(f"the answer does not fit: {wrong}"), 0.0))
                 question = _again(ask, said, wrong)
-        raise ProviderError("format", one_line(f"response_format_failed: {wrong}"))
+        raise ProviderError("format", one_line(f"{UNFIT} {wrong}"))
 
 
 Check = Callable[[str], str]  # what is wrong with a text, empty if nothing

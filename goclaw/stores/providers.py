@@ -34,6 +34,7 @@ class Written(Struct, frozen=True):
     id: str
     tenant_id: str
     name: str
+    provider_type: str
     updated_at: datetime
 
 
@@ -49,7 +50,7 @@ COLUMNS = (
 
 PAGE = f"SELECT {COLUMNS} FROM llm_providers WHERE tenant_id = %(tenant)s ORDER BY created_at, id LIMIT {ROWS}"
 
-WRITTEN = "SELECT id, tenant_id, name, updated_at FROM llm_providers ORDER BY id LIMIT 10000"
+WRITTEN = "SELECT id, tenant_id, name, provider_type, updated_at FROM llm_providers ORDER BY id LIMIT 10000"
 
 FIND = f"""
 SELECT {COLUMNS} FROM llm_providers
@@ -88,12 +89,6 @@ WHERE tenant_id = %(tenant)s AND deleted_at IS NULL AND provider <> '' GROUP BY 
 """
 
 REMOVE = "DELETE FROM llm_providers WHERE tenant_id = %(tenant)s AND id = %(id)s::uuid"
-
-SEALED = f"""
-SELECT {COLUMNS} FROM llm_providers WHERE api_key IS NOT NULL AND id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
-"""
-
-RESEAL = "UPDATE llm_providers SET api_key = %(new)s WHERE id = %(id)s::uuid AND api_key = %(old)s"
 
 
 @transaction(readonly=True)
@@ -153,15 +148,3 @@ async def agents_using(db: Connection, *, tenant: str) -> dict[str, int]:
 class _Count(Struct, frozen=True):
     name: str
     agents: int
-
-
-@transaction(readonly=True)
-async def sealed(db: Connection, *, after: str, limit: int) -> list[ProviderRow]:
-    """Rows of all tenants that hold a key, in the order of their ids."""
-    return await many(ProviderRow, db.execute(SEALED, {"after": after, "limit": limit}))
-
-
-@transaction
-async def reseal(db: Connection, *, id: str, old: str, new: str) -> None:
-    """The same key under another seal, unless it was written meanwhile."""
-    await db.execute(RESEAL, {"id": id, "old": old, "new": new})

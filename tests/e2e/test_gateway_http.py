@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,6 +129,34 @@ async def test_a_vendor_in_trouble_is_a_server_error_and_after_the_first_token_a
     assert 'finish_reason":"stop' not in streamed.text
 
 
+WORD = {
+    "type": "object",
+    "properties": {"word": {"type": "string"}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+FORM = {"type": "json_schema", "json_schema": {"name": "word", "schema": WORD, "strict": True}}
+
+
+async def test_an_answer_is_what_the_schema_asks_for_or_a_named_error(
+    sdk: openai.OpenAI, vendor: ObedientVendor, http: httpx.AsyncClient
+) -> None:
+    """The vendor echoes, so what fits is what was said. Contract: edge-http.md §2.6."""
+    fits = asking('{"word": "tea"}', response_format=FORM)
+    said = await off(lambda: sdk.chat.completions.create(**fits))
+    streamed = await http.post("/v1/chat/completions", json={**fits, "stream": True})
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        await off(lambda: sdk.chat.completions.create(**asking("tea", response_format=FORM)))
+
+    assert said.choices[0].message.content == '{"word": "tea"}'
+    frames = [frame.removeprefix("data: ") for frame in streamed.text.split("\n\n") if frame.startswith("data: {")]
+    deltas = [choice["delta"] for frame in frames for choice in json.loads(frame)["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == '{"word": "tea"}'
+    assert refused.value.code == "response_format_failed"
+    assert vendor.last_body["response_format"] == FORM
+    assert "was not accepted" in vendor.last_body["messages"][-1]["content"]
+
+
 # --- sessions and identity ------------------------------------------------------------------------
 
 
@@ -225,6 +254,11 @@ async def test_a_client_that_leaves_before_a_whole_answer_cancels_its_run(
         (asking("x", stream="yes"), "stream"),
         (asking("x", stream_options={"include_usage": True}), "stream_options"),
         (asking("x", max_tokens=0), "max_tokens"),
+        (asking("x", response_format={"type": "xml"}), "response_format"),
+        (
+            asking("x", response_format={"type": "json_schema", "json_schema": {"schema": {"type": 7}}}),
+            "response_format",
+        ),
     ],
 )
 async def test_a_bad_completion_names_the_parameter(http: httpx.AsyncClient, body: Json, param: str) -> None:
@@ -317,9 +351,9 @@ async def test_the_openapi_document_knows_every_route_it_names(http: httpx.Async
         document["paths"]
     )
     for path, verbs in document["paths"].items():
-        wrong = next(verb for verb in ("PUT", "PATCH", "DELETE") if verb.lower() not in verbs)
+        wrong = next(verb for verb in ("PATCH", "PUT") if verb.lower() not in verbs)
         answer = await http.request(wrong, path.replace("{", "").replace("}", ""))
-        assert answer.status_code == 405
+        assert answer.status_code == 405, path
         assert {verb.upper() for verb in verbs} <= set(answer.headers["allow"].split(", "))
 
 

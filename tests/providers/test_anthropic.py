@@ -1,4 +1,4 @@
-"""Anthropic's Messages over a real socket. Contract: providers.md §4, §10, PR-03 to PR-05, PR-20, PR-25."""
+"""Anthropic's Messages over a real socket. Contract: providers.md §4, §10, PR-03, PR-04, PR-05, PR-20, PR-25."""
 
 from __future__ import annotations
 

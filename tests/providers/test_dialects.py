@@ -115,6 +115,18 @@ async def test_what_an_answer_cost_is_taken_from_who_says_it(farm):
     assert said.vendor_cost == Decimal("0.0125")
 
 
+async def test_who_cannot_stream_with_tools_is_asked_for_all_at_once_and_still_heard_in_pieces(farm):
+    """PR-24."""
+    farm["dashscope"].will(says(Think("hm"), "let me look", Call("look_up", {"word": "tea"})))
+    async with provider_of(farm["dashscope"]) as model, model.stream(asking(tools=(LOOK_UP,))) as chunks:
+        got = [chunk async for chunk in chunks]
+
+    assert [body["stream"] for body in farm["dashscope"].bodies] == [False]
+    assert "".join(chunk.content for chunk in got) == "let me look"
+    assert got[-1].done is not None
+    assert got[-1].done.tool_calls[0].arguments == {"word": "tea"}
+
+
 async def test_the_order_of_providers_is_passed_on(farm):
     async with provider_of(farm["openrouter"], extra={"provider": {"order": ["Acme"]}}) as model:
         await answer(model, asking())

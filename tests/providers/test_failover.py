@@ -1,4 +1,4 @@
-"""Who is asked when somebody cannot answer. Contract: providers.md §9.2, PR-11 to PR-16."""
+"""Who is asked when somebody cannot answer. Contract: providers.md §9.2, PR-11, PR-13 to PR-15, PR-16."""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import gzip
+from http.cookiejar import Cookie
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -10,7 +14,8 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ChatRespon
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.catalogue import Vendor
 from goclaw.providers.provider import Provider, open_provider
-from tests.fakes.vendor import FakeVendor, fake_vendor
+from tests.fakes.http1 import END, HEAD, chunked, whole
+from tests.fakes.vendor import Answer, FakeVendor, completion, events, fake_vendor
 
 LOOK_UP = ToolSpec(
     name="look_up",
@@ -285,3 +290,48 @@ async def test_more_turns_than_connections_all_get_their_answer(model, vendor: F
 
     assert contents == ["echo hello there"] * 150
     assert vendor.accepted <= 64
+
+
+async def test_a_vendors_cookies_are_not_kept(model, vendor):
+    """They would be every tenant's, and never end."""
+    cookies = "".join(f"set-cookie: c{n}=x\r\n" for n in range(50))
+    vendor.faults["sticky"] = (whole(200, completion("sticky", Answer(words=("x",))), more=cookies), True)
+    await answer(model, asking("sticky"))
+    await answer(model, asking("echo"))
+
+    assert "cookie" not in vendor.requests[-1][1]
+    assert not any(isinstance(thing, Cookie) for thing in gc.get_objects())
+
+
+async def test_a_packed_answer_is_opened(model, vendor):
+    body = gzip.compress(b"".join(events("packed", Answer(words=("one ", "two")))))
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    vendor.faults["packed"] = (head % len(body) + body, True)
+
+    assert (await answer(model, asking("packed")))[0] == ["one ", "two"]
+
+
+async def test_a_vendor_that_hangs_up_unread_leaves_nothing_behind(virtual_time, nursery):
+    """What is left behind would be a ResourceWarning, which fails the test."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, trio.aclose_forcefully, [listener])
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    provider = open_provider(Vendor("acme", default_model="echo"), base_url=url)
+    error = await failure(provider, asking("echo", "x" * 4_000_000))  # more than a socket takes unread
+    gc.collect()
+
+    assert error.kind == "server_error"
+    await provider.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("room", range(240, 300, 4))
+async def test_a_key_that_the_end_of_a_line_cuts_is_not_shown(vendor, room):
+    key = "correct-horse-battery-staple"
+    provider = open_provider(Vendor("acme", default_model="echo"), keys=(key,), base_url=vendor.url)
+    error = b'data: {"error":{"code":400,"message":"%s %s"}}\n\n' % (b"x" * room, key.encode())
+    vendor.faults["tells"] = (HEAD + chunked(error) + END, True)
+    said = (await failure(provider, asking("tells"))).message
+
+    assert key[:4] not in said
+    await provider.aclose()

@@ -46,7 +46,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
+from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunRequest, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -242,7 +242,7 @@ class Run(Actor):
             model=profile.model,
             system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
             history=(*history, ChatMessage(role="user", content=request.message)),
-            options=options_of(profile, defaults, request.options),
+            options=options_of(profile, defaults, request),
             metadata={
                 "run_kind": run.kind,
                 "agent": profile.key,
@@ -536,9 +536,11 @@ class Run(Actor):
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
 
 
-def options_of(profile: AgentProfile, defaults: AgentDefaults, asked: ChatOptions | None) -> ChatOptions:
+def options_of(profile: AgentProfile, defaults: AgentDefaults, request: RunRequest) -> ChatOptions:
     """What the request says, else the agent, else everybody's."""
-    asked = asked or ChatOptions()
+    asked = request.options or ChatOptions()
+    if request.response_format:
+        asked = replace(asked, response_format=msgspec.json.decode(request.response_format))
     if asked.temperature is None and asked.top_p is None:
         asked = replace(asked, temperature=defaults.temperature if profile.temperature is None else profile.temperature)
     if asked.max_tokens is None:

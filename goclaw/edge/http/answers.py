@@ -52,6 +52,8 @@ def status_of(err: Err) -> int:
     reason = err.details.get("reason")
     if reason == "provider_error":
         return 502
+    if reason == "response_format_failed":
+        return 422
     if reason in BUSY:
         return 503
     if reason == "replay_gap":

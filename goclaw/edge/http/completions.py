@@ -15,7 +15,7 @@ from goclaw.domain.access import SYSTEM_USER, Caller, Role, valid_user_id
 from goclaw.domain.address import session
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatOptions
-from goclaw.domain.errors import Err, Rejected, invalid
+from goclaw.domain.errors import Err, ProviderError, Rejected, invalid
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import FinishReason, RunRequest, RunResult
@@ -31,6 +31,7 @@ from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
+from goclaw.providers.structured import checker
 from goclaw.stores import runs
 
 DONE = b"data: [DONE]\n\n"
@@ -87,6 +88,7 @@ async def complete(call: Call, caller: Caller) -> Response:
         truncated=truncated,
         instructions="\n\n".join(_text(said) for said in ask.messages if said.role in ("system", "developer")),
         options=_options(ask),
+        response_format=_form(ask.response_format),
         use_tools=ask.tool_choice != "none",
     )
     earlier = () if stored else _earlier(ask.messages)
@@ -259,8 +261,7 @@ def _check(ask: Completion, given: dict[str, Any]) -> None:
     for name in UNSUPPORTED:
         if given.get(name):
             raise Rejected(invalid(name, "unsupported_parameter"))
-    if ask.response_format and ask.response_format.get("type") != "text":
-        raise Rejected(invalid("response_format", "unsupported_value"))
+    _check_form(ask.response_format)
     if ask.stream_options is not None and not ask.stream:
         raise Rejected(invalid("stream_options", "only with stream"))
     if ask.messages[-1].role not in ("user", "tool"):
@@ -270,6 +271,18 @@ def _check(ask: Completion, given: dict[str, Any]) -> None:
     for said in ask.messages:
         if said.content is None and said.role != "assistant":
             raise Rejected(invalid("messages", "content is required"))
+
+
+def _check_form(form: dict[str, Any] | None) -> None:
+    """That a schema can be kept to, before a model is asked (edge-http.md §2.6)."""
+    try:
+        checker(form)
+    except ProviderError as error:
+        raise Rejected(invalid("response_format", error.message)) from None
+
+
+def _form(form: dict[str, Any] | None) -> str:
+    return "" if form is None or form.get("type") == "text" else msgspec.json.encode(form).decode()
 
 
 def _text(said: Said) -> str:

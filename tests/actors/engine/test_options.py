@@ -7,6 +7,7 @@ import pytest
 from goclaw.actors.engine.run import options_of
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatOptions
+from goclaw.domain.run import RunRequest
 from goclaw.settings.agents import AgentDefaults
 
 DEFAULTS = AgentDefaults()
@@ -54,4 +55,4 @@ def agent(**more: object) -> AgentProfile:
     ],
 )
 def test_the_nearest_word_counts(profile: AgentProfile, asked: ChatOptions | None, options: ChatOptions):
-    assert options_of(profile, DEFAULTS, asked) == options
+    assert options_of(profile, DEFAULTS, RunRequest(message="x", options=asked)) == options

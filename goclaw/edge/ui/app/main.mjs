@@ -16,6 +16,7 @@ const PAGES = {
   sessions: () => import('./pages/sessions.mjs'),
   cron: () => import('./pages/cron.mjs'),
   heartbeats: () => import('./pages/heartbeats.mjs'),
+  providers: () => import('./pages/providers.mjs'),
   runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }
