@@ -37,7 +37,7 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     tool_calls: int = 0  # that its answer asks for
     start_time: datetime
     duration_ms: int
-    reservation: str | None = None  # what was held for it (reservations.py) …
+    reservations: tuple[str, ...] = ()  # what was held for it; several if it was asked again …
     spent: Decimal = Decimal(0)  # … and what its purses pay: an estimate where nobody heard the end of it
     spent_tokens: int = 0
 

@@ -63,19 +63,20 @@ share AS (
 COUNTED = f"""
     SELECT p.id AS purse, paid.spent, paid.spent_tokens
     FROM paid, mine, {PAYERS} JOIN budget_purses p USING (scope, key)
-    WHERE paid.reservation IS NULL AND p.tenant_id = mine.tenant_id"""
+    WHERE cardinality(paid.reservations) = 0 AND p.tenant_id = mine.tenant_id"""
 
 PAID = f"""
 paid AS (
-  SELECT c.reservation, c.status, c.spent, c.spent_tokens
-  FROM call, head, jsonb_to_recordset(%(calls)s::jsonb) AS c(number int, reservation uuid, status text, spent numeric,
-    spent_tokens bigint)
+  SELECT c.reservations, c.status, c.spent, c.spent_tokens
+  FROM call, head, jsonb_to_recordset(%(calls)s::jsonb) AS c(number int, reservations uuid[], status text,
+    spent numeric, spent_tokens bigint)
   WHERE c.number = call.number
 ), closed AS (
   UPDATE budget_reservations r SET state = CASE WHEN paid.status = 'completed' THEN 'SETTLED' ELSE 'LOST' END,
-    settled = paid.spent, closed_at = now()
-  FROM paid, mine WHERE r.id = paid.reservation AND r.run_id = mine.run_id AND r.state = 'HELD'
-  RETURNING r.purse_ids, r.windows, r.amount, r.tokens, paid.spent, paid.spent_tokens
+    settled = CASE WHEN r.id = paid.reservations[1] THEN paid.spent ELSE 0 END, closed_at = now()
+  FROM paid, mine WHERE r.id = ANY(paid.reservations) AND r.run_id = mine.run_id AND r.state = 'HELD'
+  RETURNING r.purse_ids, r.windows, r.amount, r.tokens, r.settled AS spent,
+    CASE WHEN r.id = paid.reservations[1] THEN paid.spent_tokens ELSE 0 END AS spent_tokens
 ), {freed("closed", COUNTED)}"""
 # `mine` is the run, `head` its session's, both held; `call` the numbers of calls that were not there before, so that
 # a commit that is tried again books nothing twice

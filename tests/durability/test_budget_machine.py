@@ -143,7 +143,7 @@ class Machine(RuleBasedStateMachine):
             total_cost=spent,
             start_time=AT,  # type: ignore[arg-type]
             duration_ms=1,
-            reservation=call.held.id,
+            reservations=(call.held.id,),
             spent=spent,
             spent_tokens=usage.total_tokens,
         )

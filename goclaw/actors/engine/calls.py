@@ -30,7 +30,7 @@ class Open(Struct):
     model: str
     start_time: datetime
     began: float  # seconds, monotonic
-    held: Held | None = None  # what purses hold for it
+    held: tuple[Held, ...] = ()  # what purses hold for it; an answer that is asked for again is paid for again
     chars: int = 0  # heard so far
 
 
@@ -80,13 +80,14 @@ class CallLog:
 
     def holds(self, held: Held) -> None:
         if self._open is not None:
-            self._open.held = held
+            self._open.held = (*self._open.held, held)
 
     def let_go(self) -> Held | None:
-        """What was held for the open call, which is somebody else's business now."""
-        if self._open is None:
+        """What was held last for the open call, which is somebody else's business now."""
+        if self._open is None or not self._open.held:
             return None
-        held, self._open.held = self._open.held, None
+        *others, held = self._open.held
+        self._open.held = tuple(others)
         return held
 
     def heard(self, chunk: StreamChunk) -> None:
@@ -94,8 +95,9 @@ class CallLog:
             self._open.chars += len(chunk.content) + len(chunk.thinking)
 
     def refused(self) -> None:
-        """No purse paid for the open call, so there is none."""
-        self._open = None
+        """No purse paid for the open call, so there is none, unless it was answered before and asked again."""
+        if self._open is not None and not self._open.held:
+            self._open = None
 
     def failed(self, kind: str) -> None:
         self._close("error", error=kind)
@@ -157,12 +159,16 @@ def _paid(call: Open, more: dict[str, Any]) -> dict[str, Any]:
     held = call.held
     if "input_tokens" in more:
         spent, tokens = more["total_cost"], more["input_tokens"] + more["output_tokens"]
-    elif held is None:
+    elif not held:
         return {}
     else:
-        usage = Usage(prompt_tokens=held.input_tokens, completion_tokens=-(-call.chars // CHARS))
-        spent, tokens = cost(usage, held.price), usage.total_tokens
-    return {"reservation": held.id if held else None, "spent": spent or Decimal(0), "spent_tokens": tokens}
+        heard = Usage(completion_tokens=-(-call.chars // CHARS))
+        asked = [(Usage(prompt_tokens=each.input_tokens), each.price) for each in held]
+        took = [*asked, (heard, held[-1].price)]
+        spent = sum((cost(usage, price) or Decimal(0) for usage, price in took), Decimal(0))
+        tokens = sum(usage.total_tokens for usage, _ in took)
+    ids = tuple(each.id for each in held)
+    return {"reservations": ids, "spent": spent or Decimal(0), "spent_tokens": tokens}
 
 
 def _counted(usage: Usage) -> dict[str, Any]:

@@ -78,11 +78,11 @@ class Compaction(Actor):
         if not calls.payers:
             return
         for call in calls.waiting():
-            if call.reservation is not None:
+            if call.reservations:
                 await ctx.db(
                     reservations.settle,
                     tenant=self.tenant,
-                    id=call.reservation,
+                    id=call.reservations[0],
                     spent=call.spent,
                     tokens=call.spent_tokens,
                 )
