@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from goclaw.actors.engine.added import Opening
-from goclaw.actors.engine.desk import models_of
+from goclaw.actors.engine.desk import ModelDesk
 from goclaw.actors.engine.roster import SUPERVISOR
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import agent, provider
@@ -35,7 +35,7 @@ from goclaw.operations.provider_shapes import (
     UpdateProvider,
     VerifyProvider,
 )
-from goclaw.providers.failover import Bottomless
+from goclaw.providers.failover import Failover
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as ActorContext
@@ -429,7 +429,7 @@ class Asker(Actor):
 
     async def live(self, ctx: ActorContext) -> None:
         ask = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="m")
-        async with models_of(ctx, [Candidate("groq", "m")], Bottomless(), self.tenant).stream(ask) as chunks:
+        async with Failover([Candidate("groq", "m")], ModelDesk(ctx, self.tenant)).stream(ask) as chunks:
             got = [chunk async for chunk in chunks]
         assert got[-1].done is not None
         await self.said.send(got[-1].done.content)

@@ -62,7 +62,6 @@ class CallPurse:
 
     async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
         """The ask, perhaps with a shorter answer (G3). Raises Rejected by name."""
-        await self.release()  # of an answer that did not fit: the one that does tells what all of them took
         settings, limits = self._spending.settings, self._spending.limits
         touched = limits.of(self._tenant, self._payers)
         fresh = self._fresh()
