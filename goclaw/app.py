@@ -159,7 +159,9 @@ def tree(
         locks=settings.locks,
         pricing=settings.telemetry.model_pricing,
     )
-    opening = Opening(box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY)
+    opening = Opening(
+        box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
+    )
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),

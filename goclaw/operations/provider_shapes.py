@@ -168,7 +168,7 @@ def view_of(row: ProviderRow, health: Health, agents: int) -> ProviderView:
 def view_of_configured(
     name: str, said: Provider, base_url: str, health: Health, agents: int, since: datetime
 ) -> ProviderView:
-    keyed = bool(said.api_key)
+    keyed = bool(said.keys)
     return ProviderView(
         id=name,
         name=name,

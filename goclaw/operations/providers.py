@@ -5,6 +5,8 @@ A change is stored, and the next call sees it, before it is answered. Keys are s
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -55,11 +57,12 @@ from goclaw.operations.provider_shapes import (
 from goclaw.providers.claude_cli.provider import AuthStatus
 from goclaw.providers.provider import Provider
 from goclaw.providers.registry import model_named
+from goclaw.providers.rows import SETTINGS as PROGRAM_SETTINGS
 from goclaw.providers.rows import TYPES, VENDORS, RowSettings, guard_of, like, settings_of, vendor_of
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.security.box import Place
 from goclaw.security.ssrf import Refused
-from goclaw.settings.providers import OFFLINE, programs
+from goclaw.settings.providers import OFFLINE, PROGRAMS, programs
 from goclaw.settings.providers import Provider as Configured
 from goclaw.stores import providers
 from goclaw.stores.providers import KEY_COLUMN, ProviderRow, Used
@@ -69,6 +72,7 @@ LISTING = 15.0  # seconds it has for the list of its models
 APPLY = 10.0  # seconds until a change has reached the provider
 NO_LIST = frozenset({404, 405, 501})  # the vendor is there, and has no list of models
 SETTINGS = 65_536  # bytes
+SECRET = re.compile(r"(?i)(?:^|[_-])(?:api_?keys?|token|secret|password)$")  # of a member; data-model.md §3
 
 log = structlog.get_logger()
 
@@ -296,11 +300,15 @@ async def _checked(ctx: Context, ask: Wanted, before: ProviderRow) -> ProviderRo
         raise Rejected(invalid("name", "is built in"))
     if "api_base" in given:
         given["api_base"] = given["api_base"].strip().rstrip("/") or None
-    row = msgspec.structs.replace(before, **given)
+    row, program = msgspec.structs.replace(before, **given), before.provider_type in PROGRAMS
     row = msgspec.structs.replace(row, settings=_settings(ask, before), api_key=_sealed(ctx, ask, before))
-    if row.api_base is not None and (row.api_base != before.api_base or ask.api_base is not UNSET):
+    if row.api_base is not None and not program and (row.api_base != before.api_base or ask.api_base is not UNSET):
         await _check_base(ctx, row)
-    if row.api_base is None and not VENDORS.get(like(row.name, row.provider_type), VENDORS[OFFLINE]).base_url:
+    if (
+        row.api_base is None
+        and row.provider_type != "claude_cli"
+        and not VENDORS.get(like(row.name, row.provider_type), VENDORS[OFFLINE]).base_url
+    ):
         raise Rejected(required("api_base"))
     return row
 
@@ -328,15 +336,26 @@ def _settings(ask: Wanted, before: ProviderRow) -> dict[str, Any]:
         wanted["headers"] = {
             name: kept[name] if value == MASK and name in kept else value for name, value in headers.items()
         }
-    if "api_key" in wanted or "api_keys" in wanted:
-        raise Rejected(invalid("settings", "keys belong in api_key, where they are sealed"))
+    if secret := next((name for name in _names(wanted) if SECRET.search(name)), ""):
+        raise Rejected(invalid(f"settings.{secret}"[:100], "secrets belong in api_key, where they are sealed"))
     if len(msgspec.json.encode(wanted)) > SETTINGS:
         raise Rejected(invalid("settings", f"more than {SETTINGS} bytes"))
     try:
         msgspec.convert(wanted, RowSettings)
+        msgspec.convert(wanted, PROGRAM_SETTINGS.get(before.provider_type, RowSettings))
     except msgspec.ValidationError as error:
         raise Rejected(explain(str(error), "settings")) from None
     return wanted
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Of all members, however deep."""
+    for name, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        if isinstance(name, str):
+            yield name
+        yield from _names(inner)
 
 
 def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:

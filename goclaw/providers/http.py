@@ -91,7 +91,7 @@ class HttpProvider:
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
             verify=_tls(),
-            transport=guarded(guard, _tls()) if guard else None,
+            transport=guarded(guard, _tls(), at_once) if guard else None,
         )
         self._sign = sign
         self._under_way = 0

@@ -10,19 +10,19 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from goclaw.providers.catalogue import BY_NAME, CATALOGUE, CHATGPT, Vendor
+from goclaw.providers.catalogue import BY_NAME, CHATGPT, Vendor
 from goclaw.security.ssrf import Guard
-from goclaw.settings.providers import ModelInfo, Provider, Providers
+from goclaw.settings.convert import DURATION, UNITS
+from goclaw.settings.providers import OFFLINE, ModelInfo, Provider, Providers
 from goclaw.settings.section import Secret
+from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 from goclaw.stores.providers import ProviderRow
 
 LIKE = {"anthropic_native": "anthropic", "gemini_native": "gemini", "minimax_native": "minimax"}
 PLAIN = "openai_compat"
-TYPES = frozenset(  # edge-http.md §7; programs and the offline model are no rows
-    {PLAIN, CHATGPT.name, *LIKE, *(vendor.name for vendor in CATALOGUE if vendor.base_url)}
-)
+TYPES = frozenset({PLAIN, CHATGPT.name, *LIKE, *BY_NAME} - {OFFLINE})  # edge-http.md §7
 VENDORS = {**BY_NAME, CHATGPT.name: CHATGPT}
 HEADERS = 32
 
@@ -38,6 +38,42 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     headers: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=HEADERS)] = {}
     extra: Annotated[dict[str, Any], Meta(max_length=100)] = {}
     model_info: Annotated[dict[str, ModelInfo], Meta(max_length=1000)] = {}
+
+
+class AcpSettings(Struct, frozen=True, kw_only=True):
+    """Those of a row whose `api_base` is an agent program; wire-compat.md C10."""
+
+    args: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=100)] = ()
+    model: Annotated[str, Meta(max_length=256)] = ""
+    work_dir: Annotated[str, Meta(max_length=4096)] = ""
+    idle_ttl: Annotated[float, Meta(ge=0, le=86_400)] | Annotated[str, Meta(pattern=f"^{DURATION.pattern}$")] = 300.0
+    perm_mode: Literal["approve-all", "approve-reads", "deny-all"] = "approve-all"
+
+
+class ClaudeSettings(Struct, frozen=True, kw_only=True):
+    """Those of a row that is the `claude` program; its `api_base` is where that is, if not in the path."""
+
+    model: Annotated[str, Meta(max_length=256)] = "sonnet"
+    base_work_dir: Annotated[str, Meta(max_length=4096)] = ClaudeProgram().base_work_dir
+    perm_mode: Literal["bypassPermissions", "default", "acceptEdits"] = "bypassPermissions"
+
+
+SETTINGS: dict[str, type[AcpSettings | ClaudeSettings]] = {"acp": AcpSettings, "claude_cli": ClaudeSettings}
+
+
+def program_of(row: ProviderRow) -> AcpAgent | ClaudeProgram:
+    """A row of a type in `PROGRAMS`."""
+    timeout = settings_of(row).timeout_sec
+    if row.provider_type == "claude_cli":
+        claude = msgspec.convert(row.settings, ClaudeSettings)
+        return ClaudeProgram(cli_path=row.api_base or "", timeout_sec=timeout, **asdict(claude))
+    acp = asdict(msgspec.convert(row.settings, AcpSettings))
+    return AcpAgent(**{**acp, "idle_ttl": _seconds(acp["idle_ttl"])}, binary=row.api_base or "", timeout_sec=timeout)
+
+
+def _seconds(span: float | str) -> float:
+    found = DURATION.fullmatch(span) if isinstance(span, str) else None
+    return float(found[1]) * UNITS[found[2]] / 1000 if found else float(span)
 
 
 def settings_of(row: ProviderRow) -> RowSettings:

@@ -49,12 +49,12 @@ class Pinned(AsyncNetworkBackend):
 class Guarded(httpx.AsyncHTTPTransport):
     """httpx over `Pinned`. Refuses by `Refused` whatever the guard refuses, redirects too."""
 
-    def __init__(self, guard: Guard, tls: ssl.SSLContext) -> None:
+    def __init__(self, guard: Guard, tls: ssl.SSLContext, at_once: int) -> None:
         super().__init__(verify=tls, trust_env=False)
         self._guard = guard
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
-            max_connections=CONNECTIONS,
+            max_connections=at_once,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=IDLE,
             network_backend=Pinned(guard),
@@ -65,6 +65,6 @@ class Guarded(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-def guarded(guard: Guard, tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
-    """A transport for `httpx.AsyncClient`, which then asks no proxy."""
-    return Guarded(guard, tls)
+def guarded(guard: Guard, tls: ssl.SSLContext, at_once: int = CONNECTIONS) -> httpx.AsyncHTTPTransport:
+    """A transport for `httpx.AsyncClient`, which then asks no proxy. `at_once`: connections."""
+    return Guarded(guard, tls, at_once)

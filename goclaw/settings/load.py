@@ -23,7 +23,7 @@ from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
 REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
-SECRET = re.compile(r"(^|[._])(api_key|token)$")  # keys of the file; config-cli.md S3.1
+SECRET = re.compile(r"(^|[._])(api_keys?|token)$")  # keys of the file; config-cli.md S3.1
 TOKEN_FILE = "auth.token"  # noqa: S105 - a name in GOCLAW_HOME
 KEY_FILE = "encryption.key"  # in the data directory
 

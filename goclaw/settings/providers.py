@@ -34,6 +34,7 @@ KEYED = (
     "yescale",
 )
 KEYLESS = ("ollama",)  # has an address of its own and asks for no key
+PROGRAMS = ("acp", "claude_cli")  # run on this machine; nobody's default without being asked for
 OFFLINE = "offline"
 
 
@@ -52,6 +53,7 @@ class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
     api_key: Annotated[Secret, Meta(description="prefer a variable: env:NAME")] = Secret()
+    api_keys: Annotated[tuple[Secret, ...], Meta(max_length=32, description="more of them, asked in turn")] = ()
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
     type: Annotated[str, Meta(max_length=30, description="the vendor it is like; empty = its name says")] = ""
     protocol: Annotated[Literal["chat", "responses"], Meta(description="of vendors like OpenAI")] = "chat"
@@ -65,6 +67,11 @@ class Provider(Section, frozen=True):
     model_info: Annotated[dict[str, ModelInfo], Meta(description="by model or pattern: window, max_output, …")] = field(
         default_factory=dict
     )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All of them, in the order in which they are asked; one with commas is several."""
+        return tuple(part for key in (self.api_key, *self.api_keys) for part in key.reveal().split(",") if part.strip())
 
 
 class OfflineLoad(Section, frozen=True):
@@ -103,7 +110,8 @@ def usable(providers: Providers) -> list[str]:
         name
         for name in sorted(providers.named, key=lambda name: (order.get(like[name], len(order)), name))
         if (row := providers.named[name]).enabled
-        and (row.api_base or like[name] in KEYLESS or (like[name] in KEYED and row.api_key))
+        and like[name] not in PROGRAMS
+        and (row.api_base or like[name] in KEYLESS or (like[name] in KEYED and row.keys))
     ]
 
 

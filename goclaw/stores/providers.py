@@ -34,6 +34,7 @@ class Written(Struct, frozen=True):
     id: str
     tenant_id: str
     name: str
+    provider_type: str
     updated_at: datetime
 
 
@@ -49,7 +50,7 @@ COLUMNS = (
 
 PAGE = f"SELECT {COLUMNS} FROM llm_providers WHERE tenant_id = %(tenant)s ORDER BY created_at, id LIMIT {ROWS}"
 
-WRITTEN = "SELECT id, tenant_id, name, updated_at FROM llm_providers ORDER BY id LIMIT 10000"
+WRITTEN = "SELECT id, tenant_id, name, provider_type, updated_at FROM llm_providers ORDER BY id LIMIT 10000"
 
 FIND = f"""
 SELECT {COLUMNS} FROM llm_providers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import trio
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.desk import models_of
+from goclaw.actors.engine.roster import SUPERVISOR
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import agent, provider
 from goclaw.domain.agent import GetProfile
@@ -18,7 +21,7 @@ from goclaw.domain.chat import ChatMessage, ChatRequest
 from goclaw.domain.errors import Err, ProviderError, Rejected
 from goclaw.domain.events import ProviderStatus, of_admins
 from goclaw.domain.ids import new_id
-from goclaw.domain.model import BorrowProvider, Enter, Entered, Left
+from goclaw.domain.model import BorrowProvider, Candidate, Enter, Entered, Left
 from goclaw.operations import models as listed
 from goclaw.operations import providers
 from goclaw.operations.context import Context, House
@@ -35,7 +38,8 @@ from goclaw.operations.provider_shapes import (
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as ActorContext
-from goclaw.runtime.child import child
+from goclaw.runtime.child import Restart, child
+from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.settings.providers import Provider as Configured
@@ -256,7 +260,8 @@ async def test_models_are_the_vendors_or_those_that_were_named(ctx: Context, far
         ({"settings": {"timeout_sec": 0}}, "settings.timeout_sec"),
         ({"settings": {"max_concurrency": "many"}}, "settings.max_concurrency"),
         ({"settings": {"protocol": "smoke"}}, "settings.protocol"),
-        ({"settings": {"api_key": "in clear"}}, "settings"),
+        ({"settings": {"api_key": "in clear"}}, "settings.api_key"),
+        ({"settings": {"extra": {"inner": [{"client_secret": "in clear"}]}}}, "settings.client_secret"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
@@ -379,3 +384,70 @@ async def test_without_a_claude_program_nobody_is_logged_in_with_it(ctx: Context
     found = await providers.claude_login(ctx, providers.ListProviders())
 
     assert (found.installed, found.logged_in, found.error) == (False, False, "no claude program is configured")
+
+
+async def test_an_agent_program_is_added_asked_changed_and_removed(ctx: Context, tmp_path: Path) -> None:
+    agent_program = Path(__file__).parents[1] / "fakes/agents/acp.py"
+    args = ["-S", "-I", str(agent_program), "--journal", str(tmp_path / "journal")]
+    settings = {"args": args, "idle_ttl": "5m", "perm_mode": "deny-all", "work_dir": str(tmp_path)}
+    made = await make(ctx, "helper", provider_type="acp", api_base=sys.executable, api_key=None, settings=settings)
+
+    assert (made.provider_type, made.usable, made.settings["idle_ttl"]) == ("acp", True, "5m")
+    assert await say(ctx, "helper") != ""
+    changed = await change(ctx, made.id, settings={**settings, "idle_ttl": 60})
+    assert await say(ctx, "helper") != ""
+    refused = await refusal(change(ctx, changed.id, settings={**settings, "perm_mode": "whatever"}))
+    assert refused.details["field"] == "settings.perm_mode"
+    assert not (await providers.toggle(ctx, ToggleProvider(id=made.id))).usable
+    assert (await providers.delete(ctx, DeleteProvider(id=made.id))).deleted
+    assert ctx.system.find(provider("helper")) is None
+
+
+async def test_a_claude_program_may_be_added_without_an_address(ctx: Context) -> None:
+    made = await make(ctx, "claude-here", provider_type="claude_cli", api_key=None, settings={"model": "opus"})
+
+    assert (made.provider_type, made.usable) == ("claude_cli", True)
+    found = await providers.models(ctx, ProviderId(id=made.id))
+    assert [model.id for model in found.models][:1] == ["opus"]
+
+
+@transaction
+async def another_tenant(db: Connection, tenant: str, base: str) -> None:
+    await db.execute("INSERT INTO tenants (id, slug, name) VALUES (%s, 'other', 'Other')", [tenant])
+    await db.execute(
+        "INSERT INTO llm_providers (id, tenant_id, name, api_base, api_key) VALUES (%s, %s, 'groq', %s, 'in-clear')",
+        [new_id(), tenant, base],
+    )
+
+
+class Asker(Actor):
+    """Asks through the desk, as a run does."""
+
+    def __init__(self, tenant: str, said: trio.MemorySendChannel[str]) -> None:
+        self.tenant, self.said = tenant, said
+
+    async def live(self, ctx: ActorContext) -> None:
+        ask = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="m")
+        async with models_of(ctx, [Candidate("groq", "m")], self.tenant).stream(ask) as chunks:
+            got = [chunk async for chunk in chunks]
+        assert got[-1].done is not None
+        await self.said.send(got[-1].done.content)
+
+
+async def test_a_tenant_asks_its_own_provider_and_nobody_elses(ctx: Context, farm: Farm) -> None:
+    tenant = new_id()
+    mine, theirs = farm["groq"], farm["openai"]
+    await make(ctx, "groq", provider_type="groq", api_base=mine.url)
+    await ctx.db(another_tenant, tenant, theirs.url)  # as another node would
+    await providers.applied(ctx)
+    mine.will(answer("of the master"))
+    theirs.will(answer("of the tenant"))
+    send, said = trio.open_memory_channel[str](1)
+
+    for name, who in (("of the tenant", tenant), ("of the master", MASTER_TENANT)):
+        asker = child(f"asker-{who}", Asker, who, send, restart=Restart.TEMPORARY)
+        await ctx.system.ask(SUPERVISOR, StartChild(child=asker), within=5)
+        with trio.fail_after(5):
+            assert await said.receive() == name
+    seen = (await providers.list_providers(ctx, providers.ListProviders())).providers
+    assert [one.name for one in seen] == ["offline", "groq"], "a tenant sees its own"

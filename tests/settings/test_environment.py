@@ -10,6 +10,7 @@ import pytest
 from goclaw.settings.keys import entries
 from goclaw.settings.load import Loaded, load
 from goclaw.settings.problems import ConfigInvalid
+from goclaw.settings.show import masked
 
 DSN = "postgresql://u:p@h/d"
 
@@ -129,3 +130,16 @@ def test_a_broken_line_of_env_local_is_named_but_not_shown(tmp_path: Path) -> No
     (tmp_path / ".env.local").write_text("A=1\nhunter2\n")
 
     assert problem(tmp_path) == ".env.local at line 2: expected NAME=VALUE"
+
+
+def test_several_keys_of_a_vendor_are_asked_in_turn(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        "{providers: {groq: {api_keys: ['a', 'b,c']}, openai: {api_key: 'x', apiKeys: 'env:MORE'}}}"
+    )
+
+    loaded = load(tmp_path / "config.json", {"GOCLAW_HOME": str(tmp_path), "MORE": "y, z"}, {})
+
+    named = loaded.settings.providers.named
+    assert (named["groq"].keys, named["openai"].keys) == (("a", "b", "c"), ("x", "y", "z"))
+    assert masked(loaded.settings)["providers.groq.api_keys"] == ("***", "***")
+    assert any("api_keys" in warning and "secret" in warning for warning in loaded.warnings)

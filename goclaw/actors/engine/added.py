@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import trio
+from msgspec.structs import replace
 
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.domain.errors import ProviderError, Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import Changed
 from goclaw.providers.account import Account
 from goclaw.providers.authority import AUTHORITY
-from goclaw.providers.catalogue import CHATGPT
-from goclaw.providers.provider import Provider, open_provider
-from goclaw.providers.rows import configured, guard_of, settings_of, vendor_of
+from goclaw.providers.catalogue import BY_NAME, CHATGPT
+from goclaw.providers.provider import Provider, Runs, open_provider
+from goclaw.providers.rows import configured, guard_of, program_of, settings_of, vendor_of
 from goclaw.runtime.actor import Context, handles
 from goclaw.runtime.message import Message
 from goclaw.security.box import Box, Place, SecretUnreadable
 from goclaw.settings.failover import Failover
+from goclaw.settings.providers import PROGRAMS
 from goclaw.stores import cooldowns
 from goclaw.stores import providers as stored
 from goclaw.stores.providers import KEY_COLUMN, ProviderRow
@@ -38,11 +43,15 @@ class Opening:
     failover: Failover = field(default_factory=Failover)
     allow_private: bool = False
     authority: str = AUTHORITY
+    data_dir: Path = Path()
 
     def client(self, row: ProviderRow, db: Callable[..., Awaitable[Any]]) -> Provider:
         """Raises ProviderError for a row that cannot be asked: off, or with a key that does not open."""
         if not row.enabled:
             raise ProviderError("model_not_found", f"{row.name} is turned off")
+        if row.provider_type in PROGRAMS:
+            vendor, program = replace(BY_NAME[row.provider_type], name=row.name), program_of(row)
+            return open_provider(vendor, timeout=program.timeout_sec, program=program, data_dir=self.data_dir)
         try:
             key = self.box.unseal(row.api_key, Place(KEY_COLUMN, row.id)) if row.api_key else ""
         except SecretUnreadable:
@@ -113,3 +122,14 @@ class Added(ProviderActor):
             raise Rejected(not_found("provider", self.name))
         self.row = row
         self.at_once = settings_of(row).max_concurrency
+
+
+class AddedProgram(Added):
+    """One that runs programs, in this actor's own task. It is not changed but replaced."""
+
+    async def live(self, ctx: Context) -> None:
+        if not self.row.enabled:
+            await trio.sleep_forever()
+        client = self._client()
+        assert isinstance(client, Runs)
+        await client.live()

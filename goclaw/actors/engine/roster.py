@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from goclaw.actors.engine.added import Added, Opening
+from goclaw.actors.engine.added import Added, AddedProgram, Opening
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import provider, provider_id
 from goclaw.domain.cluster import Ownership
@@ -18,12 +18,14 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import StartChild, StopChild
+from goclaw.settings.providers import PROGRAMS
 from goclaw.stores import providers as stored
 from goclaw.stores.providers import Written
 
 SUPERVISOR = Address("engine", "providers")
 ELSEWHERE = 2.0  # seconds until rows that another node wrote are seen; security.md §8.3
 AGAIN = 1.0  # seconds between two looks at a store that is away
+LADDER, USUAL = 15.0, 5.0  # seconds an orderly end of programs, and of all else, may take
 WITHIN = 30.0  # seconds a child has to start or stop
 
 
@@ -66,11 +68,13 @@ class Roster(Actor):
         if known == row:
             return
         try:
-            if known is not None and known.id == row.id:
+            program = row.provider_type in PROGRAMS
+            if known is not None and known.id == row.id and not program:
                 await ctx.ask(address, Changed(), within=WITHIN)
             else:
                 await ctx.ask(SUPERVISOR, StopChild(address=address), within=WITHIN)
-                started = child(provider_id(row.name, row.tenant_id), Added, row.tenant_id, row.name, self.opening)
+                id, made = provider_id(row.name, row.tenant_id), AddedProgram if program else Added
+                started = child(id, made, row.tenant_id, row.name, self.opening, shutdown=LADDER if program else USUAL)
                 await ctx.ask(SUPERVISOR, StartChild(child=started), within=WITHIN)
         except Rejected as refusal:  # gone meanwhile, or the store is: the next look shows
             ctx.log.warning("provider.not_started", provider=row.name, reason=refusal.err.details)

@@ -60,7 +60,7 @@ def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[C
         opener = partial(
             open_provider,
             vendor,
-            keys=tuple(row.api_key.reveal().split(",")),
+            keys=row.keys,
             timeout=row.timeout_sec,
             at_once=row.max_concurrency,
             name=name,

@@ -111,7 +111,7 @@ def _limits(loaded: Loaded) -> Result:
 
 def _provider(loaded: Loaded) -> Result:
     chosen = loaded.settings.agents.defaults.provider
-    keyed = [name for name, vendor in loaded.settings.providers.named.items() if vendor.api_key and vendor.enabled]
+    keyed = [name for name, vendor in loaded.settings.providers.named.items() if vendor.keys and vendor.enabled]
     if chosen == "offline":
         return Result("provider", "WARN", "offline only: no language model; set OPENAI_API_KEY or another key")
     keys = "keys set: " + (", ".join(keyed) or "none")

@@ -41,7 +41,7 @@ def open_embedder(providers: Providers, *, provider: str = "", model: str = "", 
         said = "has no usual embedding model: name one" if not model else "has no embedding model of such a long name"
         raise ProviderError("format", f"{name} {said}")
     vendor = replace(vendor, base_url=base_url or vendor.base_url)
-    return _open(vendor, model, tuple(row.api_key.reveal().split(",")))
+    return _open(vendor, model, row.keys)
 
 
 def _open(vendor: Vendor, model: str, keys: tuple[str, ...]) -> Embedder:

@@ -34,7 +34,7 @@ export function ProviderForm({ provider, onDone, onClose }) {
       setTrouble(reasonOf(error))
     }
   }
-  const ready = form.name !== '' && (provider || form.base !== '' || preset?.api_base) && Number(form.atOnce) > 0 && Number(form.timeout) > 0
+  const ready = form.name !== '' && (provider || form.base !== '' || preset?.api_base || preset?.keyless) && Number(form.atOnce) > 0 && Number(form.timeout) > 0
   return html`
     <${Dialog} title=${t(provider ? 'providers.edit' : 'providers.new')} yes=${t('save')} ready=${!!ready} onSubmit=${onSubmit} onClose=${onClose}>
       ${trouble && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${trouble}</span></p>`}
