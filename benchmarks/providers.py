@@ -29,7 +29,7 @@ from tests.fakes.http1 import END, HEAD, chunked, next_request
 
 CHUNKS = 20
 PACE = 20  # chunks a second, where they are paced
-STREAMS, PROVIDERS = 200, 4  # at once; a provider opens at most 64 connections
+FEW, STREAMS, PROVIDERS = 10, 200, 4  # at once; a provider opens at most 64 connections
 SECONDS = 5.0
 TICK = 0.005  # seconds; how the lag of the loop is felt
 ASK = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="m")
@@ -197,29 +197,28 @@ async def measure(url: str, turns: int) -> None:
                 full = min([await cost(through(ours, ASK), turns, at_once) for _ in range(3)])
                 print(f"{name:10} {at_once:7d} {floor:12.0f} {full:9.0f} {full - floor:7.0f} {full / floor:7.2f}")
         await ours.aclose()
-    print(f"\n{STREAMS} streams of {PACE} chunks a second: age of a chunk, lag of the loop")
-    print("wire       who         chunks   p50 ms   p99 ms   lag p50   lag p99   core")
-    report("", "nobody", *await crowd([]))
-    for name, side in SIDES.items():
-        clients = [httpx.AsyncClient() for _ in range(PROVIDERS)]
-        report(
-            name,
-            "bare httpx",
-            *await crowd([bare(clients[n % PROVIDERS], f"{url}/paced", side) for n in range(STREAMS)]),
-        )
-        for client in clients:
-            await client.aclose()
-        providers = [open_provider(side.vendor, base_url=f"{url}/paced") for _ in range(PROVIDERS)]
-        report(name, "ours", *await crowd([through(providers[n % PROVIDERS], ASK) for n in range(STREAMS)]))
-        for provider in providers:
-            await provider.aclose()
+    print(f"\nstreams of {PACE} chunks a second: age of a chunk, lag of the loop")
+    print("streams  wire       who         chunks   p50 ms   p99 ms   lag p50   lag p99   core")
+    report(0, "", "nobody", *await crowd([]))
+    for streams in (FEW, STREAMS):
+        for name, side in SIDES.items():
+            there = f"{url}/paced"
+            clients = [httpx.AsyncClient() for _ in range(PROVIDERS)]
+            turns_bare = [bare(clients[n % PROVIDERS], there, side) for n in range(streams)]
+            report(streams, name, "bare httpx", *await crowd(turns_bare))
+            providers = [open_provider(side.vendor, base_url=there) for _ in range(PROVIDERS)]
+            report(
+                streams, name, "ours", *await crowd([through(providers[n % PROVIDERS], ASK) for n in range(streams)])
+            )
+            for closing in (*clients, *providers):
+                await closing.aclose()
     each = min([await cost(through(Offline(), LOAD), turns, 16) for _ in range(3)])
     print(f"\noffline-load: {each:.0f} µs CPU per call of 200 tokens, {1e6 / each:.0f} calls/s on one core")
 
 
-def report(wire: str, who: str, ages: list[float], lags: list[float], core: float) -> None:
+def report(streams: int, wire: str, who: str, ages: list[float], lags: list[float], core: float) -> None:
     print(
-        f"{wire:10} {who:10} {len(ages):7d} {share(ages, 0.5):8.2f} {share(ages, 0.99):8.2f}"
+        f"{streams:7d}  {wire:10} {who:10} {len(ages):7d} {share(ages, 0.5):8.2f} {share(ages, 0.99):8.2f}"
         f" {share(lags, 0.5):9.2f} {share(lags, 0.99):9.2f} {core:6.2f}"
     )
 
