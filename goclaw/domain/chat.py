@@ -121,6 +121,7 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     raw: Raw | None = None
     provider: str = ""  # who answered, after failover
     model: str = ""
+    vendor: str = ""  # whose prices hold, whatever the provider is called
     reasoning: Reasoning | None = None  # what became of the wish for it
     vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)

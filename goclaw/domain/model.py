@@ -30,6 +30,7 @@ class Entered(Struct, frozen=True):
 
     client: Any  # a Provider
     slot: int
+    vendor: str = ""  # the one it is, whatever its name
 
 
 class Resting(Struct, frozen=True):

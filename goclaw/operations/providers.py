@@ -398,7 +398,7 @@ async def _configured_view(ctx: Context, name: str, agents: dict[str, int]) -> P
 
 async def _reach(client: Provider) -> None:
     try:
-        await client.models()
+        await client.models(fresh=True)
     except ProviderError as error:
         if error.status not in NO_LIST:
             raise

@@ -43,8 +43,11 @@ class Desk(Protocol):
 class Purse(Protocol):
     """What calls are paid from (§18)."""
 
-    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
-        """Before a call goes out: the ask, perhaps with a shorter answer. Raises Rejected when nothing pays for it."""
+    async def reserve(self, candidate: Candidate, ask: ChatRequest, vendor: str) -> ChatRequest:
+        """Before a call goes out: the ask, perhaps with a shorter answer. Raises Rejected when nothing pays for it.
+
+        `vendor`: the one the candidate's provider is, whatever its name.
+        """
 
     async def release(self) -> None:
         """The call failed before it said anything."""
@@ -53,7 +56,7 @@ class Purse(Protocol):
 class Bottomless:
     """Everything is paid for."""
 
-    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+    async def reserve(self, candidate: Candidate, ask: ChatRequest, vendor: str) -> ChatRequest:
         return ask
 
     async def release(self) -> None: ...
@@ -132,7 +135,7 @@ class Failover:
             try:
                 async with AsyncExitStack() as attempt:
                     attempt.push(call)
-                    question = await self._purse.reserve(candidate, question)
+                    question = await self._purse.reserve(candidate, question, entered.vendor)
                     with trio.move_on_after(self._within):
                         chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(
                             entered.client.stream(question, slot=entered.slot, tell=tell)

@@ -38,6 +38,7 @@ T = TypeVar("T")
 CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
+LISTED_FOR = 600.0  # seconds a list of models is believed
 LISTING_LIMIT = 8 * 2**20  # bytes of it
 CONNECTIONS = 64  # at once, if nobody says more, and kept when nobody uses them; providers.md §3 P3.8
 IDLE = 30.0  # seconds an unused connection is kept
@@ -76,11 +77,13 @@ class HttpProvider:
         sign: Sign | None = None,
     ) -> None:
         self.name = name or vendor.name
+        self.kind = vendor.name
         self.default_model = vendor.default_model
         self.vendor = vendor
         self.wire = wire
         self.timeout = timeout
         self.learned: dict[str, Learned] = {}  # by model
+        self._listed: tuple[tuple[str, ...], float] = (), -math.inf  # and until when that holds
         self._takes_tools: dict[str, tuple[bool, float]] = {}  # by model, until when
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
@@ -116,7 +119,15 @@ class HttpProvider:
                 with trio.CancelScope(shield=True):
                     await self.aclose()
 
-    async def models(self) -> list[str]:
+    async def models(self, *, fresh: bool = False) -> list[str]:
+        known, until = self._listed
+        if not fresh and until > trio.current_time():
+            return list(known)
+        ids = await self._list_models()
+        self._listed = tuple(ids), trio.current_time() + LISTED_FOR
+        return ids
+
+    async def _list_models(self) -> list[str]:
         ids: list[str] = []
         with trio.move_on_after(LISTING):
             query = ""
@@ -307,6 +318,7 @@ class _Answer:
         self._end = replace(
             answer,
             provider=self._provider.name,
+            vendor=self._provider.kind,
             model=self._ask.model or self._provider.default_model,
             reasoning=self._reasoning,
             raw=answer.raw and Raw(self._family, answer.raw.blocks),

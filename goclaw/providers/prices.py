@@ -49,10 +49,17 @@ def _listed() -> dict[str, Price]:
     return {f"{name}/{model}": price for name, row in table().vendors.items() for model, price in row.models.items()}
 
 
-def price_of(provider: str, model: str, overrides: Mapping[str, ModelPrice] | None = None) -> Price | None:
-    """The price of `provider`'s `model`, None if nobody knows. `overrides` is `telemetry.model_pricing`."""
+def price_of(
+    provider: str, model: str, overrides: Mapping[str, ModelPrice] | None = None, *, vendor: str = ""
+) -> Price | None:
+    """The price of `provider`'s `model`, None if nobody knows. `overrides` is `telemetry.model_pricing`.
+
+    A provider under a name of its own has the prices of the `vendor` it is.
+    """
     own = _find(overrides or {}, provider, model)
-    return own.price() if own else _find(_listed(), provider, model)
+    if own is not None:
+        return own.price()
+    return _find(_listed(), provider, model) or (_find(_listed(), vendor, model) if vendor else None)
 
 
 def cost_of(answer: ChatResponse, overrides: Mapping[str, ModelPrice] | None = None) -> Decimal | None:
@@ -61,7 +68,7 @@ def cost_of(answer: ChatResponse, overrides: Mapping[str, ModelPrice] | None = N
         return Decimal(0)
     said = answer.vendor_cost
     if said is None or not said.is_finite():
-        said = cost(answer.usage, price_of(answer.provider, answer.model, overrides))
+        said = cost(answer.usage, price_of(answer.provider, answer.model, overrides, vendor=answer.vendor))
     return None if said is None else max(Decimal(0), min(said, MOST))
 
 

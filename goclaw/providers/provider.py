@@ -41,6 +41,7 @@ class Provider(Protocol):
     """One vendor. Raises ProviderError and nothing else."""
 
     name: str
+    kind: str  # the vendor it is, whatever its name: whose prices hold
     default_model: str
 
     @property
@@ -56,7 +57,7 @@ class Provider(Protocol):
         carries `done`. Leaving early closes the connection.
         """
 
-    async def models(self) -> list[str]:
+    async def models(self, *, fresh: bool = False) -> list[str]:
         """The models this provider says it has."""
 
     async def aclose(self) -> None: ...

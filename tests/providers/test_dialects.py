@@ -107,6 +107,19 @@ async def test_it_lists_its_models(farm, name):
         assert await model.models()
 
 
+async def test_a_list_of_models_is_believed_for_a_while(farm, autojump_clock):
+    autojump_clock.autojump_threshold = 0.02
+    async with provider_of(farm["openai"]) as model:
+        first = await model.models()
+        assert await model.models() == first
+        assert len(farm["openai"].heard) == 1
+        await model.models(fresh=True)
+        await trio.sleep(601)
+        await model.models()
+
+    assert len(farm["openai"].heard) == 3
+
+
 async def test_what_an_answer_cost_is_taken_from_who_says_it(farm):
     farm["openrouter"].will(says("tea", usage=Usage(input=10, output=5, cost=0.0125)))
     async with provider_of(farm["openrouter"]) as model:

@@ -247,7 +247,7 @@ class Purse:
         self.refused = refused
         self.done: list[str] = []
 
-    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+    async def reserve(self, candidate: Candidate, ask: ChatRequest, vendor: str) -> ChatRequest:
         await trio.lowlevel.checkpoint()
         if candidate.model == self.refused:
             raise Rejected(exhausted("budget"))

@@ -77,3 +77,8 @@ def test_the_operator_wins_by_vendor_and_model_then_by_model() -> None:
     assert local is not None
     assert local.input == Decimal("0.5")
     assert other == price_of("openai", "gpt-4o-mini")
+
+
+def test_a_provider_under_a_name_of_its_own_has_its_vendors_prices() -> None:
+    assert price_of("mine", "gpt-4o") is None
+    assert price_of("mine", "gpt-4o", vendor="openai") == price_of("openai", "gpt-4o")

@@ -124,7 +124,7 @@ class ProviderActor(Actor):
         if slot is None and ask.probe:
             slot = self._cooldowns.probe(ask.model, now)
         if slot is not None:
-            return Entered(client, slot)
+            return Entered(client, slot, client.kind)
         rest = self._cooldowns.until(ask.model, now)
         return Resting(rest.until, rest.reason) if rest else Resting(now, "unknown")
 

@@ -60,7 +60,7 @@ class CallPurse:
         self._fresh = fresh
         self._run_usd, self._run_tokens = spending.of_run(max_cost) if fence else (None, None)
 
-    async def reserve(self, candidate: Candidate, ask: ChatRequest) -> ChatRequest:
+    async def reserve(self, candidate: Candidate, ask: ChatRequest, vendor: str) -> ChatRequest:
         """The ask, perhaps with a shorter answer (G3). Raises Rejected by name."""
         settings, limits = self._spending.settings, self._spending.limits
         touched = limits.of(self._tenant, self._payers)
@@ -71,7 +71,7 @@ class CallPurse:
         self._calls.payers = self._payers if touched.any or hard else ()
         if not hard and not (touched.soft and fresh):
             return ask
-        price = price_of(candidate.provider, ask.model, self._spending.pricing)
+        price = price_of(candidate.provider, ask.model, self._spending.pricing, vendor=vendor)
         if price is None and "usd" in hard:
             if settings.unknown_price == "refuse":
                 self._calls.refused()

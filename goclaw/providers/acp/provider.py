@@ -37,6 +37,7 @@ class Acp:
         programs: Programs | None = None,
     ) -> None:
         self.name = name
+        self.kind = "acp"
         self.default_model = settings.model or MODEL
         self._programs = programs or Programs()
         self._pool = Pool(name, settings, home, environment(environ), self._programs, timeout)
@@ -45,7 +46,7 @@ class Acp:
         """Run what this provider keeps running. Every agent has ended when this returns."""
         await self._programs.live()
 
-    async def models(self) -> list[str]:
+    async def models(self, *, fresh: bool = False) -> list[str]:
         """The default, and those that agents have offered so far."""
         return list(dict.fromkeys((self.default_model, *self._pool.models)))
 

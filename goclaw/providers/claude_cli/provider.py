@@ -68,6 +68,7 @@ class ClaudeCli:
         programs: Programs | None = None,
     ) -> None:
         self.name = name
+        self.kind = "claude_cli"
         self.default_model = settings.model
         self.timeout = timeout
         self.settings = settings
@@ -81,7 +82,7 @@ class ClaudeCli:
         """Run what this provider keeps running. Every program has ended when this returns."""
         await self.programs.live()
 
-    async def models(self) -> list[str]:
+    async def models(self, *, fresh: bool = False) -> list[str]:
         return list(dict.fromkeys((self.default_model, *MODELS)))
 
     async def aclose(self) -> None:

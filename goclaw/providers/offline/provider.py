@@ -46,6 +46,7 @@ class Offline:
     """
 
     name = "offline"
+    kind = "offline"
     default_model = "offline-1"
 
     def __init__(
@@ -71,7 +72,7 @@ class Offline:
     ) -> AbstractAsyncContextManager[AsyncIterator[StreamChunk]]:
         return patient(lambda: _Recital(self, ask), tell=tell)
 
-    async def models(self) -> list[str]:
+    async def models(self, *, fresh: bool = False) -> list[str]:
         files = sorted(self._folder.glob("*.json5")) if self._folder is not None else []
         return ["offline-1", "offline-echo", "offline-load", *(PREFIX + path.stem for path in files)]
 

@@ -31,6 +31,7 @@ BIG = Enter(model="big")
 
 
 class Client:
+    kind = "acme"
     slots = 1
 
     async def aclose(self) -> None:
