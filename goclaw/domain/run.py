@@ -133,6 +133,17 @@ class RunResult(Struct, frozen=True, kw_only=True):
     comparison: str | None = None  # kind replay: JSON of durability.md §16.3
 
 
+SUSPICIOUS = 2  # crashes; the first time whoever was at work is innocent until it happens again
+
+
+def suspected(crashes: int) -> bool:
+    """Whether a run may be what takes the process down, so that it runs alone (durability.md §6.4).
+
+    The contract suspects after the first crash. But then all that was at work when a node died would go on one by one.
+    """
+    return crashes >= SUSPICIOUS
+
+
 SUSPECT = "suspect.running"  # the group of whoever runs a suspect on this node: one lane at most (durability.md §6.4)
 SATURATED = "lanes.saturated"  # the group of lanes that keep their runs waiting for too long (durability.md §11)
 

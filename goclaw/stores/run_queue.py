@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from goclaw.domain.run import Lane, RunState
+from goclaw.domain.run import SUSPICIOUS, Lane, RunState
 from goclaw.stores.runs import ANNOUNCES, CLAIMABLE, Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 
@@ -71,7 +71,7 @@ WHERE rank <= %(limit)s ORDER BY lane, rank
 
 SUSPECTS = f"""
 SELECT tenant_id, session_key, lane, user_id, priority, crash_count, waited FROM ({FIRST}) AS due
-WHERE lane = %(lane)s AND crash_count > 0 ORDER BY waited DESC LIMIT %(limit)s
+WHERE lane = %(lane)s AND crash_count >= {SUSPICIOUS} ORDER BY waited DESC LIMIT %(limit)s
 """
 
 CROWD = """

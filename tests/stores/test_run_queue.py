@@ -51,7 +51,7 @@ async def crowd_of(
 
 @transaction
 async def crashed(db: Connection, key: str) -> None:
-    await db.execute("UPDATE runs SET crash_count = 1 WHERE session_key = %s", [key])
+    await db.execute("UPDATE runs SET crash_count = 2 WHERE session_key = %s", [key])
 
 
 async def test_a_look_tells_who_waits_and_for_how_long(database: Database) -> None:

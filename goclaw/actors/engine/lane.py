@@ -45,6 +45,7 @@ from goclaw.domain.run import (
     SetLimit,
     StopRun,
     TakeSlot,
+    suspected,
 )
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -262,7 +263,7 @@ class LaneActor(Actor):
         since = {chosen.session: chosen.since for chosen in batch}
         for run in claimed:
             self._claimed(ctx, run, now - since[run.tenant_id, run.session_key])
-            if run.crash_count:
+            if suspected(run.crash_count):
                 await self._defer_suspect(ctx, run)
             else:
                 self._begin(ctx, run)
@@ -473,7 +474,7 @@ class LaneActor(Actor):
         self._freed(ctx, run)
         ctx.log.warning("run.recovered", run=run.run_id, outcome=outcome)
         if outcome == "requeued":
-            ctx.tell(ctx.address, requeued(run, suspect=True, due_in=pause))
+            ctx.tell(ctx.address, requeued(run, suspect=suspected(run.crash_count + 1), due_in=pause))
         elif outcome == "cancelled":
             await announce_stop(ctx, run)
         else:

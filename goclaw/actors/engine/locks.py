@@ -12,7 +12,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.domain.address import lane
 from goclaw.domain.errors import StoreError
 from goclaw.domain.locks import KeysFreed
-from goclaw.domain.run import RunQueued
+from goclaw.domain.run import RunQueued, suspected
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Message
 from goclaw.stores import locks
@@ -64,7 +64,7 @@ class LockTable(Actor):
                 user_id=row.user_id,
                 priority=row.priority,
                 waited=0.0,
-                suspect=row.crash_count > 0,
+                suspect=suspected(row.crash_count),
             )
             ctx.tell(lane(row.lane), news)
 

@@ -17,7 +17,7 @@ from goclaw.domain.address import LOCKS, lane
 from goclaw.domain.cluster import HEARD, Missed, Woken
 from goclaw.domain.errors import StoreError
 from goclaw.domain.locks import KeysFreed
-from goclaw.domain.run import LANES, RunsWait
+from goclaw.domain.run import LANES, RunsWait, suspected
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
@@ -190,8 +190,9 @@ class QueueKeeper(Actor):
         enough = ctx.clock.monotonic() + (math.inf if own else REAP)  # our own leases want to be renewed too
         while ctx.clock.monotonic() < enough and (orphans := await self._orphans(ctx, own)):
             for run in orphans:
-                # who was there when one process died goes on at once; who saw two of them die lets others go first
-                pause = self.engine.queue.suspect_hold_sec if run.crash_count else 0.0
+                # who saw two processes die lets others go first
+                suspect = suspected(run.crash_count + 1)
+                pause = self.engine.queue.suspect_hold_sec if suspect else 0.0
                 cause: Cause = "restart" if own or self.own.alone else "lease"
                 try:
                     outcome = await ctx.db(run_replies.recover, run, cause, delay=pause)
@@ -204,7 +205,7 @@ class QueueKeeper(Actor):
                     ctx.tell(LOCKS, KeysFreed())
                 if outcome == "requeued":
                     ctx.tell(
-                        lane(run.lane), requeued(run, suspect=True, due_in=pause)
+                        lane(run.lane), requeued(run, suspect=suspect, due_in=pause)
                     )  # it rings, if another node owns it
                 elif outcome == "dead":
                     announce_loss(ctx, run)

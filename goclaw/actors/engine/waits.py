@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goclaw.domain.pick import Candidate
-from goclaw.domain.run import RunQueued
+from goclaw.domain.run import RunQueued, suspected
 from goclaw.stores.run_queue import Waiting
 from goclaw.stores.runs import Claimed
 
@@ -37,5 +37,5 @@ def news_of(waiting: Waiting) -> RunQueued:
         user_id=waiting.user_id,
         priority=waiting.priority,
         waited=waiting.waited,
-        suspect=waiting.crash_count > 0,
+        suspect=suspected(waiting.crash_count),
     )

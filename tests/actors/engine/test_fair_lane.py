@@ -215,8 +215,8 @@ async def test_what_is_due_soon_waits_for_its_moment_and_what_is_due_later_is_fo
 
 
 @transaction
-async def has_crashed(db: Connection, *run_ids: str) -> None:
-    await db.execute("UPDATE runs SET crash_count = 1 WHERE run_id = ANY(%s::uuid[])", [list(run_ids)])
+async def has_crashed(db: Connection, *run_ids: str, times: int = 2) -> None:
+    await db.execute("UPDATE runs SET crash_count = %s WHERE run_id = ANY(%s::uuid[])", [times, list(run_ids)])
 
 
 @transaction
@@ -254,7 +254,7 @@ async def test_who_saw_two_processes_die_lets_others_go_first(database: Database
     once, twice = await accept(database, key=key("s1")), await accept(database, key=key("s2"))
     sessions = [(MASTER_TENANT, key("s1")), (MASTER_TENANT, key("s2"))]
     await database.run(runs.claim, node=new_id(), lane="main", sessions=sessions, limit=2)
-    await database.run(has_crashed, twice)
+    await database.run(has_crashed, twice, times=1)
     await database.run(ownerless)
 
     async with slow_house(database, tmp_path, Queue(suspect_hold_sec=300.0, poll_ms=20.0)) as system:
