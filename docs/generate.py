@@ -314,7 +314,7 @@ def said_events() -> set[str]:
 
 
 def sent_events() -> set[str]:
-    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those that `BudgetEvent` says it has."""
+    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those `BudgetEvent` says it has."""
     named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
     sent = {name.value for name in named if isinstance(name, ast.Constant) and name.value}
     return sent | set(re.findall(r"`(budget\.\w+)`", BudgetEvent.__doc__ or ""))
