@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import TEXTS
 from goclaw.edge.http import actors, completions, runs, wake
@@ -83,6 +85,9 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "budget.warning": "most of a budget is spent, told once in its window; for its owner and the admins",
+    "budget.reached": "all of a budget is spent, told once in its window; for its owner and the admins",
+    "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "shutdown": "the gateway is about to stop",
@@ -309,9 +314,10 @@ def said_events() -> set[str]:
 
 
 def sent_events() -> set[str]:
-    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`."""
+    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those `BudgetEvent` says it has."""
     named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
-    return {name.value for name in named if isinstance(name, ast.Constant) and name.value}
+    sent = {name.value for name in named if isinstance(name, ast.Constant) and name.value}
+    return sent | set(re.findall(r"`(budget\.\w+)`", BudgetEvent.__doc__ or ""))
 
 
 def errors() -> str:
