@@ -72,7 +72,10 @@ LISTING = 15.0  # seconds it has for the list of its models
 APPLY = 10.0  # seconds until a change has reached the provider
 NO_LIST = frozenset({404, 405, 501})  # the vendor is there, and has no list of models
 SETTINGS = 65_536  # bytes
-SECRET = re.compile(r"(?i)(?:^|[_-])(?:api_?keys?|token|secret|password)$")  # of a member; data-model.md §3
+SECRET = re.compile(  # of a member; data-model.md §3
+    r"(?:^|[_-])(?:(?:api|access|auth|subscription)[_-]?keys?|authorization|cookie|token|secret|password)$",
+    re.IGNORECASE,
+)
 
 log = structlog.get_logger()
 
@@ -323,7 +326,8 @@ async def _check_base(ctx: Context, row: ProviderRow) -> None:
         if refused.rule == "scheme":
             raise Rejected(invalid("api_base", "must be http or https")) from None
         if refused.rule != "resolve":
-            said = f"{refused}; providers.allow_private lets private addresses pass"
+            hint = "; providers.allow_private lets private addresses pass" if not guard.allow_private else ""
+            said = f"{refused}{hint}"
             raise Rejected(invalid("api_base", said)) from None
 
 

@@ -263,6 +263,8 @@ async def test_models_are_the_vendors_or_those_that_were_named(ctx: Context, far
         ({"settings": {"protocol": "smoke"}}, "settings.protocol"),
         ({"settings": {"api_key": "in clear"}}, "settings.api_key"),
         ({"settings": {"extra": {"inner": [{"client_secret": "in clear"}]}}}, "settings.client_secret"),
+        ({"settings": {"headers": {"X-Api-Key": "in clear"}}}, "settings.X-Api-Key"),
+        ({"settings": {"headers": {"Authorization": "Bearer in clear"}}}, "settings.Authorization"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
