@@ -1,4 +1,4 @@
-"""What every room's tests may ask for: `dsn`, an empty migrated database, and `database`, the same one opened.
+"""What every room's tests may ask for: `dsn`, an empty migrated database, `database`, the same one opened, and `farm`.
 
 One embedded server for the whole run; each test gets its own copy of a migrated template.
 """
@@ -18,6 +18,7 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import migrate_up
+from tests.fakes.vendors.farm import Farm, open_farm
 
 os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
 _numbers = itertools.count(1)
@@ -56,3 +57,10 @@ def dsn(postgres: str) -> Iterator[str]:
 async def database(dsn: str) -> AsyncIterator[Database]:
     async with open_database(dsn, pool_min=1) as database:
         yield database
+
+
+@pytest.fixture
+async def farm() -> AsyncIterator[Farm]:
+    """Every vendor behind one port."""
+    async with open_farm() as farm:
+        yield farm

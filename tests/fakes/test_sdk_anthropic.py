@@ -8,7 +8,6 @@ import httpx2
 import pytest
 from anthropic.types import MessageParam, ToolParam
 
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Redacted, Refuse, Think, Trouble, Usage, answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -23,12 +22,6 @@ TOOLS: list[ToolParam] = [
     }
 ]
 THINKING = {"type": "enabled", "budget_tokens": 1024}
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture

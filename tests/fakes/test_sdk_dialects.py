@@ -6,7 +6,6 @@ import openai
 import pytest
 
 from tests.fakes.vendors.compatible import ROWS
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Think, Trouble, Usage, answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK drops its generators half-read
@@ -21,12 +20,6 @@ TOOL = {
 }
 MODEL = {name: models[0] for name, _, _, models in ROWS} | {"ollama": "llama3.3", "gemini": "gemini-3-flash-preview"}
 TOOLLESS = ("perplexity",)
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture(params=MODEL)

@@ -7,7 +7,6 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Say, Think, Trouble, Usage, answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK drops its generators half-read
@@ -22,12 +21,6 @@ TOOLS: list[ChatCompletionToolParam] = [
         },
     }
 ]
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import httpx
 import pytest
 import trio
 
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Say, Think, Trouble, Usage, answer
 
 TOOLS = [
@@ -27,12 +26,6 @@ TOOLS = [
 HELLO = {"role": "user", "parts": [{"text": "hello there"}]}
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello there"}]}
 KEY = {"authorization": "Bearer key"}
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture

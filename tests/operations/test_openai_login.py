@@ -28,16 +28,10 @@ from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from tests.actors.house import house as open_house
 from tests.fakes.authority import Authority, jwt, open_authority
-from tests.fakes.vendors.farm import Farm, open_farm
+from tests.fakes.vendors.farm import Farm
 from tests.fakes.vendors.script import answer
 
 NOBODY = login.AskStatus()
-
-
-@pytest.fixture
-async def farm() -> AsyncIterator[Farm]:
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture

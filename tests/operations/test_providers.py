@@ -51,17 +51,11 @@ from goclaw.stores import providers as stored
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, transaction
 from tests.actors.house import house as open_house
-from tests.fakes.vendors.farm import Farm, open_farm
+from tests.fakes.vendors.farm import Farm
 from tests.fakes.vendors.script import Refuse, answer
 
 KEY = b"k" * 32
 SETTINGS = Providers(allow_private=True, named={"groq": Configured(api_key=Secret("of-the-file"), api_base="http://f")})
-
-
-@pytest.fixture
-async def farm() -> AsyncIterator[Farm]:
-    async with open_farm() as farm:
-        yield farm
 
 
 def house_of(system: System, box: Box | None = None, settings: Providers = SETTINGS) -> House:

@@ -15,7 +15,6 @@ from goclaw.domain.model import Retrying
 from goclaw.providers.catalogue import CATALOGUE
 from tests.fakes.http1 import END, HEAD, chunked
 from tests.fakes.vendors.dialects import tool_use_failed
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Think, Trouble, Usage
 from tests.fakes.vendors.script import answer as says
 from tests.providers.asking import LOOK_UP, answer, asking, going_on, provider_of
@@ -24,12 +23,6 @@ NOT_HERE = {"offline", "chatgpt_oauth", "acp", "claude_cli"}  # no HTTP, or a te
 EVERYBODY = [row.name for row in CATALOGUE if row.name not in NOT_HERE]
 MODELS = {"yescale": "gpt-4o", "ollama_cloud": "gpt-oss:120b", "gemini": "gemini-2.5-flash"}
 SETTING = ChatOptions(temperature=0.5, top_p=0.9, max_tokens=500, seed=7, reasoning_effort="high")
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 def model_of(name: str) -> str:

@@ -9,18 +9,11 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, Image
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.catalogue import BY_NAME, Vendor
 from goclaw.providers.provider import open_provider
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Say, Think, Trouble, Usage
 from tests.fakes.vendors.script import answer as says
 from tests.providers.asking import LOOK_UP, answer, asking, going_on, provider_of
 
 THINKING = ChatOptions(reasoning_effort="low", temperature=0.5, max_tokens=500)
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from goclaw.domain.chat import ChatOptions
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import Retrying
 from goclaw.providers.structured import REFERENCES, Structured, checker, extracted
-from tests.fakes.vendors.farm import open_farm
 from tests.fakes.vendors.script import Call, Refuse, Think
 from tests.fakes.vendors.script import answer as says
 from tests.providers.asking import LOOK_UP, answer, asking, going_on, provider_of
@@ -30,12 +29,6 @@ VENDORS = [("openai", "gpt-4o"), ("anthropic", "claude-sonnet-4-5-20250929")]
 def shaped(schema=SCHEMA, **more):
     form = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
     return ChatOptions(response_format=form, **more)
-
-
-@pytest.fixture
-async def farm():
-    async with open_farm() as farm:
-        yield farm
 
 
 @pytest.mark.parametrize(("name", "model_name"), VENDORS)

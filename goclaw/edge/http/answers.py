@@ -96,10 +96,3 @@ def _native(err: Err, text: str, status: int, request_id: str) -> dict[str, Any]
     if err.details and status != 401:  # a credential's trouble is only logged (edge-auth.md §2.2)
         body["details"] = err.details
     return body
-
-
-def _code(err: Err, status: int) -> str:
-    """The code of the native family; the socket has no words of its own for these two."""
-    if status == 502:
-        return "UPSTREAM_ERROR"
-    return "REPLAY_GAP" if err.details.get("reason") == "replay_gap" else err.code
