@@ -11,7 +11,7 @@ from msgspec import Struct
 from goclaw.domain.agent import AgentRole
 from goclaw.domain.ids import new_id
 from goclaw.domain.run_states import OPEN
-from goclaw.stores import context_files
+from goclaw.stores import context_files, summonings
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LISTED = 1_000  # rows of a list that nobody pages; wire-compat.md A12
@@ -214,6 +214,8 @@ async def add(
     made = await maybe(AgentRow, db.execute(query, params))
     if made is not None:
         await _write(db, tenant, id, texts, by)
+        if made.status == "summoning":
+            await summonings.ask(db, tenant=tenant, agent=id, wish=None, by=by)
     return made
 
 
