@@ -42,6 +42,7 @@ from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
+from goclaw.knowledge import templates
 from goclaw.operations.context import House
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
@@ -258,8 +259,8 @@ async def _prepare(dsn: str, database: Database) -> None:
             log.info("schema.applied", step=step.name)
     finally:
         await connection.close()
-    seed = agent_rows.seed
-    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+    named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}
+    await database.run(agent_rows.seed, **named, more=templates.starters())
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
