@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+import msgspec
+
 from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, UserOverride
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
@@ -91,6 +93,7 @@ class Agent(Actor):
             description=row.description or "",
             self_evolve=row.self_evolve,
             queue=override_of(row.other_config),
+            tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
         return override.on(profile) if override is not None else profile

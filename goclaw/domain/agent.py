@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
@@ -47,6 +47,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     self_evolve: bool = False  # it may change its own SOUL.md and CAPABILITIES.md
     language: str = ""  # in which it answers this user; empty: whichever he writes
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
+    tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property

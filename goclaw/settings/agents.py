@@ -33,6 +33,7 @@ class AgentDefaults(Section, frozen=True):
     ] = "off"
     max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
     max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
+    tool_max_parallel_calls: Annotated[int, Meta(ge=1, le=8, description="calls of one answer at a time")] = 2
     context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000
     bootstrap_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of one context file")] = 20_000
     bootstrap_total_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of all context files")] = 24_000
