@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, UserOverride
+from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
+from goclaw.knowledge.context import outgrow
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
@@ -122,6 +123,14 @@ class Agent(Actor):
         elif ctx.clock.monotonic() - self.read_at > FRESH:
             await self._look(ctx)
         return self.special.get(ask.user_id, self.profile)
+
+    @handles
+    async def turn_ended(self, ctx: Context, news: TurnEnded) -> None:
+        """The third one ends first contact. What is missed here is made good when the next turn begins."""
+        try:
+            await outgrow(ctx.db, tenant=self.tenant, agent=self.profile.id, user=news.user_id)
+        except StoreError as outage:
+            ctx.log.warning("agent.first_contact_goes_on", error=str(outage))
 
     async def _look(self, ctx: Context) -> None:
         """Read again what nobody said was changed: while the store is away, what we know is good enough."""

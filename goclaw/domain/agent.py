@@ -89,6 +89,12 @@ class GetProfile(Message[AgentProfile]):
     user_id: str = ""
 
 
+class TurnEnded(Message[None]):
+    """A user who is still a stranger to the agent (BOOTSTRAP.md) has had a turn answered."""
+
+    user_id: str
+
+
 class AgentChanged(Message[None]):
     """Rows of a tenant's agents were written. Published to `AGENTS`."""
 

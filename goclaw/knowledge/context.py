@@ -44,7 +44,7 @@ class Limits(Struct, frozen=True):
 class Loaded(Struct, frozen=True, kw_only=True):
     files: tuple[ContextFile, ...] = ()
     hidden: tuple[str, ...] = ()  # files that were kept back because the one who speaks may not write them
-    first_contact: bool = False  # BOOTSTRAP.md is among them: call `outgrow` when the run has ended well
+    first_contact: bool = False  # BOOTSTRAP.md is among them: tell the agent `TurnEnded` when the run has ended well
 
 
 async def load(
@@ -68,11 +68,12 @@ async def load(
         {text.name for text in found.texts if kept_back and text.name in GUARDED and not blank(text.content)}
     )
     first = any(file.name == BOOTSTRAP for file in files)
+    if first and await outgrow(db, tenant=tenant, agent=agent.id, user=user):  # nobody lived to do it in time
+        files, first = tuple(file for file in files if file.name != BOOTSTRAP), False
     return Loaded(files=files, hidden=tuple(hidden), first_contact=first)
 
 
-async def outgrow(db: Database, agent: AgentProfile, *, tenant: str, user: str) -> bool:
+async def outgrow(db: Database, *, tenant: str, agent: str, user: str) -> bool:
     """Whoever finished his third turn is no stranger any more. Whether that was now. Raises StoreError."""
-    named = {"tenant": tenant, "agent": agent.id, "user": user}
-    gone: bool = await db(stored.outgrow, **named, name=BOOTSTRAP, turns=TURNS)
+    gone: bool = await db(stored.outgrow, tenant=tenant, agent=agent, user=user, name=BOOTSTRAP, turns=TURNS)
     return gone
