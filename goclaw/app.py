@@ -167,6 +167,7 @@ def tree(
         locks=settings.locks,
         spending=spending,
         guards=Guards(settings.tools),
+        block_reply=settings.gateway.block_reply,
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir

@@ -38,7 +38,8 @@ def prune(messages: Sequence[ChatMessage], overhead: int, window: int, settings:
         for place in free
         if pruned[place].tool_name not in READERS and len(pruned[place].content) > len(hard.placeholder)
     ]
-    tokens = overhead + estimate_prompt(pruned)
+    # what is protected now will be trimmed later: counted as it is, a longer conversation would cut less
+    tokens = overhead + estimate_prompt([_trimmed(message, settings) for message in pruned])
     if not hard.enabled or sum(len(pruned[place].content) for place in clearable) < settings.min_prunable_tool_chars:
         return pruned
     for place in clearable:  # oldest first
@@ -73,6 +74,8 @@ def _within(message: ChatMessage, window: int) -> ChatMessage:
 
 
 def _trimmed(message: ChatMessage, settings: Pruning) -> ChatMessage:
+    if message.role != "tool":
+        return message
     text, soft = message.content, settings.soft_trim
     if message.tool_name in READERS:
         head = tail = READ

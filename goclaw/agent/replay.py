@@ -16,8 +16,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of, resumed
+from goclaw.agent.act import interrupt, result_of
+from goclaw.agent.loop import answer
 from goclaw.agent.recorder import Level, Recorder, Row
+from goclaw.agent.turn import Draft, Journal, Task, resumed
 from goclaw.domain.budget import about_money
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, ToolSpec, Usage
 from goclaw.domain.errors import ProviderError, Rejected
@@ -123,7 +125,7 @@ class RecordedHands:
         run: Callable[[ToolCall, Place], Any] | None = None,
     ) -> None:
         self.specs = specs
-        self._only_reads = only_reads
+        self.only_reads = only_reads
         self._stand = stand
         self._tools = tools
         self._strict = strict
@@ -144,7 +146,7 @@ class RecordedHands:
         if self._strict:
             raise EndOfRecord
         self._stand.unmatched.append({"step": place.step, "tool": wanted.name})
-        if self._tools == "pure" and self._run is not None and self._only_reads(wanted):
+        if self._tools == "pure" and self._run is not None and self.only_reads(wanted):
             result: ToolResult = await self._run(wanted, place)
             return result
         self._stand.suppressed.append({"step": place.step, "tool": wanted.name, "arguments": wanted.arguments})
@@ -168,6 +170,9 @@ class ReplayJournal:
 
     def answered(self, step: int, response: ChatResponse) -> None:
         self.recorder.answered(step, response)
+
+    def failed(self, error: ProviderError) -> None:
+        self.recorder.failed(error)
 
     async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
         self._stand.steps[step], self._stand.usage[step] = said, usage

@@ -87,6 +87,9 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec for tool in self.tools.values())
 
+    def only_reads(self, wanted: ToolCall) -> bool:
+        return effect_of(self.tools, wanted) == Effect.PURE.value
+
     def beside_others(self, wanted: ToolCall) -> bool:
         """Whether a call may run while its neighbours do (agent-loop.md §10.3)."""
         tool = find(self.tools, wanted.name)

@@ -17,6 +17,7 @@ from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
+from goclaw.domain.session import parse_key
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -42,6 +43,7 @@ class Engine:
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
+    block_reply: bool = False
 
     @property
     def rules(self) -> Rules:
@@ -74,6 +76,7 @@ class Engine:
             run_id=run.run_id,
             run_kind=run.kind,
             sender_id=run.request.sender or run.user_id,
+            peer_kind="group" if parse_key(run.session_key).group else "direct",
             provider=agent.provider,
             model=agent.model,
             most=self.guards.settings.max_result_chars,

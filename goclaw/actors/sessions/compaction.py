@@ -11,7 +11,7 @@ from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.purse import CallPurse
 from goclaw.actors.engine.settling import pay
 from goclaw.actors.engine.spending import Spending
-from goclaw.agent.compaction import WITHIN, summarise
+from goclaw.agent.compaction import WITHIN, asking, summarise
 from goclaw.domain.address import agent
 from goclaw.domain.agent import GetProfile
 from goclaw.domain.budget import Payer
@@ -89,7 +89,7 @@ class Compaction(Actor):
         )
         model = Logged(models_of(ctx, profile.candidates, purse, self.tenant), calls)
         try:
-            summary = await summarise(self.covered, model, profile.model, session=self.key)
+            summary = await summarise(self.covered, asking(model), profile.model, session=self.key)
         finally:
             await pay(ctx, self.tenant, self.payers, calls)
         crash_point("session.compacting")
