@@ -89,7 +89,7 @@ async def test_two_users_of_an_open_agent_do_not_see_each_others_edits(database:
     agent = await agent_of(database, SOUL="as the owner says")
     for user in ("lan", "minh"):
         assert texts(await told(database, agent, user))["SOUL.md"] == "as the owner says"
-    named = {"tenant": MASTER_TENANT, "agent": agent.id, "user": "lan", "by": "lan"}
+    named: dict[str, Any] = {"tenant": MASTER_TENANT, "agent": agent.id, "user": "lan", "by": "lan"}
 
     await database.run(context_files.write_own, **named, name="SOUL.md", content="mine")
 
@@ -138,7 +138,13 @@ async def test_the_third_turn_ends_first_contact(database: Database, turns: int,
 
 
 async def test_starters_come_once_and_do_not_come_back(database: Database) -> None:
-    seed = {"tenant": MASTER_TENANT, "key": "default", "name": "G", "owner": "system", "more": templates.starters()}
+    seed: dict[str, Any] = {
+        "tenant": MASTER_TENANT,
+        "key": "default",
+        "name": "G",
+        "owner": "system",
+        "more": templates.starters(),
+    }
 
     async def there() -> list[str]:
         rows = await database.run(agents.visible, tenant=MASTER_TENANT, user="", everything=True)
