@@ -12,9 +12,12 @@ import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
+from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.events import AgentEvent, of_user
-from goclaw.operations import agent_changes, agent_summoning, agents
+from goclaw.domain.run import RunRequest
+from goclaw.domain.session import SessionKey
+from goclaw.operations import agent_changes, agent_summoning, agents, turns
 from goclaw.operations.agent_changes import CreateAgent
 from goclaw.operations.agent_shapes import Agent
 from goclaw.operations.context import Context, House
@@ -88,7 +91,9 @@ async def fold(database: Database, tmp_path: Path, farm: Farm | None = None) -> 
         row = Provider(api_base=farm["openai"].url, api_key=Secret("key"), models=("gpt-4o",))
         vendors = Providers(allow_private=True, named={"groq": row})
     async with open_house(database, tmp_path, providers=vendors) as system:
-        made = Fold(House(Settings(providers=vendors), system, "0", "node", 0))
+        house = House(Settings(providers=vendors), system, "0", "node", 0)
+        house.ownership.alone = True
+        made = Fold(house)
         with inbox(system, Address("edge", "http", "ear"), "Ear", made.hear) as ear:
             ear.join(of_user(MASTER_TENANT, "lan"))
             yield made
@@ -181,10 +186,11 @@ async def test_who_is_being_written_is_left_alone(database: Database, tmp_path: 
         await sheep.summon()
         await sheep.ended()
         found = await sheep.agent()
-        # as if it were under way on another node
-        await database.run(summonings.begin, tenant=MASTER_TENANT, agent=found.id, wish=None, by="lan")
-        await database.run(lease_elsewhere, found.id)
+        await database.run(under_way_elsewhere, found.id)
+        sheep.house.system.publish(AGENTS, AgentChanged(tenant_id=MASTER_TENANT))
 
+        err = await refusal(say(sheep.ctx))
+        assert (err.code, err.details["status"]) == ("UNAVAILABLE", "summoning"), "AL-36"
         for asked in (
             agent_summoning.regenerate(sheep.ctx, agent_summoning.Regenerate(id="ada")),
             agent_summoning.resummon(sheep.ctx, agent_summoning.Resummon(id="ada")),
@@ -198,8 +204,15 @@ async def test_who_is_being_written_is_left_alone(database: Database, tmp_path: 
         assert err.code == "INVALID_REQUEST"
 
 
+async def say(ctx: Context) -> None:
+    of, key = await turns.resolve_agent(ctx, "ada"), SessionKey("ada", "ws:direct:1")
+    await turns.send(ctx, run_id=ctx.new_id(), agent=of, key=key, kind="chat", request=RunRequest(message="hi"))
+
+
 @transaction
-async def lease_elsewhere(db: Connection, agent: str) -> None:
+async def under_way_elsewhere(db: Connection, agent: str) -> None:
+    """Another node works on it."""
+    await summonings.begin(db, tenant=MASTER_TENANT, agent=agent, wish=None, by="lan")
     await db.execute(
         "UPDATE agent_summonings SET leased_until = now() + interval '1 hour' WHERE agent_id = %(agent)s",
         {"agent": agent},
