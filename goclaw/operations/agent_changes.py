@@ -214,6 +214,8 @@ async def _check(ctx: Context, values: dict[str, Any]) -> None:
             raise Rejected(forbidden("is_default"))
         if values.get("restrict_to_workspace") is False:
             raise Rejected(forbidden("restrict_to_workspace"))
+    if values.get("status") not in (None, "active", "inactive"):
+        raise Rejected(invalid("status", "active or inactive"))
     if "workspace" in values:
         values["workspace"] = _workspace(ctx, values["workspace"])
     if provider := values.get("provider"):

@@ -53,7 +53,11 @@ async def test_an_agent_lives_over_http(http: httpx.AsyncClient, client: Client,
     assert (await client.ask("agent", agentId="ada")).items() >= {"id": "ada", "isRunning": False}.items()
     assert (await client.ask("agent.identity.get", agentId=id))["name"] == "Ada"
 
+    await client.send("chat.send", message="!hold-1", sessionKey="agent:ada:ws:direct:2", agentId="ada")
+    await vendor.holds(1)
+
     gone = await http.delete("/v1/agents/ada")
+    await client.hears("run.cancelled", key="agent:ada:ws:direct:2")
     assert (gone.status_code, gone.json()["deleted"]) == (200, True)
     assert (await http.get(f"/v1/agents/{id}")).status_code == 404
     assert (await http.delete("/v1/agents/default")).status_code == 403

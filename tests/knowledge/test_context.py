@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.agent import AgentProfile
@@ -162,6 +164,17 @@ async def test_starters_come_once_and_do_not_come_back(database: Database) -> No
     await database.run(agents.seed, id=new_id(), **seed)
 
     assert await there() == ["default", "researcher", "writer"]
+
+
+async def test_two_nodes_that_begin_at_once_make_each_starter_once(database: Database) -> None:
+    seed: dict[str, Any] = {"tenant": MASTER_TENANT, "key": "default", "name": "G", "owner": "system"}
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(partial(database.run, agents.seed, id=new_id(), **seed, more=templates.starters()))
+
+    rows = await database.run(agents.visible, tenant=MASTER_TENANT, user="", everything=True)
+    assert [row.agent_key for row in rows] == ["default", "coder", "researcher", "writer"]
 
 
 async def test_a_store_that_had_agents_before_gets_no_starters(database: Database) -> None:

@@ -120,6 +120,7 @@ async def test_a_key_is_made_of_the_name_and_taken_once(house: House) -> None:
         ({"agent_key": "default"}, "agent_key"),
         ({"agent_key": "a", "provider": "nobody"}, "provider"),
         ({"agent_key": "a", "workspace": "../b"}, "workspace"),
+        ({"agent_key": "a", "status": "summoning"}, "status"),
         ({"agent_key": "a", "other_config": {"thinking_level": "loud"}}, "other_config.thinking_level"),
         ({"agent_key": "a", "other_config": {"x": "y" * 70_000}}, "other_config"),
     ],
@@ -184,6 +185,19 @@ async def test_the_key_stays_and_the_default_is_one(house: House) -> None:
     assert (await refusal(change(root, "ada", is_default=False))).code == "INVALID_REQUEST"
     assert (await refusal(agent_changes.delete(root, DeleteAgent(id="ada")))).code == "FORBIDDEN"
     assert (await profile(house, "default")).key == "default", "that one has the key"
+
+
+async def test_there_is_a_default_agent_whatever_goes_wrong(house: House) -> None:
+    root = as_(house, "root", Role.ADMIN)
+    made = await make(root)
+
+    assert (await refusal(make(root, is_default=True))).code == "ALREADY_EXISTS"
+    late: dict[str, Any] = {"tenant": MASTER_TENANT, "id": made.id, "version": 7, "by": "root"}
+    assert await root.db(rows.change, **late, values={"is_default": True}, texts={}) is None
+
+    assert (await profile(house, "default")).is_default
+    assert (await make(root, "eve", is_default=True)).is_default
+    assert not (await profile(house, "default")).is_default
 
 
 async def test_an_agent_is_taken_away_and_its_key_is_free(house: House, tmp_path: Path) -> None:
