@@ -85,6 +85,8 @@ SOCKET_EVENTS = {
     "agent": "a step in the life of a run; its `type` is one of the table below",
     "session.updated": "a conversation has new messages",
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
+    "agent.updated": "an agent was made, changed or taken away; for its owner and the admins",
+    "agent.summoning": "an agent's files are being written: the start, each file, the end; for the same",
     "budget.warning": "most of a budget is spent, told once in its window; for its owner and the admins",
     "budget.reached": "all of a budget is spent, told once in its window; for its owner and the admins",
     "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",

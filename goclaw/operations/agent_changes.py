@@ -54,16 +54,16 @@ class CreateAgent(Wanted, kw_only=True):
 
 
 class UpdateAgent(Wanted, kw_only=True):
-    ALIASES: ClassVar = {**Wanted.ALIASES, "id": "agent_id"}
+    ALIASES: ClassVar = {**Wanted.ALIASES, "agent_id": "id"}
 
-    agent_id: str
+    id: str
     agent_key: str | UnsetType = UNSET
 
 
 class DeleteAgent(Struct, kw_only=True):
-    ALIASES: ClassVar = {"id": "agent_id"}
+    ALIASES: ClassVar = {"agent_id": "id"}
 
-    agent_id: str
+    id: str
     delete_files: bool = False
 
 
@@ -125,7 +125,7 @@ async def create(ctx: Context, ask: CreateAgent) -> Agent:
 @operation(Rpc("agents.update", Role.ADMIN, reply=_updated), Http("PUT /v1/agents/{id}", Role.OPERATOR))
 async def update(ctx: Context, ask: UpdateAgent) -> Agent:
     """Change an agent. The next turn sees it, those that work end as they began."""
-    row, role = await found_agent(ctx, ask.agent_id)
+    row, role = await found_agent(ctx, ask.id)
     if role not in EDITORS:
         raise Rejected(forbidden("not_yours"))
     if row.status == "summoning":
@@ -152,7 +152,7 @@ async def update(ctx: Context, ask: UpdateAgent) -> Agent:
 @operation(Rpc("agents.delete", Role.ADMIN, reply=_removed), Http("DELETE /v1/agents/{id}", Role.OPERATOR))
 async def delete(ctx: Context, ask: DeleteAgent) -> Deleted:
     """Take an agent away: nobody can talk to it, what it does is stopped, its history stays."""
-    row, role = await found_agent(ctx, ask.agent_id)
+    row, role = await found_agent(ctx, ask.id)
     if row.is_default:
         raise Rejected(forbidden("default_agent"))
     if role not in MANAGERS:
@@ -214,6 +214,8 @@ async def _check(ctx: Context, values: dict[str, Any]) -> None:
             raise Rejected(forbidden("is_default"))
         if values.get("restrict_to_workspace") is False:
             raise Rejected(forbidden("restrict_to_workspace"))
+    if values.get("status") not in (None, "active", "inactive"):
+        raise Rejected(invalid("status", "active or inactive"))
     if "workspace" in values:
         values["workspace"] = _workspace(ctx, values["workspace"])
     if provider := values.get("provider"):

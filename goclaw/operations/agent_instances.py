@@ -95,7 +95,7 @@ async def list_instances(ctx: Context, ask: ListInstances) -> InstancePage:
     return InstancePage(instances=found, total=rows[0].total if rows else 0, limit=limit, offset=ask.offset)
 
 
-@operation(Http("GET /v1/agents/{id}/instances/{userID}/files", Role.VIEWER))
+@operation(Http("GET /v1/agents/{id}/instances/{user_id}/files", Role.VIEWER))
 async def list_files(ctx: Context, ask: OneInstance) -> FilesOfUser:
     """List a user's own files of an agent, with what is in them."""
     agent = await managed(ctx, ask.id)
@@ -104,7 +104,7 @@ async def list_files(ctx: Context, ask: OneInstance) -> FilesOfUser:
     return FilesOfUser(files=[ListedFile(**whose, **_members(row)) for row in rows])
 
 
-@operation(Http("GET /v1/agents/{id}/instances/{userID}/files/{fileName}", Role.VIEWER))
+@operation(Http("GET /v1/agents/{id}/instances/{user_id}/files/{file_name}", Role.VIEWER))
 async def get_file(ctx: Context, ask: OneFile) -> FileOfUser:
     """Read one of a user's own files."""
     listed = await list_files(ctx, OneInstance(id=ask.id, user_id=ask.user_id))
@@ -114,7 +114,7 @@ async def get_file(ctx: Context, ask: OneFile) -> FileOfUser:
     raise Rejected(not_found("file", ask.file_name[:100]))
 
 
-@operation(Http("PUT /v1/agents/{id}/instances/{userID}/files/{fileName}", Role.OPERATOR))
+@operation(Http("PUT /v1/agents/{id}/instances/{user_id}/files/{file_name}", Role.OPERATOR))
 async def write_file(ctx: Context, ask: WriteFile) -> FileOfUser:
     """Replace what an agent knows of a user: USER.md, and no other file."""
     if ask.file_name != USER:

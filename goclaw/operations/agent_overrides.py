@@ -62,7 +62,7 @@ async def list_overrides(ctx: Context, ask: ListOverrides) -> OverrideList:
     return OverrideList(overrides=rows)
 
 
-@operation(Rpc("agents.overrides.set", Role.OPERATOR), Http("PUT /v1/agents/{id}/overrides/{userID}", Role.OPERATOR))
+@operation(Rpc("agents.overrides.set", Role.OPERATOR), Http("PUT /v1/agents/{id}/overrides/{user_id}", Role.OPERATOR))
 async def set_override(ctx: Context, ask: SetOverride) -> Override:
     """Have an agent answer a user in another way, from his next turn on."""
     if not valid_user_id(ask.user_id):
@@ -90,7 +90,7 @@ async def set_override(ctx: Context, ask: SetOverride) -> Override:
 
 
 @operation(
-    Rpc("agents.overrides.clear", Role.OPERATOR), Http("DELETE /v1/agents/{id}/overrides/{userID}", Role.OPERATOR)
+    Rpc("agents.overrides.clear", Role.OPERATOR), Http("DELETE /v1/agents/{id}/overrides/{user_id}", Role.OPERATOR)
 )
 async def clear_override(ctx: Context, ask: OfUser) -> Cleared:
     """Have an agent answer a user like everybody."""

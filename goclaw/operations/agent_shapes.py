@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from goclaw.domain.agent import AgentRole, AgentType
+from goclaw.domain.agent import AgentRole, AgentStatus, AgentType
 from goclaw.domain.errors import Rejected, invalid
 from goclaw.stores.agents import AgentRow
 
@@ -85,7 +85,7 @@ class Wanted(Struct, kw_only=True):
 
     display_name: Annotated[str, Meta(max_length=255)] | UnsetType | None = UNSET
     agent_type: AgentType | UnsetType = UNSET
-    status: Literal["active", "inactive"] | UnsetType = UNSET
+    status: AgentStatus | UnsetType = UNSET
     is_default: bool | UnsetType = UNSET
     provider: Annotated[str, Meta(max_length=50)] | UnsetType = UNSET
     model: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -18,6 +19,8 @@ from goclaw.stores.agent_shares import Share
 
 
 class ListShares(Struct, kw_only=True):
+    ALIASES: ClassVar = {"agent_id": "id"}
+
     id: str
 
 
@@ -25,8 +28,7 @@ class ShareList(Struct, kw_only=True):
     shares: list[Share]
 
 
-class ShareAgent(Struct, kw_only=True):
-    id: str
+class ShareAgent(ListShares, kw_only=True):
     user_id: str
     role: SharedRole = "user"
 
@@ -43,8 +45,7 @@ class Granted(Struct, kw_only=True):
     new: bool
 
 
-class RevokeShare(Struct, kw_only=True):
-    id: str
+class RevokeShare(ListShares, kw_only=True):
     user_id: str
 
 
@@ -73,7 +74,7 @@ async def share(ctx: Context, ask: ShareAgent) -> Granted:
     return Granted(**{name: getattr(row, name) for name in Granted.__struct_fields__})
 
 
-@operation(Rpc("agents.shares.remove", Role.OPERATOR), Http("DELETE /v1/agents/{id}/shares/{userID}", Role.OPERATOR))
+@operation(Rpc("agents.shares.remove", Role.OPERATOR), Http("DELETE /v1/agents/{id}/shares/{user_id}", Role.OPERATOR))
 async def revoke(ctx: Context, ask: RevokeShare) -> Revoked:
     """Take an agent away from a user it was shared with."""
     agent = await managed(ctx, ask.id)

@@ -126,11 +126,17 @@ ON CONFLICT DO NOTHING
 START = """
 INSERT INTO agents (id, tenant_id, agent_key, display_name, owner_id, description, emoji, provider, model, workspace)
 VALUES (%(id)s, %(tenant)s, %(key)s, %(name)s, %(owner)s, %(description)s, %(emoji)s, '', '', %(workspace)s)
+ON CONFLICT DO NOTHING RETURNING id::text
 """
 
 CHOOSE = """
 UPDATE agents SET provider = %(provider)s, model = %(model)s, version = version + 1, updated_at = now()
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND deleted_at IS NULL
+"""
+
+SEEN = """
+SELECT version FROM agents
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND version = %(version)s AND deleted_at IS NULL FOR UPDATE
 """
 
 NO_OTHER_DEFAULT = """
@@ -179,8 +185,10 @@ async def seed(
     await db.execute(SEED, {"id": id, "tenant": tenant, "key": key, "name": name, "owner": owner})
     for starter in () if had else more:
         named = {"id": new_id(), "tenant": tenant, "owner": owner}
-        await db.execute(START, {**named, **{field: getattr(starter, field) for field in Starter.__struct_fields__}})
-        await _write(db, tenant, named["id"], {"SOUL.md": starter.soul} if starter.soul else {}, owner)
+        said = {field: getattr(starter, field) for field in Starter.__struct_fields__}
+        made = await maybe(str, db.execute(START, {**named, **said}))  # another node may begin at the same time
+        if made is not None and starter.soul:
+            await _write(db, tenant, made, {"SOUL.md": starter.soul}, owner)
 
 
 @transaction
@@ -202,8 +210,7 @@ async def add(
     by: str,
 ) -> AgentRow | None:
     """Make an agent with its texts. None if its key is taken."""
-    if values.get("is_default"):
-        await db.execute(NO_OTHER_DEFAULT, {"tenant": tenant, "id": id})
+    first, values = bool(values.get("is_default")), {**values, "is_default": False}
     names = ["id", "tenant_id", "agent_key", "owner_id", *_checked(values)]
     params = {"id": id, "tenant_id": tenant, "agent_key": agent_key, "owner_id": owner_id, **_params(values)}
     query = f"""
@@ -216,6 +223,8 @@ async def add(
         await _write(db, tenant, id, texts, by)
         if made.status == "summoning":
             await summonings.ask(db, tenant=tenant, agent=id, wish=None, by=by)
+        if first:
+            return await change(db, tenant=tenant, id=id, version=1, values={"is_default": True}, texts={}, by=by)
     return made
 
 
@@ -232,6 +241,8 @@ async def change(
 ) -> AgentRow | None:
     """Change columns and texts of an agent. None if it is not the `version` that was seen."""
     if values.get("is_default"):
+        if await maybe(int, db.execute(SEEN, {"tenant": tenant, "id": id, "version": version})) is None:
+            return None
         await db.execute(NO_OTHER_DEFAULT, {"tenant": tenant, "id": id})
     sets = "".join(f"{name} = %({name})s, " for name in _checked(values))
     query = f"""

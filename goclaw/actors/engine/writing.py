@@ -23,6 +23,7 @@ from goclaw.domain.budget import payers_of
 from goclaw.domain.errors import ProviderError, Rejected, StoreError
 from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.ids import new_id
+from goclaw.domain.session import key_of
 from goclaw.domain.summoning import DESCRIPTION, Step, step
 from goclaw.domain.texts import text_of
 from goclaw.knowledge import templates
@@ -73,7 +74,7 @@ class Writing(Actor):
     async def _ask(self, ctx: Context, profile: AgentProfile, about: About) -> Written:
         """All in one call; where that does not fit, its character first and then the rest."""
         of = self.of
-        payers = payers_of(of.requested_by, of.agent_key, "")
+        payers = payers_of(of.requested_by, of.agent_key, str(key_of(of.agent_key, "summoning")))
         calls = CallLog(ctx.clock, self.engine.spending.pricing)
         purse = CallPurse(
             ctx,

@@ -1,4 +1,4 @@
-"""PATCH …/instances/{userID}/metadata, whose body may be the map itself. Contract: edge-http.md §5."""
+"""PATCH …/instances/{user_id}/metadata, whose body may be the map itself. Contract: edge-http.md §5."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ async def patch(call: Call, caller: Caller) -> Response:
     return json_response(await describe(call.context(caller), ask), 200)
 
 
-ROUTE = Raw("PATCH /v1/agents/{id}/instances/{userID}/metadata", Role.OPERATOR, patch)
+ROUTE = Raw("PATCH /v1/agents/{id}/instances/{user_id}/metadata", Role.OPERATOR, patch)
