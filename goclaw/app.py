@@ -53,8 +53,6 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
-from goclaw.security.known import Known
-from goclaw.security.scrub import secrets_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
@@ -107,19 +105,10 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
         async with _stores(settings) as (database, server), open_system(database) as system:
             loaded, box = _with_key(loaded)
             tools = collect_tools(*packages)
-            known = Known(secrets_of(loaded.settings))
             name = _node_name(settings, sockets[0].getsockname()[1])
             count = len(tools)
             house = House(
-                loaded.settings,
-                system,
-                __version__,
-                new_id(),
-                count,
-                loaded.production,
-                node_name=name,
-                box=box,
-                known=known,
+                loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
@@ -172,7 +161,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools),
+        guards=Guards(settings.tools, house.known, settings.gateway.injection_action),
     )
     opening = Opening(
         box,

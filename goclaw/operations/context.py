@@ -26,6 +26,7 @@ from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.security.known import Known
+from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class House:
     def __post_init__(self) -> None:
         self.bulletin = Bulletin(self.system)
         self.replays = ReplayBuffer(self.system)
+        self.known.hold("settings", secrets_of(self.settings))
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()

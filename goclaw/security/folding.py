@@ -5,6 +5,8 @@ Contract: security.md §2.1 (views), §5.2. Wider than the lists there: what onl
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 
 HIDDEN = (
@@ -32,6 +34,7 @@ ALIKE = (
     ("աօսոցհյզ", "aounghjq"),  # Armenian
     ("ɑɡɩıᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "agiiabcdefghijklmnoprstuvwyz"),  # Latin that is none of the 26
 )
+ANGLES = (("<", "‹〈⟨＜❮"), (">", "›〉⟩＞❯"), ("<<", "«≪⟪《"), (">>", "»≫⟫》"))  # … and what looks like them
 
 
 def _alike() -> dict[int, str]:
@@ -42,17 +45,37 @@ def _alike() -> dict[int, str]:
     return {**{code: plain for code, plain in capitals.items() if code > 0x7F}, **table, **own}
 
 
-LATIN = _alike()
+LATIN = {
+    **_alike(),
+    **dict.fromkeys(map(ord, "\u2018\u2019\u02bc\uff07"), "'"),
+    **dict.fromkeys((0x85, 0x2028, 0x2029), "\n"),
+    **{ord(char): plain for plain, chars in ANGLES for char in chars},
+}
+ADORNED = re.compile(r"[*_`~]|</?(?:b|i|u|s|em|strong|span|code|mark|small|sub|sup|font|a)>", re.IGNORECASE)
+
+
+LONG = ("\ufdfa", "\ufdfb")  # signs that NFKC makes a sentence of, in Arabic
 
 
 def visible(text: str) -> str:
     """NFKC, without what cannot be seen (V1). ASCII is returned as it is."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+    if text.isascii():
+        return text
+    for sign in LONG:
+        text = text.replace(sign, " ")
+    return unicodedata.normalize("NFKC", text).translate(INVISIBLE)
 
 
 def latin(text: str) -> str:
-    """The same in the letters it looks like, without their accents (V2)."""
+    """The same in the letters it looks like, without their accents, and with the entities of HTML read (V2)."""
+    if "&" in text:
+        text = html.unescape(text)
     if text.isascii():
         return text
     bare = unicodedata.normalize("NFKD", text.translate(LATIN))
     return "".join(char for char in bare if not unicodedata.combining(char)).translate(LATIN)
+
+
+def unadorned(text: str) -> str:
+    """Without the signs of Markdown that stand inside of a sentence, and without tags like `<b>`."""
+    return ADORNED.sub("", text)

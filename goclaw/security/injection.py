@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 import structlog
 import trio
 
-from goclaw.security.folding import latin, visible
+from goclaw.security.folding import latin, unadorned, visible
 from goclaw.security.known import NOTHING, Forms
 from goclaw.security.scrub import preview
 
 Action = Literal["off", "log", "warn", "block"]
 
-SLICE = 4_000  # characters between two checkpoints: the worst of them takes 4 ms
+SLICE = 2_000  # characters between two checkpoints; 32,000 would hold others up for 40 ms (benchmarks/guards.py)
 OVERLAP = 400  # the longest match, which §2.2 bounds at 390
 BEHIND = 4  # characters a lookbehind wants to see
 NOTE = "[note: this content contains text that looks like instructions]"
@@ -94,12 +94,13 @@ async def found_in(text: str) -> tuple[str, ...]:
     if "\0" in text:
         found.add("null_bytes")
         text = text.replace("\0", "")
-    plain, likened = _Window(), _Window()
+    plain, likened, bare = _Window(), _Window(), _Window()
     for at in range(0, len(text), SLICE):
         piece = visible(text[at : at + SLICE])
         plain.slide(piece)
         likened.slide(latin(piece))
-        for view in (plain,) if likened.text == plain.text else (plain, likened):
+        bare.slide(unadorned(latin(piece)))
+        for view in {plain.text: plain, likened.text: likened, bare.text: bare}.values():
             missing = EXPRESSIONS.keys() - found
             found |= {name for name in missing if EXPRESSIONS[name].search(view.text, view.begin)}
         if EXPRESSIONS.keys() <= found:

@@ -27,6 +27,7 @@ ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 SHORT = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}  # escapes of JSON
 LONG = {letter: char for char, letter in SHORT.items()}
 OURS = f"{REDACTED} [redacted:secret] {' '.join(SHAPES)}"  # words of our own marks are no secrets
+LAYERS = 3  # of JSON in JSON
 SERVER = "[SERVER_IP]"
 
 
@@ -43,7 +44,7 @@ class Forms:
         found = {value for value in values if len(value) >= SHORTEST} | lines
         self.values = sorted((value for value in found if value not in OURS), key=_longest_first)
         self.literals = sorted({form for value in self.values for form in _disguises(value)}, key=_longest_first)
-        self.addresses = [re.compile(rf"(?<![\w.:]){re.escape(each)}(?![\w:]|\.\d)") for each in sorted(addresses)]
+        self.addresses = [re.compile(rf"(?<![\w.:]){re.escape(each)}(?!\w|\.\d)") for each in sorted(addresses)]
 
     @cached_property
     def _in_order(self) -> list[str]:
@@ -70,9 +71,10 @@ class Forms:
         for form in self._there(text):
             text = text.replace(form, mark("secret"))
         if "%" in text or "\\" in text:
-            bare = unescaped(text)
+            bare = "\0".join(readings(text))
+            plus = bare.replace("+", " ") if "+" in bare else ""  # as forms write a blank
             for value in self.values:
-                if len(value) >= ENCODED and value in bare:
+                if len(value) >= ENCODED and (value in bare or value.replace("+", " ") in plus):
                     text = _loosely(value).sub(lambda _: mark("secret"), text)
         return text
 
@@ -86,7 +88,8 @@ class Forms:
         if len(self.literals) <= FEW:
             return [form for form in self.literals if form in text]
         grams = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
-        return [form for form in self.literals if form[:SHORTEST] in grams and form in text]
+        near = grams & self._beginnings
+        return [form for form in self.literals if form[:SHORTEST] in near and form in text] if near else []
 
 
 NOTHING = Forms()
@@ -102,7 +105,7 @@ class Known:
         self._addresses: frozenset[str] = frozenset()
         self._forms = NOTHING
         self._calls = itertools.count()
-        self.hold("settings", values)
+        self.hold("", values)
 
     @property
     def forms(self) -> Forms:
@@ -152,11 +155,12 @@ class Known:
         self._forms = Forms(frozenset(self._fading).union(*self._held.values()), self._addresses)
 
 
-def unescaped(text: str) -> str:
-    """`text` with percent signs and the escapes of JSON read."""
-    if "\\" in text:
-        text = ESCAPE.sub(lambda it: chr(int(it[1], 16)) if it[1] else LONG.get(it[2], it[2]), text)
-    return unquote(text) if "%" in text else text
+def readings(text: str) -> list[str]:
+    """`text` with the escapes of JSON read, also those of JSON in JSON, and with percent signs read."""
+    found = [text]
+    while len(found) <= LAYERS and "\\" in found[-1]:
+        found.append(ESCAPE.sub(lambda it: chr(int(it[1], 16)) if it[1] else LONG.get(it[2], it[2]), found[-1]))
+    return [*found[1:], *(unquote(each) for each in found if "%" in each)]
 
 
 def _disguises(value: str) -> Iterator[str]:
@@ -184,5 +188,11 @@ def _loosely(value: str) -> re.Pattern[str]:
 
 def _any_spelling(char: str) -> str:
     percent = "".join(f"%(?i:{byte:02x})" for byte in char.encode("utf-8", "surrogatepass"))
-    ways = [re.escape(char), percent, rf"\\u(?i:{ord(char) & 0xFFFF:04x})", rf"\\{re.escape(SHORT.get(char, char))}"]
+    ways = [
+        re.escape(char),
+        percent,
+        rf"\\{{1,7}}u(?i:{ord(char) & 0xFFFF:04x})",
+        rf"\\{{1,7}}{re.escape(SHORT.get(char, char))}",
+        *(("\\+",) if char == " " else ()),
+    ]
     return f"(?:{'|'.join(ways)})"

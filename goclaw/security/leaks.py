@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from goclaw.security.known import NOTHING, Forms
-from goclaw.security.shapes import SHAPES, TOKENS, redacted, without_pem, without_shapes
+from goclaw.security.shapes import PEM_BEGIN, SHAPES, TOKENS, redacted, without_pem, without_shapes
 
 Mode = Literal["off", "registered", "patterns", "block"]
 
@@ -47,15 +47,16 @@ class LeakFilter:
     def feed(self, delta: str) -> str:
         if self._mode == "off":
             return delta
-        text = self._clean(self._held + delta)
-        cut = min(len(text), self._begun(text))
-        self._held = text[cut:]
-        return self._said(text[:cut])
+        text = self._known.hide(self._held + delta, redacted)
+        self._tell(text != self._held + delta)
+        begun = self._begun(text)
+        self._held = text[begun:]
+        return self._said(self._unshaped(text[:begun]))
 
     def finish(self) -> str:
         """The rest; the filter begins anew. Raises Leaked."""
-        rest, self._held, self._in_pem, self._in_key = self._held, "", False, ""
-        said = self._said(rest)
+        said = self._said(self._unshaped(self._held))
+        self._held, self._in_pem, self._in_key = "", False, ""
         if self._mode != "block":
             return said
         whole, self._whole = "".join(self._whole), []
@@ -69,28 +70,32 @@ class LeakFilter:
         self._whole.append(text)
         return ""
 
-    def _clean(self, text: str) -> str:
-        clean = self._known.hide(text, redacted)
-        if self._mode != "registered":
-            parts, self._in_pem = without_pem(self._in_key + clean, inside=self._in_pem)
-            self._in_key = clean[-BORDER:] if self._in_pem else ""
-            clean = without_shapes("".join(parts), only=TOKENS)
-        if clean != text and not self.leaked:
+    def _unshaped(self, text: str) -> str:
+        if self._mode in ("off", "registered"):
+            return text
+        whole = self._in_key + text
+        parts, self._in_pem = without_pem(whole, inside=self._in_pem)
+        begun = max((found.end() for found in PEM_BEGIN.finditer(whole)), default=0)
+        self._in_key = whole[begun:][-BORDER:] if self._in_pem else ""
+        clean = without_shapes("".join(parts), only=TOKENS)
+        self._tell(clean != text)
+        return clean
+
+    def _tell(self, leaked: bool) -> None:
+        if leaked and not self.leaked:
             self.leaked = True
             log.warning("security.secret_leak_blocked", mode=self._mode, **self._where)
-        return clean
 
     def _begun(self, text: str) -> int:
         """Where a secret may have begun."""
         begun = self._known.begun(text)
-        if self._known.values and (escape := max(text.rfind("%"), text.rfind("\\"))) >= len(text) - HOLD:
-            begun = min(begun, max(0, min(escape, len(text) - HOLD)))
+        recent = max(0, len(text) - HOLD)
+        if self._known.values and max(text.find("%", recent), text.find("\\", recent)) >= 0:
+            begun = min(begun, recent)
         if self._mode != "registered":
             last = LAST.search(text, max(0, len(text) - WORD))
             word = last.start() if last is not None else len(text)
-            if any(anchor in text[word:].lower() for anchor in ANCHORS):
-                begun = min(begun, word)
-            elif len(text) - word < HOLD:
+            if len(text) - word < HOLD or any(anchor in text[word:].lower() for anchor in ANCHORS):
                 begun = min(begun, word)
             if line := LINE.search(text, max(0, len(text) - HOLD)):
                 begun = min(begun, line.start())

@@ -13,12 +13,12 @@ import trio
 from goclaw.security.known import NOTHING, Forms
 from goclaw.security.shapes import redacted, without_pem, without_shapes
 
-SLICE = 16 * 1024  # characters between two checkpoints; 64 KiB would hold others up too long (benchmarks/guards.py)
+SLICE = 12 * 1024  # characters between two checkpoints; 64 KiB would hold others up for 50 ms (benchmarks/guards.py)
 HOLD = 4 * 1024  # characters of an unfinished line that are held back
-WINDOW = 2 * HOLD
-TRIES = 4  # places where a long line may be cut
+NEAR = 512  # characters on either side of a place that say whether a line may be cut there
+TRIES = 2  # such places
 BORDER = 64  # characters of the first or last line of a private key, at most
-APART = re.compile(r"[\s,;&\"'<>{}]")  # where it is cut best
+APART = re.compile(r"[\s\"']")  # where it is cut best: what no secret goes over, if not its name
 REST = re.compile(r"[^\s\"'<>`,;&)}\]]*")  # of a secret that is longer than the window
 WITHHELD = "[result withheld: redaction failed]"
 
@@ -57,7 +57,7 @@ class Redactor:
         if cut := held.rfind("\n", at) + 1:
             said.append(self._hidden(held[at:cut]))
             at = cut
-        if len(held) - at > WINDOW:
+        if len(held) - at > HOLD + NEAR:
             cut = await self._place_within(held, at, len(held))
             said.append(self._hidden(held[at:cut]))
             at = cut
@@ -74,14 +74,13 @@ class Redactor:
         """Where to cut a line that goes on: both sides alone say what they say together. `end` if nowhere."""
         if self._in_secret and _rest(line, at, end) == end:
             return end
-        window = line[end - WINDOW : end]
-        whole = self._tried(window)
-        await trio.lowlevel.checkpoint()
-        places = [found.end() for found in APART.finditer(window, HOLD // 2, HOLD)]
-        for place in (*places[-TRIES:][::-1], HOLD):
-            near_pem = "PRIVATE KEY" in window[place - BORDER : place + BORDER]
-            if not near_pem and self._tried(window[:place]) + self._tried(window[place:]) == whole:
-                return end - WINDOW + place
+        middle = end - HOLD
+        places = [found.end() for found in APART.finditer(line, max(at, middle - NEAR), middle)]
+        for place, near in [*((place, NEAR) for place in places[-TRIES:][::-1]), (middle, HOLD)]:
+            before, after = line[max(at, place - near) : place], line[place : place + near]
+            on_border = "PRIVATE KEY" in before[-BORDER:] + after[:BORDER]
+            if not on_border and self._tried(before) + self._tried(after) == self._tried(before + after):
+                return place
             await trio.lowlevel.checkpoint()
         self._ends_within = True
         return end

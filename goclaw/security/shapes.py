@@ -40,9 +40,7 @@ SHAPES = {
         r"[^\s\"'<>`]+",
         re.I,
     ),
-    "userinfo": _value(
-        "://", r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/@:\"']{1,256}:[^\s/@\"']{1,1024}@", re.I, after="@"
-    ),
+    "userinfo": _value("://", r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/@:\"']{1,256}:[^\s/@\"']{1,1024}@", re.I, after="@"),
     "anthropic": _secret("sk-ant-", r"\bsk-ant-[A-Za-z0-9_-]{20,}"),
     "openai": _secret("sk-", r"\bsk-(?:proj-|svcacct-|or-v1-|or-)?[A-Za-z0-9_-]{20,}"),
     "github": _secret("gh github_pat_", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}"),
@@ -85,8 +83,20 @@ SHAPES = {
         re.I,
     ),
     "hex64": _secret("", r"(?<![0-9A-Za-z:/])(?<!sha256-)[0-9a-fA-F]{64,}(?![0-9A-Za-z])(?!  \S| \*\S)"),
+    "more": _value(  # ours: options of programs, names in camel case, XML, and what Ruby and PHP write
+        "key secret token passw",
+        r"(--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-?key|access-key)=[\"']?"
+        r"|\b_?[A-Za-z0-9]{0,30}?(?:Password|Passwd|Secret|ApiKey|AccessKey|AccountKey|Token)[\"']?~[:=]~[\"']?"
+        r"|\b_authToken=|<(?:password|passwd|secret|token|api-?key)>"
+        r"|(?<![\w-])[\"']?(?:password|passwd|secret|token|api_key)[\"']?~=>~[\"']?)"
+        rf"(?!{DONE}|\$|<|\{{|(?:true|false|null|none|undefined|required|optional|string|str|bytes)\b)"
+        r"[^\s\"',;&)}\]<(]{8,}(?![\w(])",
+    ),
 }
-TOKENS = frozenset("anthropic openai github gitlab aws google slack stripe telegram goclaw jwt".split())  # §12.1
+TOKENS = frozenset(SHAPES) & {  # §12.1
+    *("anthropic", "openai", "github", "gitlab", "aws", "google"),
+    *("slack", "stripe", "telegram", "goclaw", "jwt"),
+}
 
 
 def redacted(kind: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import NamedTuple
 
 import structlog
 import trio
@@ -34,32 +33,25 @@ WORDS = (
 )  # how a kind begins → how the reminder says it
 
 SLICE = 8 * 1024  # characters between two checkpoints
-PHRASE = re.compile(r"external[\s_-]{0,20}untrusted[\s_-]{0,20}content")
+GAP = r"[^a-z0-9<>&]{0,20}"
+PHRASE = re.compile(rf"external{GAP}untrusted{GAP}content")
 LONGEST = 64  # characters of it
 REACH = 400  # characters on either side in which its angle signs are
 ANGLE = r"(?:[<>]|&(?:lt|gt|#0{0,6}6[02]|#x0{0,6}3[ce]);?)"
-RIGHT = re.compile(rf"[\s_/.:*=|-]{{0,8}}(?:{ANGLE}[\s_-]{{0,20}}){{1,63}}{ANGLE}")
-LEFT = re.compile(  # read backwards, from the phrase on
-    r"[\w\s/.:*=|-]{0,24}"
-    r"(?:[\s_-]{0,20}(?:[<>]|;?(?:tl|tg|[02]60{0,6}#|[ec]30{0,6}x#)&)){2,64}"
-)
-TEMPLATE = re.compile(r"<(?=\s{0,4}[|\uff5c\u2758\u2223\u00a6])")
-ANGLES = dict.fromkeys(map(ord, "‹«〈⟨＜≪❮❰⟪《"), "<") | dict.fromkeys(map(ord, "›»〉⟩＞≫❯❱⟫》"), ">")
-
+RIGHT = re.compile(rf"{GAP}(?:{ANGLE}{GAP}){{1,63}}{ANGLE}")
+ELGNA = r"(?:[<>]|;?(?:tl|tg|[02]60{0,6}#|[ec]30{0,6}x#)&)"
+LEFT = re.compile(rf"[\w\s/.:*=|-]{{0,24}}(?:{GAP}{ELGNA}){{2,64}}")  # read backwards, from the phrase on
+BARS = "|\uff5c"  # what a token of a chat template has after its angle sign
 log = structlog.get_logger()
 
 
-class Source(NamedTuple):
-    """Where a text is from: `web page`, `web search`, `MCP server X / tool Y`, `browser page`, `document`, `node N`,
-    `sub-agent K` or `transcript`, and which one (a URL, a name)."""
+async def wrap(text: str, kind: str, origin: str = "", *, trusted: bool = False, noted: bool = False) -> str:
+    """`text` as data. `trusted` drops the reminder, `noted` tells that the input guard has found something in it.
 
-    kind: str
-    origin: str = ""
-
-
-async def wrap(text: str, source: Source, *, trusted: bool = False, noted: bool = False) -> str:
-    """`text` as data. `trusted` drops the reminder, `noted` tells that the input guard has found something in it."""
-    kind, origin = await _named(source.kind), await _named(source.origin)
+    `kind` is `web page`, `web search`, `MCP server X / tool Y`, `browser page`, `document`, `node N`, `sub-agent K` or
+    `transcript`; `origin` is which one: a URL, a name.
+    """
+    kind, origin = await _named(kind), await _named(origin)
     lines = [BEGIN, f"Source: {kind} {origin}".rstrip(), "---", *((NOTE,) if noted else ()), await neutral(text)]
     if not trusted:
         lines.append(REMINDER.format(kind=in_words(kind)))
@@ -89,7 +81,9 @@ async def neutral(text: str) -> str:
     if spans:
         log.info("security.marker_sanitized", count=len(spans))
         text = await _without(text, slices, [len(each) for each in folded], spans)
-    return TEMPLATE.sub("<\u200d", text)
+    for bar in BARS:
+        text = text.replace(f"<{bar}", f"<\u200d{bar}")
+    return text
 
 
 async def _markers(plain: str) -> list[tuple[int, int]]:
@@ -142,7 +136,7 @@ class _Folded(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        plain = "" if code in INVISIBLE else ANGLES.get(code) or latin(visible(char)).lower()
+        plain = "" if code in INVISIBLE else latin(visible(latin(char))).lower()
         if len(self) < 20_000:
             self[code] = plain
         return plain
@@ -155,5 +149,3 @@ async def _named(name: str) -> str:
     """A kind or an origin, which others have chosen, as part of one line."""
     clean = "".join(char if char.isprintable() else " " for char in name[: 2 * ORIGIN])
     return " ".join((await neutral(clean)).split())[:ORIGIN]
-
-

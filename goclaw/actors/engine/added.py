@@ -70,7 +70,9 @@ class Opening:
             raise ProviderError("auth_permanent", f"{row.name}: its key cannot be opened: write it again") from None
         said = configured(row, key)
         guard = guard_of(row, self.allow_private) if row.api_base else None
-        account = Account(row.id, self.box, self.authority, db, self.known) if row.provider_type == CHATGPT.name else None
+        account = (
+            Account(row.id, self.box, self.authority, db, self.known) if row.provider_type == CHATGPT.name else None
+        )
         sign = account.headers if account is not None else None
         keys = tuple(each for each in key.split(",") if each.strip())
         return open_provider(
