@@ -79,10 +79,10 @@ async def settled() -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def looked(work: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> tuple[float, float]:
+async def looked(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     """Milliseconds of the fastest look, and the shortest of the longest pauses."""
     times, pauses = [], []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         gc.collect()
         gc.disable()
         watching = Pauses()
