@@ -11,15 +11,16 @@ import structlog
 import trio
 
 from goclaw.security.known import NOTHING, Forms
-from goclaw.security.shapes import redacted, without_pem, without_shapes
+from goclaw.security.shapes import PEM_BEGIN, PEM_END, REDACTED, redacted, without_pem, without_shapes
 
-SLICE = 12 * 1024  # characters between two checkpoints; 64 KiB would hold others up for 50 ms (benchmarks/guards.py)
+SLICE = 6 * 1024  # characters between two checkpoints; 64 KiB would hold others up for 50 ms (benchmarks/guards.py)
 HOLD = 4 * 1024  # characters of an unfinished line that are held back
 NEAR = 512  # characters on either side of a place that say whether a line may be cut there
 TRIES = 2  # such places
 BORDER = 64  # characters of the first or last line of a private key, at most
 APART = re.compile(r"[\s\"']")  # where it is cut best: what no secret goes over, if not its name
 REST = re.compile(r"[^\s\"'<>`,;&)}\]]*")  # of a secret that is longer than the window
+ROW = re.compile(rf"(?:{re.escape(REDACTED)}){{2,}}")
 WITHHELD = "[result withheld: redaction failed]"
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ class Redactor:
         """What can be said of it and of what was held back."""
         held, at = self._held + text, 0
         said: list[str] = []
-        while len(held) - at > SLICE:
+        while len(held) - at > SLICE + HOLD:
             cut = held.rfind("\n", at, at + SLICE) + 1 or await self._place_within(held, at, at + SLICE)
             said.append(self._hidden(held[at:cut]))
             at = cut
@@ -58,7 +59,7 @@ class Redactor:
             said.append(self._hidden(held[at:cut]))
             at = cut
         if len(held) - at > HOLD + NEAR:
-            cut = await self._place_within(held, at, len(held))
+            cut = await self._place_within(held, at, len(held) - HOLD)
             said.append(self._hidden(held[at:cut]))
             at = cut
         self._held = held[at:]
@@ -74,11 +75,13 @@ class Redactor:
         """Where to cut a line that goes on: both sides alone say what they say together. `end` if nowhere."""
         if self._in_secret and _rest(line, at, end) == end:
             return end
-        middle = end - HOLD
-        places = [found.end() for found in APART.finditer(line, max(at, middle - NEAR), middle)]
-        for place, near in [*((place, NEAR) for place in places[-TRIES:][::-1]), (middle, HOLD)]:
+        for border in (found for shape in (PEM_BEGIN, PEM_END) for found in shape.finditer(line, at, end + 2 * BORDER)):
+            if at < border.start() < end < border.end():
+                end = border.start()
+        places = [found.end() for found in APART.finditer(line, max(at, end - NEAR), end)]
+        for place, near in [*((place, NEAR) for place in places[-TRIES:][::-1]), (end, HOLD // 2)]:
             before, after = line[max(at, place - near) : place], line[place : place + near]
-            on_border = "PRIVATE KEY" in before[-BORDER:] + after[:BORDER]
+            on_border = place < end and "PRIVATE KEY" in before[-BORDER:] + after[:BORDER]
             if not on_border and self._tried(before) + self._tried(after) == self._tried(before + after):
                 return place
             await trio.lowlevel.checkpoint()
@@ -86,14 +89,19 @@ class Redactor:
         return end
 
     def _tried(self, text: str) -> str:
-        return without_shapes("".join(without_pem(self._known.hide(text, redacted))[0]))
+        return _shapeless(without_pem(self._known.hide(text, redacted))[0])
 
     def _hidden(self, text: str) -> str:
         begin = _rest(text, 0, len(text)) if self._in_secret else 0
         self._in_secret = self._ends_within or (self._in_secret and begin == len(text))
         self._ends_within = False
         parts, self._in_pem = without_pem(self._known.hide(text[begin:], redacted), inside=self._in_pem)
-        return self._known.hide_addresses(without_shapes("".join(parts)))
+        return self._known.hide_addresses(_shapeless(parts))
+
+
+def _shapeless(parts: list[str]) -> str:
+    """Without shapes, and with one mark for several in a row: how many there were tells something, too."""
+    return ROW.sub(REDACTED, without_shapes("".join(parts)))
 
 
 def _rest(text: str, at: int, end: int) -> int:
