@@ -166,11 +166,16 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools),
+        guards=Guards(settings.tools, house.known, settings.gateway.injection_action),
         block_reply=settings.gateway.block_reply,
     )
     opening = Opening(
-        box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
+        box,
+        settings.failover,
+        settings.providers.allow_private,
+        house.auth_base or AUTHORITY,
+        settings.data_dir,
+        house.known,
     )
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,

@@ -25,6 +25,8 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.known import Known
+from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
+    known: Known = field(default_factory=Known)  # the secrets in use, which nobody is told
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …
@@ -67,6 +70,7 @@ class House:
     def __post_init__(self) -> None:
         self.bulletin = Bulletin(self.system)
         self.replays = ReplayBuffer(self.system)
+        self.known.hold("settings", secrets_of(self.settings))
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()

@@ -39,3 +39,4 @@ class Tools(Section, frozen=True):
         Annotated[int, Meta(ge=0, le=1_000_000, description="of an agent for one user; unset = 4 times that")] | None
     ) = None
     max_result_chars: Annotated[int, Meta(ge=1000, le=200_000, description="of a result that models read")] = 50_000
+    scrub_credentials: Annotated[bool, Meta(description="results show [REDACTED] in place of secrets")] = True

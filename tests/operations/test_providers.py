@@ -43,6 +43,7 @@ from goclaw.runtime.child import Restart, child
 from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.known import Known
 from goclaw.settings.providers import Provider as Configured
 from goclaw.settings.providers import Providers
 from goclaw.settings.section import Secret
@@ -118,6 +119,23 @@ async def test_an_added_provider_answers_at_once_and_its_key_is_sealed(ctx: Cont
     kept = await ctx.db(key_of, "acme")
     assert kept.startswith("aes-gcm2:")
     assert "secret" not in kept
+
+
+async def test_what_a_row_must_not_tell_is_known_before_anybody_asks_it(database: Database, tmp_path: Path) -> None:
+    known = Known()
+    opening = Opening(Box(KEY), allow_private=True, known=known)
+    async with open_house(database, tmp_path, providers=SETTINGS, opening=opening) as system:
+        ctx = Context(house_of(system), Caller(user_id="lan", role=Role.ADMIN))
+        headers = {"x-team": "blue-team", "x-auth": "Bearer of-headers"}
+        made = await make(ctx, api_base="http://f", api_key="first-key,second-key", settings={"headers": headers})
+        assert known.forms.values == ["Bearer of-headers", "of-headers", "second-key", "first-key"]
+
+        await change(ctx, made.id, api_key="third-key")
+        assert {"first-key", "third-key"} <= set(known.forms.values)  # the old one for ten minutes more
+
+        await providers.delete(ctx, DeleteProvider(id=made.id))
+        assert "third-key" in known.forms.values
+        assert known._held == {}
 
 
 async def test_a_masked_key_keeps_the_stored_one_and_an_empty_one_clears_it(ctx: Context, farm: Farm) -> None:

@@ -13,8 +13,11 @@ from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
 from goclaw.runtime.actor import Context
+from goclaw.security.injection import Action
+from goclaw.security.known import Known
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
+from goclaw.tools.clean import marking, scrubbing
 from goclaw.tools.ledger import Ledger
 from goclaw.tools.pipeline import Gate, Toolbox
 from goclaw.tools.policy import Situation, allowed
@@ -24,6 +27,8 @@ from goclaw.tools.tool import Tool, ToolContext, ToolFailed
 @dataclass(frozen=True)
 class Guards:
     settings: Tools = field(default_factory=Tools)
+    known: Known = field(default_factory=Known)
+    injection: Action = "warn"
 
     def box(
         self,
@@ -42,6 +47,10 @@ class Guards:
             ledger,
             hidden=frozenset(tools) - set(names),
             after=(rate(ctx, run),),
+            finish=(
+                *((scrubbing(self.known),) if self.settings.scrub_credentials else ()),
+                marking(self.known, self.injection),
+            ),
         )
 
     def allowed(self, tools: Mapping[str, Tool], run: Claimed, agent: AgentProfile) -> tuple[str, ...]:
