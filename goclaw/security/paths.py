@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from goclaw.security.walk import OUTSIDE, Denied, IsDirectory, PathRefused, Root, Walk, ident, is_hidden, split
+from goclaw.security.walk import Denied, IsDirectory, PathRefused, Root, Walk, ident, is_hidden, split
 
 __all__ = ["IsDirectory", "PathRefused", "Root", "Workspace", "is_hidden"]
 
@@ -98,13 +98,13 @@ class Workspace:
     def relative(self, path: str) -> str | None:
         """`path` from the workspace's root in its plainest form, "" for the root itself; links are not looked at.
 
-        None if it begins in another directory than the workspace.
+        None if that leads out of it. Raises PathRefused for what is no path at all.
         """
         root, steps = split(self._roots, path)
         plain: list[str] = []
         for step in steps:
             if step == ".." and not plain:
-                raise PathRefused(OUTSIDE)
+                return None
             plain = plain[:-1] if step == ".." else [*plain, step]
         return "/".join(plain) if root is self._roots[0] else None
 
