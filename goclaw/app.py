@@ -24,6 +24,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
@@ -160,6 +161,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
+        guards=Guards(settings.tools),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir

@@ -20,7 +20,7 @@ class Glob(Struct):
     limit: Annotated[int, Meta(ge=1, le=5000)] = 500
 
 
-@tool(group="fs", effect=Effect.PURE)
+@tool(group="fs", effect=Effect.PURE, parallel=True)
 async def glob(ctx: ToolContext, ask: Glob) -> str:
     """Find files and directories whose path matches a pattern, the newest first."""
     with reading(f"directory {ask.path}"):
