@@ -63,6 +63,7 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.context_files import ContextFiles, OnlyFiles
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
@@ -112,7 +113,8 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
+            methods = ForAgents(house, collect("goclaw.operations"))
+            tools = equipped(tools, {Methods: methods, ContextFiles: OnlyFiles()})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)

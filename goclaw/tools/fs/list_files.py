@@ -16,7 +16,7 @@ Line = tuple[tuple[tuple[bool, bytes], ...], str]  # where it stands, and what i
 
 
 class ListFiles(Struct):
-    path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")] = "."
+    path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")] | None = None
     recursive: bool = False
     max_depth: Annotated[int, Meta(ge=1, le=10)] = 10
     limit: Annotated[int, Meta(ge=1, le=5000)] = 1000
@@ -26,11 +26,12 @@ class ListFiles(Struct):
 @tool(group="fs", effect=Effect.PURE, parallel=True)
 async def list_files(ctx: ToolContext, ask: ListFiles, texts: ContextFiles) -> str:
     """List a directory of the workspace: one line per entry, directories first."""
-    with reading(f"directory {ask.path}"):
-        at = ctx.workspace.relative(ask.path)
+    path = ask.path or "."
+    with reading(f"directory {path}"):
+        at = ctx.workspace.relative(path)
         kept = await texts.listed(ctx, at) if at is not None else ()
         try:
-            found = await ctx.thread(_on_disk, ctx, ask)
+            found = await ctx.thread(_on_disk, ctx, path, ask)
         except (FileNotFoundError, NotADirectoryError):
             if not kept:
                 raise
@@ -44,10 +45,10 @@ async def list_files(ctx: ToolContext, ask: ListFiles, texts: ContextFiles) -> s
     return "\n".join(shown) or "(empty)"
 
 
-def _on_disk(ctx: ToolContext, ask: ListFiles) -> list[Line]:
+def _on_disk(ctx: ToolContext, path: str, ask: ListFiles) -> list[Line]:
     lines: list[Line] = []
     depth = ask.max_depth if ask.recursive else 1
-    with ctx.workspace.open(ask.path, directory=True) as directory:
+    with ctx.workspace.open(path, directory=True) as directory:
         for found in below(ctx.workspace, directory, repeat(None, LOOKED_AT), depth=depth, hidden=ask.show_hidden):
             try:
                 size = 0 if found.is_dir else found.entry.stat(follow_symlinks=False).st_size

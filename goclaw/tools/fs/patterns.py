@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 import re2
 
@@ -16,24 +17,41 @@ LEADING = re.compile(r"(^|/)\.")
 MEMORY = 8 << 20  # bytes an expression may take; RE2's own default
 
 
-def options(*, case_sensitive: bool = True) -> re2.Options:
-    """Never across lines, and silent about what it does not understand."""
-    chosen = re2.Options()
-    chosen.never_nl, chosen.log_errors, chosen.max_mem = True, False, MEMORY
-    chosen.case_sensitive = case_sensitive
-    return chosen
+class Match(Protocol):
+    def start(self) -> int: ...
+
+
+class Expression(Protocol):
+    def search(self, text: bytes, pos: int = 0) -> Match | None: ...
+
+    def fullmatch(self, text: bytes) -> Match | None: ...
+
+
+def expression(pattern: bytes, *, case_sensitive: bool = True) -> Expression:
+    """One that searches bytes of UTF-8 in linear time; no match holds a newline. Raises ValueError."""
+    options = re2.Options()
+    options.never_nl, options.log_errors, options.max_mem = True, False, MEMORY
+    options.case_sensitive = case_sensitive
+    try:
+        found: Expression = re2.compile(pattern, options)
+    except re2.error as error:
+        said = error.args[0] if error.args else b""
+        raise ValueError(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)) from None
+    return found
+
+
+def literal(text: bytes) -> bytes:
+    """The pattern that matches `text` and nothing else."""
+    escaped: bytes = re2.escape(text)
+    return escaped
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Whether a relative path matches. Raises ValueError, which says what is wrong with the pattern."""
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise ValueError("a pattern is relative and has no '..' in it")
-    expression = _Translation(pattern).whole()
-    try:
-        compiled = re2.compile(expression.encode(), options())
-    except (re2.error, UnicodeEncodeError):
-        raise ValueError(f"{pattern[:100]} is no pattern") from None
-    return lambda path: compiled.fullmatch(LEADING.sub(rf"\1{DOT}", path).encode()) is not None
+    found = expression(_Translation(pattern).whole().encode("utf-8", "replace"))
+    return lambda path: found.fullmatch(LEADING.sub(rf"\1{DOT}", path).encode()) is not None
 
 
 class _Translation:

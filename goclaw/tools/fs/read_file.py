@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from io import BufferedReader, BytesIO
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from msgspec import Meta, Struct
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.fs.kinds import kind_of
 from goclaw.tools.fs.refusals import reading
-from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
+from goclaw.tools.tool import Answer, Effect, ToolContext, ToolFailed, tool
 
 WHOLE = 10 * 1024 * 1024  # bytes of one answer, before the pipeline cuts it
 SNIFF = 8192  # bytes looked at for NULs
@@ -26,14 +27,13 @@ class ReadFile(Struct):
 
 
 @tool(group="fs", effect=Effect.PURE, parallel=True)
-async def read_file(ctx: ToolContext, ask: ReadFile, texts: ContextFiles) -> str:
+async def read_file(ctx: ToolContext, ask: ReadFile, texts: ContextFiles) -> Answer:
     """Read a text file of the workspace, whole or some of its lines."""
     with reading(ask.path):
         name = ctx.workspace.relative(ask.path)
-        text = await texts.read(ctx, name) if name is not None else None
-        if text is not None:
-            return await ctx.thread(_of_text, text, ask)
-        return await ctx.thread(_read, ctx, ask)
+        kept = await texts.read(ctx, name) if name is not None else None
+        work = partial(_read, ctx, ask) if kept is None else partial(_of_text, kept.text, ask)
+        return Answer(text=await ctx.thread(work), silent=True)
 
 
 def _of_text(text: str, ask: ReadFile) -> str:

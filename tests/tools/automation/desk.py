@@ -30,6 +30,7 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
+from goclaw.tools.context_files import ContextFiles, OnlyFiles
 from goclaw.tools.ledger import Ledger, Place, ToolResult
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
@@ -45,7 +46,8 @@ class Desk:
         self.workspace = workspace
         self.agent = agent  # ids of two agents
         self.other = other
-        self.tools = equipped(TOOLS, {Methods: ForAgents(house, collect_operations("goclaw.operations"))})
+        methods = ForAgents(house, collect_operations("goclaw.operations"))
+        self.tools = equipped(TOOLS, {Methods: methods, ContextFiles: OnlyFiles()})
         self._keys = count()
 
     async def use(
