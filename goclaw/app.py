@@ -167,6 +167,7 @@ def tree(
         locks=settings.locks,
         spending=spending,
         guards=Guards(settings.tools),
+        denied=(settings.data_dir, *settings.tools.deny_paths),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
