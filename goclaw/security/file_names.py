@@ -29,4 +29,5 @@ def _cut(name: str) -> str:
         return name
     stem, dot, suffix = name.rpartition(".")
     ending = f"{dot}{suffix}" if stem and len(suffix.encode()) <= SUFFIX else ""
-    return (stem if ending else name).encode()[: LONGEST - len(ending.encode())].decode("utf-8", "ignore") + ending
+    cut = (stem if ending else name).encode()[: LONGEST - len(ending.encode())].decode("utf-8", "ignore")
+    return cut + ending if ending else cut.rstrip(". ")
