@@ -168,6 +168,7 @@ def tree(
         spending=spending,
         guards=Guards(settings.tools, house.known, settings.gateway.injection_action),
         block_reply=settings.gateway.block_reply,
+        denied=(settings.data_dir, *settings.tools.deny_paths),
     )
     opening = Opening(
         box,

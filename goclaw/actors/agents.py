@@ -14,6 +14,7 @@ from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile,
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
+from goclaw.domain.workspace import sharing_of
 from goclaw.knowledge.context import outgrow
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
@@ -93,6 +94,7 @@ class Agent(Actor):
             exact_effort=exact,
             description=row.description or "",
             self_evolve=row.self_evolve,
+            sharing=sharing_of(row.workspace_sharing),
             queue=override_of(row.other_config),
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from goclaw.domain.access import Caller
 from goclaw.domain.model import Candidate
 from goclaw.domain.queue_policy import NOTHING, Override
+from goclaw.domain.workspace import ALONE, Sharing
 from goclaw.runtime.message import Message
 
 AgentType = Literal["open", "predefined"]
@@ -46,6 +47,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     description: str = ""
     self_evolve: bool = False  # it may change its own SOUL.md and CAPABILITIES.md
     language: str = ""  # in which it answers this user; empty: whichever he writes
+    sharing: Sharing = ALONE  # of its workspace
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
     tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order

@@ -10,7 +10,7 @@ from goclaw.knowledge.identity import identity
 from goclaw.operations.context import House
 from goclaw.stores import agent_shares, context_files
 from goclaw.stores.context_files import Found
-from goclaw.tools.context_files import Stored
+from goclaw.tools.context_files import Kept, Stored
 from goclaw.tools.tool import ToolContext, ToolFailed
 
 MADE = "{name} is made by the gateway and is in your instructions already; it is no file"
@@ -23,10 +23,10 @@ class FilesForAgents:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    async def read(self, ctx: ToolContext, path: str) -> str | None:
+    async def read(self, ctx: ToolContext, path: str) -> Kept | None:
         name = files.known(path)
         if name in VIRTUAL:
-            return MADE.format(name=name)
+            return Kept(MADE.format(name=name), exists=False)
         agent = await self._agent(ctx) if name else None
         if agent is None or not _has(agent, name):
             return None
@@ -35,11 +35,11 @@ class FilesForAgents:
         found: Found = await self._house.system.database.run(context_files.read, **_named(ctx))
         texts = {text.scope: text.content for text in found.texts if text.name == name}
         if texts:
-            return texts["user"] if "user" in texts else texts["agent"]
+            return Kept(texts["user"] if "user" in texts else texts["agent"])
         if name == TOOLS:
             return None
         if name == MEMORY:
-            return UNWRITTEN.format(name=f"memory file {name}")
+            return Kept(UNWRITTEN.format(name=f"memory file {name}"), exists=False)
         raise ToolFailed("not_found", f"{name} does not exist yet")
 
     async def write(self, ctx: ToolContext, path: str, text: str) -> Stored | None:

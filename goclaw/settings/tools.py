@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
@@ -34,6 +35,7 @@ class Tools(Section, frozen=True):
     deny: Names = ()
     also_allow: Annotated[Names, Meta(description="beyond the profile")] = ()
     by_provider: ByProvider = ByProvider()
+    deny_paths: Annotated[tuple[Path, ...], Meta(max_length=64, description="no tool reaches these")] = ()
     rate_limit_per_hour: Annotated[int, Meta(ge=0, le=1_000_000, description="calls of a session; 0 = no limit")] = 150
     rate_limit_per_hour_user: (
         Annotated[int, Meta(ge=0, le=1_000_000, description="of an agent for one user; unset = 4 times that")] | None

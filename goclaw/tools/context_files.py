@@ -13,6 +13,14 @@ from goclaw.tools.tool import ToolContext
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What reading gives."""
+
+    text: str
+    exists: bool = True  # else the text is a hint to the model: there is none yet, or it is in the prompt
+
+
+@dataclass(frozen=True)
 class Stored:
     """A text was kept."""
 
@@ -22,8 +30,8 @@ class Stored:
 class ContextFiles(Protocol):
     """Every method raises `ToolFailed` for what is ours and refused: `denied_policy`, `not_found`, `too_large`."""
 
-    async def read(self, ctx: ToolContext, path: str) -> str | None:
-        """The text at `path`, or a hint to the model instead of it; None if it is a file like any other."""
+    async def read(self, ctx: ToolContext, path: str) -> Kept | None:
+        """The text at `path`; None if it is a file like any other."""
 
     async def write(self, ctx: ToolContext, path: str, text: str) -> Stored | None:
         """Replace the text at `path` by `text`; None if it is a file like any other. Doing it twice is as once."""
@@ -33,3 +41,19 @@ class ContextFiles(Protocol):
 
     async def permit(self, ctx: ToolContext, path: str) -> None:
         """Whether this run may write the file at `path`, which is no text of ours: in groups only file writers may."""
+
+
+class OnlyFiles(ContextFiles):
+    """No file is anything but a file, and whoever runs may write it."""
+
+    async def read(self, ctx: ToolContext, path: str) -> Kept | None:
+        return None
+
+    async def write(self, ctx: ToolContext, path: str, text: str) -> Stored | None:
+        return None
+
+    async def listed(self, ctx: ToolContext, directory: str) -> tuple[tuple[str, int], ...]:
+        return ()
+
+    async def permit(self, ctx: ToolContext, path: str) -> None:
+        return None

@@ -17,6 +17,7 @@ class Media(msgspec.Struct, frozen=True):
     path: str  # relative to the workspace
     mime: str
     as_voice: bool = False
+    caption: str = ""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,6 +89,7 @@ class ToolContext:
     depth: int = 0  # of subagents; 0 = none
     most: int = MOST  # characters of a result; tools of larger output have less (tools.md §8)
     settings: Mapping[str, msgspec.Raw] = field(default_factory=dict)  # of tools, by name (tools.md §3.3)
+    delivered: set[str] = field(default_factory=set)  # files the run has given to its chat
     deny_groups_off: frozenset[str] = frozenset()  # of the shell's deny engine (security.md §3.4)
 
     def setting(self, tool: str, kind: type[S]) -> S:
@@ -160,7 +161,8 @@ def tool(
     Parameters after `ask` are what it needs of the house, by type (`equipped`).
 
     A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
-    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
+    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters). Both
+    are given what the tool itself needs.
     """
     if (settle is None) is (effect in (Effect.LOCAL, Effect.CHECKABLE)):
         raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
@@ -221,12 +223,18 @@ def equipped(tools: Mapping[str, Tool], things: Mapping[type, object]) -> dict[s
     for tool in tools.values():
         if missing := [need.__name__ for need in tool.needs.values() if need not in things]:
             raise LookupError(f"the tool {tool.name} needs {', '.join(missing)}")
-    return {
-        name: replace(tool, fn=partial(tool.fn, **{at: things[need] for at, need in tool.needs.items()}), needs={})
-        if tool.needs
-        else tool
-        for name, tool in tools.items()
-    }
+    return {name: _equipped(tool, things) if tool.needs else tool for name, tool in tools.items()}
+
+
+def _equipped(tool: Tool, things: Mapping[type, object]) -> Tool:
+    given: dict[str, Any] = {at: things[need] for at, need in tool.needs.items()}
+    return replace(
+        tool,
+        fn=partial(tool.fn, **given),
+        before=partial(tool.before, **given) if tool.before else None,
+        settle=partial(tool.settle, **given) if tool.settle else None,
+        needs={},
+    )
 
 
 def _schema(ask: type[msgspec.Struct]) -> dict[str, Any]:

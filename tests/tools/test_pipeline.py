@@ -126,8 +126,8 @@ async def test_a_name_like_nothing_is_answered_shortly(name: str) -> None:
 async def test_an_alias_is_the_tool(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("hello")
     ctx = ToolContext(Workspace(tmp_path), lambda: datetime.now(UTC), "")
-    wanted = ToolCall(id="c", name="Read", arguments={"path": "a"})
-    assert (await call(collect("goclaw.tools"), ctx, wanted)).text == "hello"
+    wanted = ToolCall(id="c", name="grep_files", arguments={"pattern": "hell"})
+    assert (await call(collect("goclaw.tools"), ctx, wanted)).text.startswith("a:1:hello")
 
 
 async def test_an_expected_failure_keeps_its_code() -> None:

@@ -41,6 +41,36 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "limit": {"type": "integer", "minimum": 1, "maximum": 5000, "default": 1000},
         "show_hidden": {"type": "boolean", "default": False},
     },
+    "write_file": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "content": {"type": "string", "maxLength": 5242880},
+        "append": {"type": "boolean", "default": False},
+        "deliver": {"type": "boolean", "default": False},
+    },
+    "edit_file": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "old_string": {"type": "string", "minLength": 1},
+        "new_string": {"type": "string"},
+        "replace_all": {"type": "boolean", "default": False},
+    },
+    "search": {
+        "pattern": {"type": "string", "minLength": 1, "maxLength": 1000},
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "glob": {"type": "string"},
+        "regex": {"type": "boolean", "default": True},
+        "case_sensitive": {"type": "boolean", "default": True},
+        "context": {"type": "integer", "minimum": 0, "maximum": 10, "default": 0},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 200},
+    },
+    "glob": {
+        "pattern": {"type": "string", "minLength": 1, "maxLength": 500},
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 5000, "default": 500},
+    },
+    "send_file": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "caption": {"type": "string", "maxLength": 1024},
+    },
     "datetime": {"timezone": {"type": "string", "maxLength": 64}},
     "cron": {
         "action": {"type": "string", "enum": ["add", "list", "remove", "run", "runs", "status", "update"]},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +11,11 @@ from pathlib import Path
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.actors.engine.spending import Spending
-from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.domain.session import parse_key
+from goclaw.domain.workspace import group_of, place_of
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -44,6 +42,7 @@ class Engine:
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
     block_reply: bool = False
+    denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
     @property
     def rules(self) -> Rules:
@@ -69,7 +68,7 @@ class Engine:
             chat_id=to.chat_id if to is not None else "",
         )
         return ToolContext(
-            self.workspace(agent, run.user_id),
+            self.workspace(agent, run.user_id, group_of(parse_key(run.session_key))),
             now,
             self.defaults.timezone,
             asker,
@@ -82,27 +81,14 @@ class Engine:
             most=self.guards.settings.max_result_chars,
         )
 
-    def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
-        """The directory of an agent for one user, made on first use."""
-        return _made(place_of(self.defaults.workspace, agent.workspace, user_id))
-
-
-def place_of(root: Path, workspace: str, user_id: str) -> Path:
-    """Where an agent works for one user (tools.md §9.1): the installation's own user in its base directory, everybody
-    else below it. An absolute `workspace` replaces `root`.
-    """
-    base = root / workspace
-    return base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
+    def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:
+        """The directory of an agent for one user, or for a group, made on first use."""
+        place = place_of(self.defaults.workspace, agent.workspace, user_id, agent.sharing, group=group)
+        return _made(place, self.denied)
 
 
 @lru_cache(maxsize=4096)
-def _made(place: Path) -> Workspace:
+def _made(place: Path, denied: tuple[Path, ...]) -> Workspace:
     """A few system calls on first use, none later. Raises OSError."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Workspace(place.resolve())
-
-
-def file_name(id: str) -> str:
-    """A name no two ids share: odd characters replaced, and 8 hex of the id's SHA-256 (tools.md §9.1)."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:200]
-    return f"{plain}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
+    return Workspace(place.resolve(), barred=denied)

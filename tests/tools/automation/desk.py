@@ -17,6 +17,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.ids import new_id
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect as collect_operations
 from goclaw.runtime.child import child
@@ -30,6 +31,7 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
+from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.ledger import Ledger, Place, ToolResult
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
@@ -45,7 +47,8 @@ class Desk:
         self.workspace = workspace
         self.agent = agent  # ids of two agents
         self.other = other
-        self.tools = equipped(TOOLS, {Methods: ForAgents(house, collect_operations("goclaw.operations"))})
+        methods = ForAgents(house, collect_operations("goclaw.operations"))
+        self.tools = equipped(TOOLS, {Methods: methods, ContextFiles: FilesForAgents(house)})
         self._keys = count()
 
     async def use(
@@ -62,7 +65,8 @@ class Desk:
         **arguments: Any,
     ) -> ToolResult:
         """One call. `key` is that of an earlier one, `again` says that nobody saw its end; or a `ledger` says both."""
-        asker = Asker(MASTER_TENANT, user, agent or self.agent, "", "agent:default:x", *chat)
+        name = "other" if agent == self.other else "default"
+        asker = Asker(MASTER_TENANT, user, agent or self.agent, name, "agent:default:x", *chat)
         clock = self.house.system.clock.now
         key = key or f"run:{next(self._keys)}:0"
         ctx = ToolContext(Workspace(self.workspace), clock, "", asker, key, again)
