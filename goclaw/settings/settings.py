@@ -23,7 +23,9 @@ from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
+from goclaw.settings.security import Security
 from goclaw.settings.telemetry import Telemetry
+from goclaw.settings.tools import Tools
 
 
 class Settings(Section, frozen=True):
@@ -35,6 +37,8 @@ class Settings(Section, frozen=True):
     providers: Providers = Providers()
     failover: Failover = Failover()
     budgets: Budgets = Budgets()
+    tools: Tools = Tools()
+    security: Security = Security()
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()
