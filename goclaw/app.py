@@ -16,6 +16,7 @@ from socket import gethostname
 
 import structlog
 import trio
+from psycopg.conninfo import conninfo_to_dict
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
@@ -24,6 +25,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
@@ -52,6 +54,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.ssrf import lookup
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
@@ -65,6 +68,7 @@ from goclaw.stores.migrate import ensure_schema
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
+from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
@@ -111,7 +115,8 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
+            outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations")), Outside: outside})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -160,6 +165,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
+        guards=Guards(settings.tools),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
@@ -220,6 +226,20 @@ def _membership(house: House, url: str, gave_up: trio.Event) -> Membership:
         drain=partial(signal.raise_signal, signal.SIGTERM),
         give_up=gave_up.set,
     )
+
+
+async def _outside(settings: Settings, port: int) -> Outside:
+    """The web as tools may see it: without our own doors (security.md §4.1)."""
+    own = {("", port)}
+    wanted = conninfo_to_dict(settings.database.dsn.reveal()) if settings.database.mode == "external" else {}
+    for host in str(wanted.get("host") or "").split(","):
+        if host and not host.startswith("/"):
+            door = int(wanted.get("port") or 5432)
+            try:
+                own |= {(host, door), *((address, door) for address in await lookup(host))}
+            except OSError:
+                own.add((host, door))
+    return Outside(settings.tools, settings.security.ssrf, __version__, own)
 
 
 @asynccontextmanager

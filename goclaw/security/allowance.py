@@ -1,4 +1,4 @@
-"""Private hosts an operator lets models reach, and our own doors, which stay shut even then. Contract: security.md §4.1.
+"""Private hosts an operator lets models reach, and our own doors, shut even then. Contract: security.md §4.1.
 
 Entries: `host`, `host:port`, `[v6]:port`, `*.suffix` (which is not the suffix itself), and networks.
 """
@@ -38,6 +38,9 @@ class Allowance:
     def _own(self, host: str, address: Address, port: int) -> bool:
         doors = {door for door, each in self.own if each == port}
         return not doors.isdisjoint((host, str(address))) or ("" in doors and of_this_machine(address))
+
+
+NOTHING = Allowance()
 
 
 def allowance(hosts: Iterable[str], cidrs: Iterable[str], own: Iterable[Door] = ()) -> Allowance:

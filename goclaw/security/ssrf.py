@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import idna
 import trio
 
-from goclaw.security.allowance import Allowance
+from goclaw.security.allowance import NOTHING, Allowance
 
 Rule = Literal["addr", "host", "port", "userinfo", "scheme", "badurl", "resolve"]
 Resolve = Callable[[str], Awaitable[list[str]]]
@@ -174,7 +174,7 @@ class Guard:
     allow_private: bool = False
     loopback: bool = False
     resolve: Resolve = lookup
-    allowed: Allowance = Allowance()
+    allowed: Allowance = NOTHING
 
     def check(self, url: str) -> Target:
         """What a URL means, if its host may be asked as far as can be said without a lookup. Raises Refused."""
@@ -208,9 +208,7 @@ class Guard:
         return found
 
     def _check_name(self, host: str, port: int) -> None:
-        private = (
-            self.allow_private or (self.loopback and LOOPBACK.fullmatch(host)) or self.allowed.names(host, port)
-        )
+        private = self.allow_private or (self.loopback and LOOPBACK.fullmatch(host)) or self.allowed.names(host, port)
         if host in METADATA_NAMES or (NAMES.fullmatch(host) and not private):
             raise Refused("host", host)
 

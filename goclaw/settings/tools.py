@@ -1,62 +1,45 @@
-"""What tools need of an operator. Contract: config-cli.md §4.6, tools.md §3.3, §11."""
+"""Which tools agents have, and how much of them. Contract: config-cli.md §4.6, tools.md §4, §7, §8."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
-from goclaw.settings.section import Secret, Section
+from goclaw.settings.section import Section
+from goclaw.settings.web import Web, WebFetch, WebSearch
 
-ApiKey = Annotated[Secret, Meta(description="prefer a variable: env:NAME")]
-ApiBase = Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")]
-Hits = Annotated[int, Meta(ge=1, le=10, description="when a model does not say how many")]
-Domains = Annotated[tuple[str, ...], Meta(max_length=1000)]
-
-
-class SearchVendor(Section, frozen=True):
-    """Somebody who searches the web; asked when there is a key."""
-
-    enabled: bool = True
-    api_key: ApiKey = Secret()
-    api_base: ApiBase = ""
-    max_results: Hits = 5
+Names = Annotated[tuple[str, ...], Meta(max_length=256)]
+Profile = Literal["full", "coding", "messaging", "minimal"]
 
 
-class DuckDuckGo(Section, frozen=True):
-    """Searches without a key, after all others, and cannot be turned off."""
+class ToolRules(Section, frozen=True):
+    """Which tools runs of one provider have."""
 
-    api_base: ApiBase = ""
-    max_results: Hits = 5
-
-
-class Web(Section, frozen=True):
-    """Who searches the web for agents."""
-
-    exa: SearchVendor = SearchVendor()
-    tavily: SearchVendor = SearchVendor()
-    brave: SearchVendor = SearchVendor()
-    perplexity: SearchVendor = SearchVendor()
-    duckduckgo: DuckDuckGo = DuckDuckGo()
+    profile: Profile | None = None
+    allow: Annotated[Names, Meta(description="names or group:<name>; empty = no restriction")] = ()
+    deny: Names = ()
 
 
-class WebSearch(Section, frozen=True):
-    """The tool `web_search`."""
+class ByProvider(Section, frozen=True):
+    """Rules that hold when this provider answers."""
 
-    provider_order: Annotated[tuple[str, ...], Meta(max_length=10, description="empty = exa, tavily, brave, …")] = ()
-
-
-class WebFetch(Section, frozen=True):
-    """The tool `web_fetch`: which domains agents may read; `*.x.y` is what lies below x.y."""
-
-    policy: Literal["allow_all", "allowlist"] = "allow_all"
-    allowed_domains: Domains = ()
-    blocked_domains: Annotated[Domains, Meta(description="wins over everything")] = ()
+    named: dict[str, ToolRules] = field(default_factory=dict)
 
 
 class Tools(Section, frozen=True):
-    """What agents can do."""
+    """Tools of every agent."""
 
+    profile: Profile = "full"
+    allow: Annotated[Names, Meta(description="names or group:<name>; empty = no restriction")] = ()
+    deny: Names = ()
+    also_allow: Annotated[Names, Meta(description="beyond the profile")] = ()
+    by_provider: ByProvider = ByProvider()
+    rate_limit_per_hour: Annotated[int, Meta(ge=0, le=1_000_000, description="calls of a session; 0 = no limit")] = 150
+    rate_limit_per_hour_user: (
+        Annotated[int, Meta(ge=0, le=1_000_000, description="of an agent for one user; unset = 4 times that")] | None
+    ) = None
+    max_result_chars: Annotated[int, Meta(ge=1000, le=200_000, description="of a result that models read")] = 50_000
     web: Web = Web()
     web_search: WebSearch = WebSearch()
     web_fetch: WebFetch = WebFetch()

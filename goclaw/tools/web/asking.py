@@ -18,6 +18,7 @@ from goclaw.security.egress import guarded
 from goclaw.security.ssrf import Guard, Refused
 from goclaw.tools.web.hits import DAYS, Freshness, NotFound
 
+WITHIN = 10.0  # seconds; tools.md §10
 ANSWER = 2 * 2**20  # bytes
 TROUBLE = 200  # characters of what a vendor says is wrong
 
@@ -68,9 +69,10 @@ class Asking:
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, params: Mapping[str, str] | None
     ) -> bytes:
+        sent = {**self._headers, **headers}
         try:
-            async with httpx.AsyncClient(transport=guarded(self._guard, tls()), timeout=None) as http:  # noqa: S113 - the chain's
-                request = httpx.Request(method, url, params=params, headers={**self._headers, **headers}, content=content)
+            async with httpx.AsyncClient(transport=guarded(self._guard, tls()), timeout=WITHIN) as http:
+                request = httpx.Request(method, url, params=params, headers=sent, content=content)
                 response = await http.send(request, stream=True)
                 body = await read(response, ANSWER)
         except Refused as refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goclaw.settings.tools import WebFetch
+from goclaw.settings.web import WebFetch
 from goclaw.tools.tool import ToolFailed
 
 

@@ -13,14 +13,21 @@ from urllib.parse import urljoin
 MOST = 4_000_000  # characters written; small pages can stand for large texts (long links, deep lists)
 TITLE = 300  # characters
 DEEPEST = 8  # levels of indentation
-DROPPED = frozenset(
-    "script style noscript template svg iframe object embed applet canvas audio video head title meta link base noframes "
-    "noembed datalist map area rp frameset frame dialog param source track".split()
+
+
+def _tags(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+DROPPED = _tags(
+    "script style noscript template svg iframe object embed applet canvas audio video head title meta link base "
+    "noframes noembed datalist map area rp frameset frame param source track"
 )
-BLOCKS = frozenset(
+BLOCKS = _tags(
     "address article aside body center dd details div dl dt fieldset figcaption figure footer form header hgroup html "
-    "legend main menu nav option optgroup p search section select summary tbody textarea tfoot thead caption".split()
+    "legend main menu nav option optgroup p search section select summary tbody textarea tfoot thead caption tr"
 )
+TALL = _tags("table pre ul ol p div")  # a mark around these would not end on its line
 STRONG, EMPHASIS = frozenset({"b", "strong"}), frozenset({"i", "em", "cite", "dfn", "var"})
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 HIDING = re.compile(
@@ -53,6 +60,8 @@ def markdown(html: str, url: str, *, plain: bool = False) -> tuple[str, str]:
 def hidden(element: Any) -> bool:
     """The element says that nobody sees it."""
     attributes = element.attrib
+    if element.tag == "dialog" and "open" not in attributes:
+        return True
     if "hidden" in attributes or "popover" in attributes or attributes.get("aria-hidden", "").strip().lower() == "true":
         return True
     style = attributes.get("style")
@@ -170,7 +179,7 @@ class Writer:
 
     def _element(self, element: Any) -> None:
         tag = element.tag
-        if not isinstance(tag, str) or ((tag in DROPPED or hidden(element)) and not (tag == "dialog" and "open" in element.attrib)):
+        if not isinstance(tag, str) or tag in DROPPED or hidden(element):
             return
         if tag in HEADINGS:
             self._heading(element, HEADINGS[tag])
@@ -198,7 +207,7 @@ class Writer:
             self._rule()
         elif tag == "blockquote":
             self._quote(element)
-        elif tag in BLOCKS or tag == "tr":
+        elif tag in BLOCKS or tag == "dialog":
             apart = 2 if tag in ("p", "section", "article", "figure") else 1
             self.end(apart)
             self._inside(element)
@@ -215,7 +224,7 @@ class Writer:
         self.end(2)
 
     def _marks(self, element: Any, mark: str) -> None:
-        if self.plain or mark in self.marked or next(iter(element.iter("table", "pre", "ul", "ol", "p", "div")), None) is not None:
+        if self.plain or mark in self.marked or next(element.iter(*TALL), None) is not None:
             return self._inside(element)
         self.marked.add(mark)
         blank = self.blank or (element.text or "x")[0].isspace()
@@ -312,7 +321,7 @@ class Writer:
             self.end(1)
             self._inside(element)
             return self.end(1)
-        rows = [row for row in _rows(element)]
+        rows = _rows(element)
         if not rows or max(map(len, rows)) < 2:
             self.end(1)
             self._inside(element)

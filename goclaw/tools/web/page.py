@@ -21,6 +21,7 @@ TEXT = re.compile(
 PDF = "application/pdf"
 SNIFFED = 8192  # bytes
 PRESCAN = 1024  # bytes in which a page says its own charset
+BEGINS = re.compile(r"\s{0,1000}<(!doctype html|html)", re.IGNORECASE)
 CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 ENCODINGS = re.compile(  # of the web; Python has others that are none, such as `zip`
@@ -28,6 +29,7 @@ ENCODINGS = re.compile(  # of the web; Python has others that are none, such as 
     r"|gb18030|big5|euc-?(jp|kr)|shift[_-]?jis|sjis|iso-2022-jp|macintosh|windows-?874|tis-620",
     re.IGNORECASE,
 )
+LATIN = re.compile(r"iso-?8859-?1|latin-?1|(us-)?ascii", re.IGNORECASE)
 # what nobody sees and a model reads: tags of language, marks of direction, blanks without width (security.md §2.1)
 UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
@@ -57,7 +59,7 @@ def page(fetched: Fetched, extract: Extract) -> Page:
         raise ToolFailed("unsupported", f"{kind or 'unknown type'}, {_size(fetched)}: not text")
     text = _decoded(fetched)
     title = ""
-    if extract != "raw" and (kind in HTML or (not kind and text.lstrip()[:200].lower().startswith(("<!doctype", "<html")))):
+    if extract != "raw" and (kind in HTML or (not kind and BEGINS.match(text))):
         title, text = markdown(text, fetched.url, plain=extract == "text")
     return Page(
         url=fetched.url,
@@ -92,8 +94,8 @@ def _decoded(fetched: Fetched) -> str:
     own = CHARSET.search(body[:PRESCAN])
     for name in (said[1] if said else "", own[1].decode() if own else ""):
         if ENCODINGS.fullmatch(name):
-            try:
-                return body.decode("windows-1252" if name.lower() in ("iso-8859-1", "latin1", "latin-1", "ascii", "us-ascii") else name, "replace")
+            try:  # who says Latin-1 means Windows, and every browser knows
+                return body.decode("windows-1252" if LATIN.fullmatch(name) else name, "replace")
             except LookupError:
                 continue
     return body.decode("utf-8", "replace")

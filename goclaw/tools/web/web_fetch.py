@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Annotated, Literal
+from typing import Annotated
 
 import trio
 from msgspec import Meta, Struct
 
 from goclaw.security.ssrf import Refused
+from goclaw.settings.web import WebFetch as Rules
 from goclaw.tools.tool import MOST, Answer, Effect, Source, ToolContext, ToolFailed, tool
 from goclaw.tools.web import domains
 from goclaw.tools.web.fetching import Fetched, fetch
 from goclaw.tools.web.outside import Outside, refusal
-from goclaw.tools.web.page import Page, page, readable
+from goclaw.tools.web.page import Extract, Page, page, readable
 
 TIMEOUT = 30.0  # seconds for all of it
 OF_ERROR = 1000  # characters of a page that tells of an error
 AROUND = 3000  # characters of a result that are not the page's text: the header, and the marks of untrusted text
 
 
-class WebFetch(Struct):
+class Fetch(Struct):
     url: Annotated[str, Meta(min_length=8, max_length=2048, description="http or https")]
-    extract: Literal["markdown", "text", "raw"] | None = None
+    extract: Extract | None = None
     max_chars: Annotated[int, Meta(ge=100, le=200_000, description="of the page's text")] = MOST
     offset: Annotated[int, Meta(ge=0, description="next_offset of the call before")] = 0
 
 
-class WebFetchSettings(Struct, frozen=True):
-    """Of an agent or tenant; an operator's own rules hold beside them."""
-
-    policy: Literal["allow_all", "allowlist"] = "allow_all"
-    allowed_domains: tuple[str, ...] = ()
-    blocked_domains: tuple[str, ...] = ()
-
-
-@tool(group="web", effect=Effect.PURE, timeout=TIMEOUT + 5, parallel=True, settings=WebFetchSettings)
-async def web_fetch(ctx: ToolContext, ask: WebFetch, outside: Outside) -> Answer:
+@tool(group="web", effect=Effect.PURE, timeout=TIMEOUT + 5, parallel=True, settings=Rules)
+async def web_fetch(ctx: ToolContext, ask: Fetch, outside: Outside) -> Answer:
     """Read a web page as Markdown, or the text or JSON at an address. GET only; a long page comes in parts.
 
     Pages are kept for 15 minutes, each user's for himself.
     """
-    policy = ctx.setting("web_fetch", WebFetchSettings)
+    policy = ctx.setting("web_fetch", Rules)
     url, extract = ask.url.strip().partition("#")[0], ask.extract or "markdown"
     key = ("GET", url, extract, ctx.asker.tenant_id, ctx.asker.user_id, ctx.asker.agent_id, policy)
     found = outside.pages.get(key)
@@ -56,9 +49,7 @@ async def web_fetch(ctx: ToolContext, ask: WebFetch, outside: Outside) -> Answer
     return _told(ask, found, min(ask.max_chars, ctx.most - min(AROUND, ctx.most // 2)))
 
 
-async def _read(
-    ctx: ToolContext, url: str, extract: Literal["markdown", "text", "raw"], policy: WebFetchSettings, outside: Outside, key: Hashable
-) -> Page:
+async def _read(ctx: ToolContext, url: str, extract: Extract, policy: Rules, outside: Outside, key: Hashable) -> Page:
     def admits(host: str) -> None:
         domains.check(host, outside.tools.web_fetch, policy)
 
@@ -79,7 +70,7 @@ async def _trouble(ctx: ToolContext, fetched: Fetched) -> ToolFailed:
     return ToolFailed("upstream_error", f"status {fetched.status}\n{text}".strip(), Source("web page", fetched.url))
 
 
-def _told(ask: WebFetch, page: Page, most: int) -> Answer:
+def _told(ask: Fetch, page: Page, most: int) -> Answer:
     end = ask.offset + most
     if ask.offset and ask.offset >= len(page.text):
         raise ToolFailed("invalid_args", f"offset {ask.offset}: the text has {len(page.text)} characters")

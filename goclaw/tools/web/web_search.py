@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import trio
@@ -9,7 +10,7 @@ from msgspec import Meta, Struct
 
 from goclaw.settings.section import Secret
 from goclaw.tools.tool import Answer, Effect, Source, ToolContext, ToolFailed, tool
-from goclaw.tools.web.asking import Asking
+from goclaw.tools.web.asking import WITHIN, Asking
 from goclaw.tools.web.engines.brave import Brave
 from goclaw.tools.web.engines.duckduckgo import DuckDuckGo
 from goclaw.tools.web.engines.exa import Exa
@@ -20,9 +21,18 @@ from goclaw.tools.web.outside import Outside
 from goclaw.tools.web.page import UNSEEN
 
 Vendor = Literal["exa", "tavily", "brave", "duckduckgo", "perplexity"]
-KEYED = {"exa": Exa, "tavily": Tavily, "brave": Brave, "perplexity": Perplexity}
+KEYED: dict[str, Callable[[Asking, str, str], Searcher]] = {
+    "exa": Exa,
+    "tavily": Tavily,
+    "brave": Brave,
+    "perplexity": Perplexity,
+}
+    "exa": Exa,
+    "tavily": Tavily,
+    "brave": Brave,
+    "perplexity": Perplexity,
+}
 ORDER: tuple[Vendor, ...] = ("exa", "tavily", "brave", "perplexity", "duckduckgo")
-WITHIN = 10.0  # seconds a vendor has
 
 
 class WebSearch(Struct):
@@ -71,9 +81,7 @@ async def web_search(ctx: ToolContext, ask: WebSearch, outside: Outside) -> Answ
     return Answer(text=UNSEEN.sub("", "\n\n".join(rows)), source=Source("web search", query))
 
 
-async def _asked(
-    ctx: ToolContext, ask: WebSearch, query: str, said: WebSearchSettings, outside: Outside
-) -> list[Hit]:
+async def _asked(ctx: ToolContext, ask: WebSearch, query: str, said: WebSearchSettings, outside: Outside) -> list[Hit]:
     """What the first vendor that answers has found. Raises ToolFailed with the reason of each."""
     reasons = []
     for name in _order(ask, said, outside):

@@ -48,18 +48,17 @@ def _hits(page: str, base: str) -> list[Hit] | None:
     if root is None:
         return None
     found = []
+    answered = False
     for row in root.iter("div"):
         classes = row.get("class", "").split()
+        answered = answered or "no-results" in classes or row.get("id") == "links"
         if "result" not in classes or "result--ad" in classes:
             continue
-        links = {name: each for each in row.iter("a", "div", "span") for name in each.get("class", "").split()}
-        title = next((each for each in row.iter("a") if "result__a" in each.get("class", "").split()), None)
-        if title is None:
-            continue
-        found.append(hit(_words(title), _unwrapped(title.get("href", ""), base), _words(links.get("result__snippet"))))
-    if not found and root.find(".//*[@id='links']") is None and not any("no-results" in each.get("class", "") for each in root.iter("div")):
-        return None
-    return [each for each in found if each]
+        parts = {name: part for part in row.iter("a", "div", "span") for name in part.get("class", "").split()}
+        if (title := parts.get("result__a")) is not None:
+            there = _unwrapped(title.get("href", ""), base)
+            found.append(hit(_words(title), there, _words(parts.get("result__snippet"))))
+    return [each for each in found if each] if found or answered else None
 
 
 def _unwrapped(link: str, base: str) -> str:

@@ -15,7 +15,8 @@ class Exa:
         self._base = base or BASE
 
     async def search(self, query: str, count: int, freshness: Freshness | None, country: str | None) -> list[Hit]:
-        body = {"query": query, "numResults": count, "contents": {"highlights": {"numSentences": 3, "highlightsPerUrl": 1}}}
+        few = {"highlights": {"numSentences": 3, "highlightsPerUrl": 1}}
+        body: dict[str, object] = {"query": query, "numResults": count, "contents": few}
         if freshness:
             body["startPublishedDate"] = self._asking.since(freshness).strftime("%Y-%m-%dT%H:%M:%SZ")
         if country:
