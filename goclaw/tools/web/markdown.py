@@ -50,7 +50,7 @@ def markdown(html: str, url: str, *, plain: bool = False) -> tuple[str, str]:
     root = etree.fromstring(source, parser) if source.strip() else None
     if root is None:
         return "", ""
-    title = next((" ".join("".join(each.itertext()).split()) for each in root.iter("title")), "")
+    title = next((" ".join("".join(each.itertext()).split()) for each in root.iterfind("head/title")), "")
     base = next((each.get("href", "") for each in root.iter("base")), "")
     writer = Writer(_absolute(url, base) or url, plain)
     writer.walk(root)
@@ -152,14 +152,14 @@ class Writer:
         if self.size > MOST:
             raise _Full
 
-    def _captured(self, element: Any) -> str:
-        """What is in it, on one line."""
+    def _captured(self, element: Any) -> tuple[str, bool]:
+        """What is in it, on one line, and whether a blank follows."""
         kept = self.parts, self.breaks, self.blank, self.start
         self.parts, self.breaks, self.blank, self.start = [], 0, False, True
         self.line += 1
         try:
             self._inside(element)
-            return "".join(self.parts).strip()
+            return "".join(self.parts).strip(), self.blank
         except _Full:
             kept[0].extend(self.parts)
             raise
@@ -219,7 +219,7 @@ class Writer:
         if self.line:
             return self._inside(element)
         self.end(2)
-        if words := self._captured(element):
+        if words := self._captured(element)[0]:
             self._put(words if self.plain else f"{'#' * level} {words}")
         self.end(2)
 
@@ -228,13 +228,14 @@ class Writer:
             return self._inside(element)
         self.marked.add(mark)
         blank = self.blank or (element.text or "x")[0].isspace()
-        words = self._captured(element)
+        words, after = self._captured(element)
         self.marked.discard(mark)
         if mark == "`":
             mark = "`" * (1 + max((len(run) for run in TICKS.findall(words)), default=0))
         if words:
             self.blank = blank
             self._put(f"{mark}{words}{mark}")
+            self.blank = after
 
     def _link(self, element: Any) -> None:
         there = "" if self.plain or "link" in self.marked else _absolute(self.base, element.get("href", "#"))
@@ -242,11 +243,12 @@ class Writer:
             return self._inside(element)
         self.marked.add("link")
         blank = self.blank or (element.text or "x")[0].isspace()
-        words = self._captured(element)
+        words, after = self._captured(element)
         self.marked.discard("link")
         if words:
             self.blank = blank
             self._put(f"[{words}]({there.replace('(', '%28').replace(')', '%29')})")
+            self.blank = after
 
     def _image(self, element: Any) -> None:
         words = " ".join(element.get("alt", "").split())
@@ -328,11 +330,11 @@ class Writer:
             return self.end(1)
         self.end(2)
         caption = element.find("caption")
-        if caption is not None and not hidden(caption) and (words := self._captured(caption)):
+        if caption is not None and not hidden(caption) and (words := self._captured(caption)[0]):
             self._put(words)
             self.end(2)
         for number, row in enumerate(rows):
-            cells = [self._captured(cell).replace("|", "\\|") for cell in row]
+            cells = [self._captured(cell)[0].replace("|", "\\|") for cell in row]
             if not any(cells):
                 continue
             self._put("\t".join(cells) if self.plain else f"| {' | '.join(cells)} |")

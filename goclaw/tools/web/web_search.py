@@ -27,11 +27,6 @@ KEYED: dict[str, Callable[[Asking, str, str], Searcher]] = {
     "brave": Brave,
     "perplexity": Perplexity,
 }
-    "exa": Exa,
-    "tavily": Tavily,
-    "brave": Brave,
-    "perplexity": Perplexity,
-}
 ORDER: tuple[Vendor, ...] = ("exa", "tavily", "brave", "perplexity", "duckduckgo")
 
 
