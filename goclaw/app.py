@@ -37,16 +37,19 @@ from goclaw.domain.address import CONFIG, DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
 from goclaw.domain.config import Reload
-from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
+from goclaw.knowledge import templates
+from goclaw.operations.alerts import AlertsForAgents
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
+from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
@@ -65,6 +68,9 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.automation.workings import Workings
+from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
@@ -115,8 +121,12 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
-            outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations")), Outside: outside})
+            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
+            things[ContextFiles] = FilesForAgents(house)
+            things[Outside] = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            things[Alerts] = AlertsForAgents(house)
+            things[Workings] = WorkingsForAgents(house)
+            tools = equipped(tools, things)
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -151,7 +161,6 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
-    couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
@@ -188,7 +197,7 @@ def tree(
             child(
                 "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
             ),
-            child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
+            child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",
                 partial(cron, resting=lambda: house.draining, metered=metered),
@@ -278,8 +287,8 @@ async def _prepare(dsn: str, database: Database) -> None:
             log.info("schema.applied", step=step.name)
     finally:
         await connection.close()
-    seed = agent_rows.seed
-    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+    named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}
+    await database.run(agent_rows.seed, **named, more=templates.starters())
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:

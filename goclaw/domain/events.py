@@ -64,8 +64,21 @@ class HeartbeatEvent(Message[None]):
     body: msgspec.Raw
 
 
+class AgentEvent(Message[None]):
+    """`agent.updated` or `agent.summoning`, for the agent's owner and the admins."""
+
+    type: str
+    body: msgspec.Raw
+
+
 class ProviderStatus(Message[None]):
     """A model rests, or may be asked again: the body of event `provider.status`. For admins."""
+
+    body: msgspec.Raw
+
+
+class AgentAlert(Message[None]):
+    """An agent has something to say to whoever runs this: the body of event `agent.alert`. For admins."""
 
     body: msgspec.Raw
 

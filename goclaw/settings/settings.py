@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.settings.agents import Agents
+from goclaw.settings.alerts import Alerts
 from goclaw.settings.budgets import Budgets
 from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
@@ -39,6 +40,7 @@ class Settings(Section, frozen=True):
     tools: Tools = Tools()
     security: Security = Security()
     budgets: Budgets = Budgets()
+    alerts: Alerts = Alerts()
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()

@@ -249,5 +249,7 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
             return _without_null(only)
         case {"enum": [str(), *_]}:
             return {"type": "string", **shape}
+        case {"type": "array", "items": dict(items)}:
+            return {**shape, "items": _without_null(items)}
         case _:
             return shape
