@@ -10,6 +10,8 @@ import re
 from typing import Any
 from urllib.parse import urljoin
 
+from goclaw.tools.web.hiding import hidden
+
 MOST = 4_000_000  # characters written; small pages can stand for large texts (long links, deep lists)
 TITLE = 300  # characters
 DEEPEST = 8  # levels of indentation
@@ -30,13 +32,6 @@ BLOCKS = _tags(
 TALL = _tags("table pre ul ol p div")  # a mark around these would not end on its line
 STRONG, EMPHASIS = frozenset({"b", "strong"}), frozenset({"i", "em", "cite", "dfn", "var"})
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
-HIDING = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*(hidden|collapse)|font-size\s*:\s*[+]?0*\.?0+(?![.\d])|content-visibility\s*:\s*hidden"
-    r"|opacity\s*:\s*0*\.?0+(?![.\d])|(text-indent|left|right|top|margin-left|margin-top)\s*:\s*-\d{4,}"
-    r"|clip\s*:\s*rect\(\s*[01]|clip-path\s*:\s*inset\(\s*(100|50)|transform\s*:\s*scale\(\s*0*\.?0+\s*\)"
-    r"|(?<![-\w])color\s*:\s*transparent|(?<![-\w])font\s*:\s*0"
-)
-STYLE_NOISE = re.compile(r"/\*.*?(\*/|\Z)|\\([0-9a-f]{1,6})\s?|\\(.)", re.DOTALL | re.IGNORECASE)
 LANGUAGE = re.compile(r"(?:^|\s)lang(?:uage)?-([\w+#.-]{1,30})")
 TICKS = re.compile(r"`+")
 
@@ -55,29 +50,6 @@ def markdown(html: str, url: str, *, plain: bool = False) -> tuple[str, str]:
     writer = Writer(_absolute(url, base) or url, plain)
     writer.walk(root)
     return title[:TITLE], writer.text()
-
-
-def hidden(element: Any) -> bool:
-    """The element says that nobody sees it."""
-    attributes = element.attrib
-    if element.tag == "dialog" and "open" not in attributes:
-        return True
-    if "hidden" in attributes or "popover" in attributes or attributes.get("aria-hidden", "").strip().lower() == "true":
-        return True
-    style = attributes.get("style")
-    return bool(style and HIDING.search(_plain_style(style)))
-
-
-def _plain_style(style: str) -> str:
-    """Without comments and escapes, which hide what it says."""
-
-    def seen(found: re.Match[str]) -> str:
-        if found[2]:
-            number = int(found[2], 16)
-            return chr(number) if 0 < number < 0xD800 else ""
-        return found[3] or ""
-
-    return STYLE_NOISE.sub(seen, style[:4096]).lower()
 
 
 def _absolute(base: str, link: str) -> str:
