@@ -92,6 +92,7 @@ SOCKET_EVENTS = {
     "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
+    "agent.alert": "an agent has something to say to whoever runs this gateway; for admins",
     "shutdown": "the gateway is about to stop",
     "system.backpressure": "runs wait in a lane for too long, or no longer (`level` 0); for operators",
     "chaos.started": "a chaos plan has begun; like all `chaos.*`, for operators",

@@ -16,6 +16,7 @@ from socket import gethostname
 
 import structlog
 import trio
+from psycopg.conninfo import conninfo_to_dict
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
@@ -36,7 +37,6 @@ from goclaw.domain.address import CONFIG, DRAIN, lane
 from goclaw.domain.agent import DEFAULT_KEY
 from goclaw.domain.cluster import Lease
 from goclaw.domain.config import Reload
-from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LANES
@@ -44,10 +44,12 @@ from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
 from goclaw.knowledge import templates
+from goclaw.operations.alerts import AlertsForAgents
 from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
+from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
@@ -55,6 +57,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.ssrf import lookup
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
@@ -65,10 +68,13 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
+from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
@@ -117,6 +123,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house.ownership.alone = house.embedded
             things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
             things[ContextFiles] = FilesForAgents(house)
+            things[Outside] = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            things[Alerts] = AlertsForAgents(house)
+            things[Workings] = WorkingsForAgents(house)
             tools = equipped(tools, things)
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
@@ -152,7 +161,6 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
-    couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
@@ -196,7 +204,7 @@ def tree(
             child(
                 "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
             ),
-            child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
+            child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",
                 partial(cron, resting=lambda: house.draining, metered=metered),
@@ -234,6 +242,20 @@ def _membership(house: House, url: str, gave_up: trio.Event) -> Membership:
         drain=partial(signal.raise_signal, signal.SIGTERM),
         give_up=gave_up.set,
     )
+
+
+async def _outside(settings: Settings, port: int) -> Outside:
+    """The web as tools may see it: without our own doors (security.md §4.1)."""
+    own = {("", port)}
+    wanted = conninfo_to_dict(settings.database.dsn.reveal()) if settings.database.mode == "external" else {}
+    for host in str(wanted.get("host") or "").split(","):
+        if host and not host.startswith("/"):
+            door = int(wanted.get("port") or 5432)
+            try:
+                own |= {(host, door), *((address, door) for address in await lookup(host))}
+            except OSError:
+                own.add((host, door))
+    return Outside(settings.tools, settings.security.ssrf, __version__, own)
 
 
 @asynccontextmanager

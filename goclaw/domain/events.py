@@ -77,6 +77,12 @@ class ProviderStatus(Message[None]):
     body: msgspec.Raw
 
 
+class AgentAlert(Message[None]):
+    """An agent has something to say to whoever runs this: the body of event `agent.alert`. For admins."""
+
+    body: msgspec.Raw
+
+
 class ShuttingDown(Message[None]):
     """The gateway drains. Sent to every socket before it is closed."""
 

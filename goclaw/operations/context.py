@@ -15,6 +15,7 @@ import trio
 
 from goclaw.domain.access import Caller
 from goclaw.domain.cluster import Ownership
+from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
@@ -63,6 +64,7 @@ class House:
     box: Box = field(default_factory=Box)
     known: Known = field(default_factory=Known)  # the secrets in use, which nobody is told
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
+    couriers: dict[Line, Courier] = field(default_factory=dict)  # of the channel instances there are
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in

@@ -51,7 +51,7 @@ PAGES = 20  # of a list of models
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Shared by all clients: reading the certificates takes 20 ms."""
     return httpx.create_ssl_context()
 
@@ -95,8 +95,8 @@ class HttpProvider:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
-            verify=_tls(),
-            transport=guarded(guard, _tls(), at_once) if guard else None,
+            verify=tls(),
+            transport=guarded(guard, tls(), at_once) if guard else None,
         )
         self._sign = sign
         self._under_way = 0

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.settings.agents import Agents
+from goclaw.settings.alerts import Alerts
 from goclaw.settings.budgets import Budgets
 from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
@@ -23,6 +24,7 @@ from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
+from goclaw.settings.security import Security
 from goclaw.settings.telemetry import Telemetry
 from goclaw.settings.tools import Tools
 
@@ -36,7 +38,9 @@ class Settings(Section, frozen=True):
     providers: Providers = Providers()
     failover: Failover = Failover()
     tools: Tools = Tools()
+    security: Security = Security()
     budgets: Budgets = Budgets()
+    alerts: Alerts = Alerts()
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()

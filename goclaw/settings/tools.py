@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from goclaw.settings.section import Section
+from goclaw.settings.web import Web, WebFetch, WebSearch
 
 Names = Annotated[tuple[str, ...], Meta(max_length=256)]
 Profile = Literal["full", "coding", "messaging", "minimal"]
@@ -42,3 +43,6 @@ class Tools(Section, frozen=True):
     ) = None
     max_result_chars: Annotated[int, Meta(ge=1000, le=200_000, description="of a result that models read")] = 50_000
     scrub_credentials: Annotated[bool, Meta(description="results show [REDACTED] in place of secrets")] = True
+    web: Web = Web()
+    web_search: WebSearch = WebSearch()
+    web_fetch: WebFetch = WebFetch()

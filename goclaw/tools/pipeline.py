@@ -23,7 +23,7 @@ from goclaw.tools.arguments import NAME, Read, read
 from goclaw.tools.cut import shortened
 from goclaw.tools.groups import ALIASES, PRESETS
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
-from goclaw.tools.tool import Answer, Effect, Tool, ToolContext, ToolFailed
+from goclaw.tools.tool import Answer, Effect, Source, Tool, ToolContext, ToolFailed
 
 FOR_USER = 8_000  # characters of what clients show; tools.md §8
 CODES = {
@@ -198,7 +198,7 @@ class Toolbox:
             text = f"{tool.name} took longer than {tool.timeout:g} s and was stopped"
             return await self._refused(ready, "timeout", text)
         except ToolFailed as failure:
-            return await self._refused(ready, failure.code, str(failure))
+            return await self._refused(ready, failure.code, str(failure), failure.source)
         except Rejected as refusal:  # by the house; what it says is meant for whoever asked
             code = CODES.get(refusal.err.code, "internal")
             return await self._refused(ready, code, text_of(refusal.err, "en"))
@@ -211,8 +211,8 @@ class Toolbox:
             answer = changed(answer, text=f"{answer.text}\n{note}")
         return await self._finished(ready, answer)
 
-    async def _refused(self, ready: _Ready, code: str, text: str) -> ToolResult:
-        return await self._finished(ready, Answer(text=f"Error: {text}", failed=True), code)
+    async def _refused(self, ready: _Ready, code: str, text: str, source: Source | None = None) -> ToolResult:
+        return await self._finished(ready, Answer(text=f"Error: {text}", failed=True, source=source), code)
 
     async def _finished(self, ready: _Ready, answer: Answer, code: str = "") -> ToolResult:
         for finish in self.finish:

@@ -44,9 +44,10 @@ class Effect(Enum):
 class ToolFailed(Exception):
     """An expected failure. The text is for the model: what was wrong, and what would be right."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, source: Source | None = None) -> None:
         super().__init__(text)
         self.code = code  # of tools.md §1.3
+        self.source = source  # whose words it repeats
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -256,5 +257,7 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
             return _without_null(only)
         case {"enum": [str(), *_]}:
             return {"type": "string", **shape}
+        case {"type": "array", "items": dict(items)}:
+            return {**shape, "items": _without_null(items)}
         case _:
             return shape

@@ -42,7 +42,9 @@ def test_what_looks_like_a_key_is_not_heard_however_it_is_cut(secret: str, cuts:
     assert heard("patterns", text, cuts) == "it is [REDACTED]\nand [REDACTED] yes"
 
 
-@pytest.mark.parametrize("case", [case for case in cases("known") if "twice" not in case.id and case.values[0]["value"] != "abcdef"])
+@pytest.mark.parametrize(
+    "case", [case for case in cases("known") if "twice" not in case.id and case.values[0]["value"] != "abcdef"]
+)
 def test_a_disguise_that_comes_sign_by_sign(case: Any) -> None:
     filter = LeakFilter("registered", Known([case["value"]]).forms)
 

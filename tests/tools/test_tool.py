@@ -71,7 +71,6 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "path": {"type": "string", "minLength": 1, "maxLength": 4096},
         "caption": {"type": "string", "maxLength": 1024},
     },
-    "datetime": {"timezone": {"type": "string", "maxLength": 64}},
     "cron": {
         "action": {"type": "string", "enum": ["add", "list", "remove", "run", "runs", "status", "update"]},
         "includeDisabled": {"type": "boolean", "default": False},
@@ -86,6 +85,87 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "every_sec": {"type": "integer", "minimum": 60},
         "prompt": {"type": "string", "maxLength": 8000},
         "active_hours": {"type": "string", "maxLength": 32},
+    },
+    "web_search": {
+        "query": {"type": "string", "minLength": 1, "maxLength": 400},
+        "count": {"type": "integer", "minimum": 1, "maximum": 10, "default": 5},
+        "provider": {"type": "string", "enum": ["brave", "duckduckgo", "exa", "perplexity", "tavily"]},
+        "freshness": {"type": "string", "enum": ["day", "month", "week", "year"]},
+        "country": {"type": "string", "pattern": "^[A-Za-z]{2}$"},
+    },
+    "web_fetch": {
+        "url": {"type": "string", "minLength": 8, "maxLength": 2048},
+        "extract": {"type": "string", "enum": ["markdown", "raw", "text"]},
+        "max_chars": {"type": "integer", "minimum": 100, "maximum": 200000, "default": 50000},
+        "offset": {"type": "integer", "minimum": 0, "default": 0},
+    },
+    "sessions_list": {
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
+        "active_minutes": {"type": "integer", "minimum": 1},
+        "query": {"type": "string", "maxLength": 200},
+        "kinds": {"type": "array", "items": {"type": "string"}},
+    },
+    "sessions_history": {
+        "key": {"type": "string", "maxLength": 512},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
+        "before": {"type": "integer", "minimum": 1},
+        "after": {"type": "integer", "minimum": 1},
+        "around": {"type": "integer", "minimum": 1},
+        "role": {"type": "string", "enum": ["assistant", "system", "tool", "user"]},
+        "include_tools": {"type": "boolean", "default": False},
+    },
+    "sessions_send": {
+        "key": {"type": "string", "maxLength": 512},
+        "message": {"type": "string", "minLength": 1, "maxLength": 32000},
+        "wait": {"type": "boolean", "default": False},
+        "timeout": {"type": "integer", "minimum": 1, "maximum": 600, "default": 120},
+    },
+    "session_status": {"key": {"type": "string", "maxLength": 512}},
+    "message": {
+        "action": {"type": "string", "enum": ["delete", "edit", "react", "send"]},
+        "channel": {"type": "string", "maxLength": 100},
+        "target": {"type": "string", "maxLength": 255},
+        "message": {"type": "string", "maxLength": 32000},
+        "message_id": {"type": "string", "maxLength": 100},
+        "emoji": {"type": "string", "maxLength": 16},
+        "forward": {"type": "boolean", "default": False},
+        "forward_reason": {"type": "string", "maxLength": 500},
+    },
+    "send_alert": {
+        "severity": {"type": "string", "enum": ["critical", "info", "warning"]},
+        "title": {"type": "string", "minLength": 1, "maxLength": 200},
+        "body": {"type": "string", "maxLength": 4000},
+    },
+    "gateway": {
+        "action": {
+            "type": "string",
+            "enum": ["actors", "config_get", "config_patch", "logs_tail", "reload", "restart", "status"],
+        },
+        "path": {"type": "string", "maxLength": 200},
+        "value": {},
+        "actor": {"type": "string", "maxLength": 200},
+        "lines": {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    },
+    "wait": {
+        "seconds": {"type": "number", "minimum": 0.1, "maximum": 300},
+        "reason": {"type": "string", "maxLength": 200},
+    },
+    "system_info": {
+        "sections": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["cpu", "disk", "load", "memory", "os", "runtimes", "uptime"]},
+            "uniqueItems": True,
+        }
+    },
+    "remind": {
+        "message": {"type": "string", "minLength": 1, "maxLength": 2000},
+        "time_expr": {"type": "string", "maxLength": 64},
+        "channel": {"type": "string", "maxLength": 100},
+        "chat_id": {"type": "string", "maxLength": 255},
+    },
+    "datetime": {
+        "timezone": {"type": "string", "maxLength": 64},
+        "format": {"type": "string", "enum": ["human", "iso", "unix"]},
     },
 }
 

@@ -11,6 +11,7 @@ import msgspec
 
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.events import (
+    AgentAlert,
     AgentEvent,
     ChaosEvent,
     CronEvent,
@@ -56,6 +57,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "agent.summoning", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
+        case AgentAlert():
+            return Entry("keep", "agent.alert", message.body)
         case ShuttingDown():
             return Entry(
                 "keep",

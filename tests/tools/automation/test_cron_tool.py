@@ -99,11 +99,13 @@ async def test_what_is_asked_twice_under_one_key_is_made_once(desk: Desk) -> Non
     """The gateway died after the effect and before it was written down: the call is made again."""
     await add(desk)
 
-    first = await desk.said("cron", action="add", job=JOB, key="run:1:0")
-    second = await desk.said("cron", action="add", job=JOB, key="run:1:0", again=True)
-    ran = [await desk.said("cron", action="run", jobId=first["job"]["id"], runMode="force", key="r") for _ in range(2)]
+    first = await desk.said("cron", action="add", job=JOB, call_key="run:1:0")
+    second = await desk.said("cron", action="add", job=JOB, call_key="run:1:0", again=True)
+    ran = [
+        await desk.said("cron", action="run", jobId=first["job"]["id"], runMode="force", call_key="r") for _ in range(2)
+    ]
     gone = [
-        await desk.said("cron", action="remove", jobId=first["job"]["id"], key="x", again=again)
+        await desk.said("cron", action="remove", jobId=first["job"]["id"], call_key="x", again=again)
         for again in (False, True)
     ]
 
