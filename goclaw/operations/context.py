@@ -25,6 +25,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
+    policy: PolicyBook = field(default_factory=PolicyBook)
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …

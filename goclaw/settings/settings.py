@@ -18,6 +18,7 @@ from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
+from goclaw.settings.policy import Policy
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
@@ -34,6 +35,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     failover: Failover = Failover()
+    policy: Policy = Policy()
     budgets: Budgets = Budgets()
     queue: Queue = Queue()
     cron: Cron = Cron()

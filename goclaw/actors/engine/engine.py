@@ -19,11 +19,13 @@ from goclaw.domain.retry import Rules
 from goclaw.domain.run import KINDS, RunKind
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
+from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.stores.runs import Claimed
+from goclaw.tools.gates import Capabilities
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import Tool, ToolContext
 
@@ -40,6 +42,7 @@ class Engine:
     spending: Spending = field(default_factory=Spending)
     locks: Locks = field(default_factory=Locks)
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
+    policy: Capabilities = field(default_factory=PolicyBook)
     box: Box = field(default_factory=Box)  # for records of level `full`
 
     @property

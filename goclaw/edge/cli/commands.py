@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, cron, migrate, providers, runs, sessions
+from goclaw.edge.cli import agent, chaos, config, cron, migrate, policy, providers, runs, sessions
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -33,6 +33,7 @@ app.add_typer(chaos.app)
 app.add_typer(config.app)
 app.add_typer(cron.app)
 app.add_typer(migrate.app)
+app.add_typer(policy.app)
 app.add_typer(providers.app)
 app.add_typer(providers.model)
 app.add_typer(runs.app)

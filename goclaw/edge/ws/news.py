@@ -20,6 +20,7 @@ from goclaw.domain.events import (
     SessionUpdated,
     ShuttingDown,
 )
+from goclaw.domain.policy import PolicyEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -49,6 +50,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
+        case PolicyEvent(type=type):
+            return Entry("keep", type, message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
         case ShuttingDown():
