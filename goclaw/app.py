@@ -25,6 +25,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
@@ -168,9 +169,9 @@ def tree(
         settings.record,
         ownership=own,
         box=box,
-        policy=house.policy,
         locks=settings.locks,
         spending=spending,
+        guards=Guards(settings.tools, house.policy),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+import msgspec
+
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
@@ -72,6 +74,7 @@ class Agent(Actor):
             effort=effort,
             exact_effort=exact,
             queue=override_of(row.other_config),
+            tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
 

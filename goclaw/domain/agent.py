@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
@@ -34,6 +34,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     effort: str = "off"  # how hard it thinks (providers.md §10.1)
     exact_effort: bool = False
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
+    tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property

@@ -33,6 +33,7 @@ class AgentDefaults(Section, frozen=True):
     ] = "off"
     max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
     max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
+    tool_max_parallel_calls: Annotated[int, Meta(ge=1, le=8, description="calls of one answer at a time")] = 2
     context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000
     run_timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="a chat run, from acceptance")] = 600.0
     llm_timeout_sec: Annotated[float, Meta(ge=5, le=86_400, description="one whole model call")] = 300.0

@@ -25,6 +25,7 @@ from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
 from goclaw.settings.telemetry import Telemetry
+from goclaw.settings.tools import Tools
 
 
 class Settings(Section, frozen=True):
@@ -36,6 +37,7 @@ class Settings(Section, frozen=True):
     providers: Providers = Providers()
     failover: Failover = Failover()
     policy: Policy = Policy()
+    tools: Tools = Tools()
     budgets: Budgets = Budgets()
     queue: Queue = Queue()
     cron: Cron = Cron()

@@ -36,13 +36,14 @@ class AgentRow(Struct, frozen=True, kw_only=True):
     workspace: str
     restrict_to_workspace: bool
     other_config: dict[str, Any]
+    tools_config: dict[str, Any]
     created_at: datetime
     updated_at: datetime
 
 
 COLUMNS = """id, agent_key, display_name, owner_id, description, emoji, agent_type, status, is_default, provider,
 model, context_window, fallback_models, thinking_level, reasoning_config, max_tokens, temperature,
-max_tool_iterations, workspace, restrict_to_workspace, other_config, created_at,
+max_tool_iterations, workspace, restrict_to_workspace, other_config, tools_config, created_at,
 updated_at"""
 
 FIND = f"""

@@ -14,6 +14,7 @@ from goclaw.actors.engine.policy import PolicyFile, Watch
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
@@ -60,7 +61,13 @@ def engine(
 
 def policy(engine: Engine, watch: Watch | None) -> Supervisor:
     file = [child("file", PolicyFile, watch)] if watch is not None else []
-    return Supervisor([*file, child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings)])
+    return Supervisor(
+        [
+            *file,
+            child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
+            child("rates", Rates, engine.guards.settings),
+        ]
+    )
 
 
 def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[Child]:
