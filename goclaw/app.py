@@ -53,18 +53,21 @@ from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
-from goclaw.runtime.system import open_system
+from goclaw.runtime.system import System, open_system
 from goclaw.security.box import Box, box_of
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import STARTER, shape
 from goclaw.security.policy_file import load as load_policy
 from goclaw.security.policy_text import PolicyInvalid
+from goclaw.security.scrub import secrets_of
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import keep_key, onboard, write_private
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
+from goclaw.stores.audit_book import AuditBook
+from goclaw.stores.audit_file import place
 from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
@@ -120,6 +123,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
+            house.audit = await _audit(loaded, database, system, house.node_name)
             house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
             tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
@@ -176,7 +180,7 @@ def tree(
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
     )
-    watch = (settings.policy.file, house.policy, frozenset(tools))
+    watch = (settings.policy.file, house.policy, frozenset(tools), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -214,6 +218,13 @@ def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
     for warning in kept.warnings[len(loaded.warnings) :]:
         log.warning("config.warning", text=warning)
     return kept, box_of(kept.settings.encryption)
+
+
+async def _audit(loaded: Loaded, database: Database, system: System, chain: str) -> AuditBook:
+    """Raises StartupFatal E_AUDIT_INIT."""
+    book = AuditBook(database, place(loaded.home), chain, system.clock.now, secrets_of(loaded.settings))
+    await book.open()
+    return book
 
 
 def _begin_policy(path: Path) -> None:

@@ -27,6 +27,7 @@ from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.settings import Settings
+from goclaw.stores.audit_book import AuditBook
 
 if TYPE_CHECKING:
     from goclaw.operations.actor_events import Follow
@@ -61,6 +62,7 @@ class House:
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
     policy: PolicyBook = field(default_factory=PolicyBook)
+    audit: AuditBook | None = None  # None: a house of tests, which nobody has to answer for
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …

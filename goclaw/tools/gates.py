@@ -6,8 +6,9 @@ Contract: security.md §9, §11, §13; tools.md §2, steps 3 and 4.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
+from goclaw.security.audit import Act
 from goclaw.security.policy import AllowedPath
 from goclaw.security.policy_book import Decision
 
@@ -50,27 +51,11 @@ class Estop(Protocol):
 
 
 class Audit(Protocol):
-    async def write(
-        self,
-        action: str,
-        decision: Literal["allow", "deny", "info", "error"],
-        *,
-        tenant_id: str | None,
-        actor_type: Literal["user", "agent", "system", "node", "api_key"],
-        actor_id: str,
-        subject: str = "",
-        reason: str = "",
-        policy_version: str | None = None,
-        run_id: str | None = None,
-        trace_id: str | None = None,
-        ip: str | None = None,
-        details: dict[str, Any] | None = None,
-        durable: bool = False,
-    ) -> bool:
-        """One line. With `durable` it is kept when this returns; False: no sink took it, so refuse the act.
+    def note(self, act: Act) -> None:
+        """Write soon; never waits. For what is allowed."""
 
-        Never secret values, message text or file content. Without `durable` it never waits.
-        """
+    async def write(self, act: Act) -> bool:
+        """On a disk when this returns; False: do not go on. For denials, approvals, secrets, what admins change."""
 
     def count(self, run_id: str, action: str, *, tenant_id: str, actor_id: str, policy_version: str | None) -> None:
         """An allowed call of a tool that only reads; one line per run sums them up."""

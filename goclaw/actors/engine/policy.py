@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
@@ -16,11 +17,13 @@ from goclaw.domain.events import body, of_admins
 from goclaw.domain.policy import PolicyEvent, PolicyState, ReloadPolicy
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Message
+from goclaw.security.audit import Act, Decision
 from goclaw.security.policy import difference
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import Shape, load, shape
 from goclaw.security.policy_text import PolicyInvalid
 from goclaw.stores import policies
+from goclaw.stores.audit_book import AuditBook
 
 LOOK = 0.25  # seconds between two looks at the file; with the next ones §9.2
 QUIET = 0.3  # seconds without a change before it is read
@@ -28,7 +31,7 @@ REMIND = 600.0  # seconds between two lines about a file that cannot be used
 NAMES = 10.0  # seconds after which a new tenant is known, while the policy has rules of tenants
 SHOWN = 20  # mistakes in an event
 
-Watch = tuple[Path, PolicyBook, frozenset[str]]  # the file, what is in force, the names of tools
+Watch = tuple[Path, PolicyBook, frozenset[str], AuditBook | None]  # the file, what is in force, names of tools
 
 
 class Look(Message[None]):
@@ -41,7 +44,7 @@ class LearnNames(Message[None]):
 
 class PolicyFile(Actor):
     def __init__(self, watch: Watch) -> None:
-        self.path, self.book, self.tools = watch
+        self.path, self.book, self.tools, self.audit = watch
         self.seen: Shape | None = None
         self.changed_at: float | None = None
         self.reminded_at = 0.0
@@ -106,6 +109,7 @@ class PolicyFile(Actor):
             gone = self.seen is None
             self.errors = ("the file is gone",) if gone else tuple(map(str, invalid.mistakes[:SHOWN]))
             ctx.publish(of_admins(MASTER_TENANT), PolicyEvent(type="policy.rejected", body=body(errors=self.errors)))
+            self._note("policy.rejected", "error", {"errors": self.errors})
             self._remind(ctx)
             return
         self.errors = ()
@@ -116,9 +120,15 @@ class PolicyFile(Actor):
         old, new = before.version if before else None, self.book.version
         diff = difference(before.policy if before else None, policy)
         ctx.log.info("policy.reloaded", old=old, new=new, why=why)
+        self._note("policy.reloaded", "info", {"old": old, "new": new, "diff": diff})
         news = PolicyEvent(type="policy.reloaded", body=body(old=old, new=new, diff=diff))
         ctx.publish(of_admins(MASTER_TENANT), news)
         ctx.tell(ctx.address, LearnNames())
+
+    def _note(self, action: str, decision: Decision, details: dict[str, object]) -> None:
+        if self.audit is not None:
+            act = Act(action=action, decision=decision, subject=str(self.path), details=details)
+            self.audit.note(msgspec.structs.replace(act, policy_version=self.book.version))
 
     def _remind(self, ctx: Context) -> None:
         """The last good one stays, and somebody has to know."""

@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, cron, migrate, policy, providers, runs, sessions
+from goclaw.edge.cli import agent, audit, chaos, config, cron, migrate, policy, providers, runs, sessions
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(agent.app)
+app.add_typer(audit.app)
 app.add_typer(chaos.app)
 app.add_typer(config.app)
 app.add_typer(cron.app)

@@ -70,7 +70,7 @@ async def watching(database: Database, file: Path) -> AsyncIterator[tuple[System
     book = PolicyBook(load(file, TOOLS) if shape(file) else None)
 
     def tree() -> Supervisor:
-        policy = child("policy", lambda: Supervisor([child("file", PolicyFile, (file, book, TOOLS))]))
+        policy = child("policy", lambda: Supervisor([child("file", PolicyFile, (file, book, TOOLS, None))]))
         return Supervisor([child("engine", lambda: Supervisor([policy]))])
 
     async with open_system(database) as system:
