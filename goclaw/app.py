@@ -45,7 +45,9 @@ from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
+from goclaw.knowledge import templates
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
 from goclaw.providers.authority import AUTHORITY
@@ -72,6 +74,7 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
@@ -126,7 +129,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house.audit = await _audit(loaded, database, system, house.node_name)
             house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
+            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
+            things[ContextFiles] = FilesForAgents(house)
+            tools = equipped(tools, things)
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -299,8 +304,8 @@ async def _prepare(dsn: str, database: Database) -> None:
             log.info("schema.applied", step=step.name)
     finally:
         await connection.close()
-    seed = agent_rows.seed
-    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+    named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}
+    await database.run(agent_rows.seed, **named, more=templates.starters())
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:

@@ -198,7 +198,7 @@ class Run(Actor):
 
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.request
-        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
+        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(user_id=run.user_id), within=10)
         profile = profile.answering_with(request.provider, request.model)
         rows: list[MessageRow] = []
         if not run.first:

@@ -16,6 +16,7 @@ from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
+from goclaw.actors.engine.summoner import summoning
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
@@ -55,6 +56,7 @@ def engine(
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
+            child("summoning", summoning, engine),
         ],
     )
 
