@@ -35,7 +35,7 @@ from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.address import CONFIG, DRAIN, POLICY, lane
 from goclaw.domain.agent import DEFAULT_KEY
-from goclaw.domain.cluster import Lease
+from goclaw.domain.cluster import Lease, Ownership
 from goclaw.domain.config import Reload
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
@@ -57,6 +57,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.estop import Brake, Stopped
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import STARTER, shape
 from goclaw.security.policy_file import load as load_policy
@@ -129,6 +130,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house.audit = await _audit(loaded, database, system, house.node_name)
             house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
+            house.brake = Brake(loaded.settings.data_dir / "estop.json", partial(_hold, house.ownership))
             things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
             things[ContextFiles] = FilesForAgents(house)
             tools = equipped(tools, things)
@@ -180,7 +182,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools, house.policy),
+        guards=Guards(settings.tools, house.policy, house.brake),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
@@ -207,7 +209,7 @@ def tree(
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining, metered=metered),
+                partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,
@@ -230,6 +232,13 @@ async def _audit(loaded: Loaded, database: Database, system: System, chain: str)
     book = AuditBook(database, place(loaded.home), chain, system.clock.now, secrets_of(loaded.settings))
     await book.open()
     return book
+
+
+def _hold(ownership: Ownership, stopped: Stopped) -> None:
+    """Nothing is claimed while everything is stopped."""
+    ownership.stopped = stopped.all
+    if stopped:
+        log.warning("estop.engaged", by=stopped.by, reason=stopped.reason)
 
 
 def _begin_policy(path: Path) -> None:

@@ -25,6 +25,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.estop import Brake
 from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.settings import Settings
 from goclaw.stores.audit_book import AuditBook
@@ -62,6 +63,7 @@ class House:
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
     policy: PolicyBook = field(default_factory=PolicyBook)
+    brake: Brake = field(default_factory=Brake)
     audit: AuditBook | None = None  # None: a house of tests, which nobody has to answer for
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state

@@ -13,10 +13,11 @@ from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
 from goclaw.runtime.actor import Context
+from goclaw.security.estop import Brake
 from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
-from goclaw.tools.gates import Capabilities, Pinned
+from goclaw.tools.gates import Capabilities, Estop, Pinned
 from goclaw.tools.ledger import Ledger
 from goclaw.tools.pipeline import Gate, Toolbox
 from goclaw.tools.policy import Situation, allowed
@@ -27,6 +28,7 @@ from goclaw.tools.tool import Tool, ToolContext, ToolFailed
 class Guards:
     settings: Tools = field(default_factory=Tools)
     policy: Capabilities = field(default_factory=PolicyBook)
+    estop: Estop = field(default_factory=Brake)
 
     def box(
         self,
@@ -44,7 +46,7 @@ class Guards:
             reach,
             ledger,
             hidden=frozenset(tools) - set(names),
-            before=(permit(self.policy.pin(run.tenant_id)),),
+            before=(permit(self.policy.pin(run.tenant_id)), unless_stopped(self.estop)),
             after=(rate(ctx, run),),
         )
 
@@ -87,6 +89,16 @@ def permit(pinned: Pinned) -> Gate:
     async def gate(tool: Tool, _: ToolContext) -> None:
         if not (decision := pinned.tool(tool.name)).allowed:
             raise ToolFailed("denied_policy", decision.reason)
+
+    return gate
+
+
+def unless_stopped(estop: Estop) -> Gate:
+    """What operators stopped (step 4)."""
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if why := estop.tool(tool.name):
+            raise ToolFailed("denied_policy", f"{tool.name} was {why}")
 
     return gate
 

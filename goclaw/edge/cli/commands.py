@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, audit, chaos, config, cron, migrate, policy, providers, runs, sessions
+from goclaw.edge.cli import agent, audit, chaos, config, cron, estop, migrate, policy, providers, runs, sessions
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -42,6 +42,7 @@ app.add_typer(runs.tasks)
 app.add_typer(runs.queue)
 app.add_typer(sessions.app)
 app.command()(runs.incident)
+app.command()(estop.estop)
 
 
 @app.callback(invoke_without_command=True)
