@@ -94,11 +94,15 @@ def commands(ctx: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
-def doctor(ctx: typer.Context, json: Json = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    security: Annotated[bool, typer.Option("--security", help="Also whether it is as safe as it was made.")] = False,
+    json: Json = False,
+) -> None:
     """Check this installation; exit 1 if something is broken."""
     from goclaw.edge.cli.doctor import examine, report
 
-    results = examine(options(ctx).config, os.environ, options(ctx).flags)
+    results = examine(options(ctx).config, os.environ, options(ctx).flags, security=security)
     if json or options(ctx).json:
         print_json(report(results))
     else:
