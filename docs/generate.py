@@ -63,6 +63,7 @@ RUN_EVENTS = {
     "activity": "what the agent is doing now",
     "thinking": "a piece of the model's thinking",
     "chunk": "a piece of the answer",
+    "block.reply": "what was said beside calls of tools, as a message of its own",
     "tool.call": "a tool is about to run",
     "tool.result": "what the tool said",
     "run.completed": "the answer is stored",
@@ -87,6 +88,10 @@ SOCKET_EVENTS = {
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
     "agent.updated": "an agent was made, changed or taken away; for its owner and the admins",
     "agent.summoning": "an agent's files are being written: the start, each file, the end; for the same",
+    "policy.reloaded": "another policy is in force, and what it adds and removes; for admins",
+    "policy.rejected": "the policy file cannot be used, and why; the last good one stays; for admins",
+    "estop.engaged": "an operator stopped something; for admins",
+    "estop.released": "what was stopped may go on; for admins",
     "budget.warning": "most of a budget is spent, told once in its window; for its owner and the admins",
     "budget.reached": "all of a budget is spent, told once in its window; for its owner and the admins",
     "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",
@@ -313,13 +318,18 @@ def events() -> str:
 
 def said_events() -> set[str]:
     """The types of `voice.say("run.queued", …)`."""
-    return {call.args[0].value for call in calls("say") if isinstance(call.args[0], ast.Constant)}
+    return {text for call in calls("say") if (text := literal(call.args[0]))}
+
+
+def literal(node: ast.expr) -> str:
+    """The text that stands there; empty for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def sent_events() -> set[str]:
     """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those `BudgetEvent` says it has."""
     named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
-    sent = {name.value for name in named if isinstance(name, ast.Constant) and name.value}
+    sent = {text for name in named if (text := literal(name))}
     return sent | set(re.findall(r"`(budget\.\w+)`", BudgetEvent.__doc__ or ""))
 
 

@@ -215,6 +215,12 @@ class StopRun(Message[bool]):
     by: str
 
 
+class StopAll(Message[None]):
+    """To every lane: cancel what runs (security.md §13)."""
+
+    by: str
+
+
 class InjectText(Message[bool]):
     """To a run that works: somebody says something meanwhile. True when the run took it, or had taken it before."""
 

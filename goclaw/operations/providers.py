@@ -203,7 +203,7 @@ async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     if isinstance(used, Used):
         raise Rejected(provider_in_use(row.name, used.agents))
     await applied(ctx)
-    record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
+    await record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
     return Deleted()
 
 
@@ -380,7 +380,7 @@ def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
 
 async def _changed(ctx: Context, row: ProviderRow, action: str) -> ProviderView:
     await applied(ctx)
-    record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
+    await record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
     agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
     return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
 

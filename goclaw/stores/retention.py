@@ -55,6 +55,7 @@ def before(column: str) -> str:
 
 
 REPLAYS = "^agent:[^:]+:replay:"  # sessions of a run that was run again
+MAY = "set_config('goclaw.retention', 'on', true) = 'on'"  # a trigger keeps everybody else from it
 ENDED = "('SUCCEEDED', 'FAILED', 'CANCELED')"
 OVER = """EXISTS (SELECT FROM runs r WHERE r.run_id = t.run_id AND r.finished_at < now() - CASE r.state
     WHEN 'SUCCEEDED' THEN interval '24 hours' ELSE interval '7 days' END)
@@ -130,6 +131,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             "t.updated_at",
             RESERVATIONS,
         ),
+        Rule("audit_log", f"{MAY} AND {before('t.at')}", "t.chain, t.seq", settings.audit_log_days),
         Rule("activity_logs", before("t.created_at"), "t.created_at", settings.audit_log_days),
     )
 

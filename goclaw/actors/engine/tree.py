@@ -10,6 +10,7 @@ from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
+from goclaw.actors.engine.policy import PolicyFile, Watch
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
@@ -41,14 +42,16 @@ def engine(
     *,
     data_dir: Path,
     opening: Opening = Opening(),  # noqa: B008 - frozen
+    watch: Watch | None = None,
 ) -> Supervisor:
+    """`watch`: where the policy comes from; tests have none."""
     vendors = providers(settings, failover, data_dir)
     configured = {vendor.id: vendor for vendor in vendors}
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("policy", policy, engine),
+            child("policy", policy, engine, watch),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
@@ -58,9 +61,11 @@ def engine(
     )
 
 
-def policy(engine: Engine) -> Supervisor:
+def policy(engine: Engine, watch: Watch | None) -> Supervisor:
+    file = [child("file", PolicyFile, watch)] if watch is not None else []
     return Supervisor(
         [
+            *file,
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
             child("rates", Rates, engine.guards.settings),
         ]

@@ -37,8 +37,10 @@ class Result(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def examine(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> list[Result]:
-    """Run every check. Without a valid configuration the others have nothing to look at."""
+def examine(
+    config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str], *, security: bool = False
+) -> list[Result]:
+    """Run every check, those of `security` if asked. Without a valid configuration there is nothing to look at."""
     results = [_version()]
     try:
         loaded = load(config, environ, flags)
@@ -46,7 +48,12 @@ def examine(config: Path | None, environ: Mapping[str, str], flags: Mapping[str,
         problems = "\n".join(str(problem) for problem in invalid.problems)
         return [*results, Result("config", "FAIL", f"{invalid.path} has {len(invalid.problems)} problem(s)", problems)]
     checks = (_config, _store, _limits, _provider, _directories, _port, _gateway)
-    return results + [check(loaded) for check in checks]
+    results += [check(loaded) for check in checks]
+    if security:
+        from goclaw.edge.cli import doctor_security
+
+        results += doctor_security.examine(loaded)
+    return results
 
 
 def report(results: list[Result]) -> dict[str, Any]:

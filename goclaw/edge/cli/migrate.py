@@ -56,6 +56,19 @@ def schema_version(loaded: Loaded) -> SchemaVersion:
     return _with_database(loaded, version)
 
 
+def sealed_rows(loaded: Loaded) -> bool:
+    """Whether the database holds secrets that somebody's key has sealed. Raises StartupFatal if it does not answer."""
+    from goclaw.stores.sealed import COLUMNS, others
+
+    async def look(db: Connection) -> bool:
+        for column in COLUMNS:
+            if await others(db, column=column, kid="none", after=column.first):
+                return True
+        return False
+
+    return _with_database(loaded, look)
+
+
 def _with_database(loaded: Loaded, work: Callable[[Connection], Awaitable[T]]) -> T:
     import trio
 
