@@ -40,6 +40,7 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     reservations: tuple[str, ...] = ()  # what was held for it; several if it was asked again …
     spent: Decimal = Decimal(0)  # … and what its purses pay: an estimate where nobody heard the end of it
     spent_tokens: int = 0
+    overshot: bool = False  # that is more than was held
 
 
 CALLS = """

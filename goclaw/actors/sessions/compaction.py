@@ -77,7 +77,8 @@ class Compaction(Actor):
         """Book what the calls took. What is not booked here is when its reservation expires."""
         if not calls.payers:
             return
-        for call in calls.waiting():
+        paid = calls.waiting()
+        for call in paid:
             if call.reservations:
                 await ctx.db(
                     reservations.settle,
@@ -94,7 +95,8 @@ class Compaction(Actor):
                     spent=call.spent,
                     tokens=call.spent_tokens,
                 )
-        ctx.tell(BUDGETS, Settled(tenant_id=self.tenant, payers=self.payers))
+        overshot = tuple(id for call in paid if call.overshot for id in call.reservations)
+        ctx.tell(BUDGETS, Settled(tenant_id=self.tenant, payers=self.payers, overshot=overshot))
 
     async def _compact(self, ctx: Context) -> Compacted:
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
