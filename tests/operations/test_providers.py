@@ -331,6 +331,34 @@ async def test_agents_that_name_nobody_are_answered_by_the_first_that_was_added(
         assert after.provider == "offline"
 
 
+@transaction
+async def wish(db: Connection, reasoning: str | None) -> None:
+    await db.execute("UPDATE agents SET reasoning_config = %s::jsonb WHERE agent_key = 'default'", [reasoning])
+
+
+@pytest.mark.parametrize(
+    ("own", "effort", "exact"),
+    [
+        (None, "high", True),
+        ('{"effort": "low"}', "low", False),
+        ('{"effort": "low", "override_mode": "inherit"}', "high", True),
+    ],
+)
+async def test_a_provider_says_how_hard_its_agents_think_that_do_not(
+    ctx: Context, farm: Farm, own: str | None, effort: str, exact: bool
+) -> None:
+    await ctx.db(wish, own)
+    await ctx.db(name_provider, "acme")
+    usual = {"effort": "high", "fallback": "off"}
+    await make(ctx, api_base=farm["openai"].url, settings={"models": ["o3"], "reasoning_defaults": usual})
+
+    profile = await ctx.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5)
+
+    assert (profile.effort, profile.exact_effort) == (effort, exact)
+    error = await refusal(make(ctx, "zeta", settings={"reasoning_defaults": {"effort": "much"}}))
+    assert "reasoning_defaults" in error.details["field"]
+
+
 class Ear(Actor):
     """Keeps what admins are told of providers."""
 
