@@ -43,6 +43,7 @@ from goclaw.runtime.child import Restart, child
 from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.settings.load import load
 from goclaw.settings.providers import Provider as Configured
 from goclaw.settings.providers import Providers
 from goclaw.settings.section import Secret
@@ -396,13 +397,28 @@ async def test_admins_hear_of_a_model_that_rests_and_that_it_is_back(
 
 
 async def test_a_refusal_of_the_vendor_is_told_without_the_key(ctx: Context, farm: Farm) -> None:
+    """PR-30."""
     farm["openai"].will(Refuse(401, message="the key sk-very-secret is wrong"))
     await make(ctx, api_base=farm["openai"].url, api_key="sk-very-secret")
 
     said = await providers.verify(ctx, VerifyProvider(id="acme", model="gpt-4o"))
 
-    assert not said.valid
+    assert (said.valid, said.latency_ms) == (False, None)
+    assert "the key" in str(said.error)
     assert "sk-very-secret" not in str(said.error)
+
+
+async def test_keys_of_the_environment_are_listed_and_masked(database: Database, tmp_path: Path) -> None:
+    """PR-02. A plain name of a vendor's is read where ours is absent."""
+    keys = {"OPENAI_API_KEY": "sk-open", "GOCLAW_ANTHROPIC_API_KEY": "sk-anth", "HOME": str(tmp_path)}
+    settings = load(None, keys, {}).settings.providers
+    async with open_house(database, tmp_path, providers=settings) as system:
+        ctx = Context(house_of(system, settings=settings), Caller(user_id="lan", role=Role.ADMIN))
+        found = (await providers.list_providers(ctx, providers.ListProviders())).providers
+
+    keyed = {one.name: (one.api_key, one.has_api_key, one.usable) for one in found if one.name != "offline"}
+    assert keyed == {"openai": ("***", True, True), "anthropic": ("***", True, True)}
+    assert b"sk-" not in msgspec.json.encode(found)
 
 
 async def test_without_a_claude_program_nobody_is_logged_in_with_it(ctx: Context) -> None:
