@@ -39,7 +39,9 @@ from goclaw.providers.failover import Failover
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as ActorContext
+from goclaw.runtime.address import Address
 from goclaw.runtime.child import Restart, child
+from goclaw.runtime.inbox import inbox
 from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
@@ -51,7 +53,9 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import providers as stored
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, transaction
+from tests.actors.house import KEY as SESSION
 from tests.actors.house import house as open_house
+from tests.actors.talk import Talk
 from tests.fakes.vendors.farm import Farm
 from tests.fakes.vendors.script import Refuse, answer
 
@@ -406,6 +410,31 @@ async def test_a_refusal_of_the_vendor_is_told_without_the_key(ctx: Context, far
     assert (said.valid, said.latency_ms) == (False, None)
     assert "the key" in str(said.error)
     assert "sk-very-secret" not in str(said.error)
+
+
+async def test_what_a_provider_had_to_do_and_who_stands_in_for_it_is_shown(ctx: Context, farm: Farm) -> None:
+    vendor = farm["openai"]
+    await make(ctx, api_base=vendor.url, settings={"models": ["gpt-4o", "gpt-4o-mini"]})
+    await ctx.db(name_provider, "acme")
+    talk = Talk(ctx.system.database, ctx.system, None, SESSION)
+    with inbox(ctx.system, Address("edge", "http", "ear"), "Ear", talk.hear) as ear:
+        ear.join(of_admins(MASTER_TENANT))
+        vendor.will(Refuse(402, message="no money"), answer("the other one"))
+        first = await talk.say("hello")
+        assert [result.content for result in await talk.ended(first.run_id)] == ["the other one"]
+        vendor.will(*[Refuse(400, message="what?")] * 2)
+        second = await talk.say("hello")
+        (failed,) = await talk.ended(second.run_id)
+
+    shown = await providers.get(ctx, ProviderId(id="acme"))
+    (listed_one,) = [
+        one for one in (await providers.list_providers(ctx, providers.ListProviders())).providers if one.name == "acme"
+    ]
+    assert failed.error is not None
+    assert (shown.calls_24h, shown.errors_24h, shown.fallbacks, shown.agents) == (2, 1, 1, 1)
+    assert shown.order == ["acme:gpt-4o", "acme:gpt-4o-mini"]
+    assert listed_one.calls_24h == 2
+    assert ctx.system.meter.value("provider_errors_total", "acme", "billing") == 1
 
 
 async def test_keys_of_the_environment_are_listed_and_masked(database: Database, tmp_path: Path) -> None:
