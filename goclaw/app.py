@@ -24,6 +24,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
@@ -42,7 +43,9 @@ from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
+from goclaw.knowledge import templates
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
 from goclaw.providers.authority import AUTHORITY
@@ -62,6 +65,7 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.methods import Methods
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
@@ -111,7 +115,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
+            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
+            things[ContextFiles] = FilesForAgents(house)
+            tools = equipped(tools, things)
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -160,6 +166,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
+        guards=Guards(settings.tools),
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
@@ -258,8 +265,8 @@ async def _prepare(dsn: str, database: Database) -> None:
             log.info("schema.applied", step=step.name)
     finally:
         await connection.close()
-    seed = agent_rows.seed
-    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+    named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}
+    await database.run(agent_rows.seed, **named, more=templates.starters())
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:

@@ -35,7 +35,6 @@ from goclaw.providers.provider import Model
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.tools.ledger import Place, ToolResult
 
-PARALLEL = 2  # calls of one batch at a time; agent-loop.md §4 tool_max_parallel_calls
 ID_CHARS = 40  # of a call; agent-loop.md §10.1
 CUTS = 2  # answers cut inside of a tool call before the text so far must do; agent-loop.md §9.1
 CUT = "Your last answer was cut off inside of a tool call, which was not run. Say less at once, or call with less."
@@ -60,7 +59,7 @@ class Hands(Protocol):
     @property
     def specs(self) -> tuple[ToolSpec, ...]: ...
 
-    def only_reads(self, wanted: ToolCall) -> bool: ...
+    def beside_others(self, wanted: ToolCall) -> bool: ...
 
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult: ...
 
@@ -101,6 +100,7 @@ class Task(Struct, frozen=True, kw_only=True):
     max_iterations: int
     max_tool_calls: int  # 0 = unlimited
     call_timeout: float  # seconds for a model to answer in, once it has begun
+    parallel: int = 2  # calls of one answer at a time
     hint: str = ""  # for this attempt only; never stored
 
 
@@ -256,18 +256,18 @@ async def _act(
 ) -> None:
     """Run a batch; results are told and kept in call order, one for every call.
 
-    Neighbours that only read run together, everything else alone and in order (agent-loop.md §10.3).
+    Neighbours that may run together do, everything else alone and in order (agent-loop.md §10.3).
     """
     listener.activity("tool_exec", draft.iterations, [wanted.name for _, wanted in calls])
     for _, wanted in calls:
         listener.tool_call(wanted, draft.iterations)
         draft.open_calls[wanted.id] = wanted
     room = max(0, task.max_tool_calls - draft.tool_calls) if task.max_tool_calls else len(calls)
-    for together, group in groupby(calls[:room], lambda one: hands.only_reads(one[1])):
+    for together, group in groupby(calls[:room], lambda one: hands.beside_others(one[1])):
         neighbours = list(group)
         for batch in [neighbours] if together else [[one] for one in neighbours]:
             draft.tool_calls += len(batch)
-            results = await _run(step, batch, hands)
+            results = await _run(step, batch, hands, task.parallel)
             crash_point("effect.done")
             await _close(listener, journal, draft, step, results)
     text = f"Error: tool budget exhausted ({task.max_tool_calls}/{task.max_tool_calls})"
@@ -276,14 +276,14 @@ async def _act(
 
 
 async def _run(
-    step: int, batch: Sequence[tuple[int, ToolCall]], hands: Hands
+    step: int, batch: Sequence[tuple[int, ToolCall]], hands: Hands, at_once: int
 ) -> list[tuple[int, ToolCall, ToolResult]]:
     """The results of calls that may run at the same time, in call order."""
     if len(batch) == 1:
         index, wanted = batch[0]
         return [(index, wanted, await hands.act(wanted, Place(step, index)))]
     results: dict[int, ToolResult] = {}
-    limiter = trio.CapacityLimiter(PARALLEL)
+    limiter = trio.CapacityLimiter(at_once)
 
     async def one(index: int, wanted: ToolCall) -> None:
         async with limiter:

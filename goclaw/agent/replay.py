@@ -123,7 +123,7 @@ class RecordedHands:
         run: Callable[[ToolCall, Place], Any] | None = None,
     ) -> None:
         self.specs = specs
-        self.only_reads = only_reads
+        self._only_reads = only_reads
         self._stand = stand
         self._tools = tools
         self._strict = strict
@@ -133,6 +133,9 @@ class RecordedHands:
             if row.kind == "tool":
                 self._results[_same_call(row.body["call"]["name"], row.body["call"]["arguments"])].append(row.body)
 
+    def beside_others(self, wanted: ToolCall) -> bool:
+        return False  # their results are there already
+
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
         waiting = self._results.get(_same_call(wanted.name, wanted.arguments))
         if waiting and self._tools != "off":
@@ -141,7 +144,7 @@ class RecordedHands:
         if self._strict:
             raise EndOfRecord
         self._stand.unmatched.append({"step": place.step, "tool": wanted.name})
-        if self._tools == "pure" and self._run is not None and self.only_reads(wanted):
+        if self._tools == "pure" and self._run is not None and self._only_reads(wanted):
             result: ToolResult = await self._run(wanted, place)
             return result
         self._stand.suppressed.append({"step": place.step, "tool": wanted.name, "arguments": wanted.arguments})

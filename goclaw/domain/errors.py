@@ -147,6 +147,12 @@ def unavailable(reason: str, retry_after: float = 1.0, **more: Any) -> Err:
     return Err("UNAVAILABLE", "unavailable", {"reason": reason, **more}, True, retry_after)
 
 
+def agent_rests(status: str) -> Err:
+    """Only active agents answer (agent-loop.md §19.1)."""
+    details = {"reason": f"agent_{status}", "status": status}
+    return Err("UNAVAILABLE", "agent_rests", details, status == "summoning", 5.0 if status == "summoning" else None)
+
+
 def provider_failed(error: ProviderError) -> Err:
     if error.kind == "format" and error.message.startswith(UNFIT):
         wrong = error.message.removeprefix(UNFIT).strip()

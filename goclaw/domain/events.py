@@ -64,6 +64,13 @@ class HeartbeatEvent(Message[None]):
     body: msgspec.Raw
 
 
+class AgentEvent(Message[None]):
+    """`agent.updated` or `agent.summoning`, for the agent's owner and the admins."""
+
+    type: str
+    body: msgspec.Raw
+
+
 class ProviderStatus(Message[None]):
     """A model rests, or may be asked again: the body of event `provider.status`. For admins."""
 

@@ -109,6 +109,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: ChatOptions | None = None  # of the caller; None = the agent's
     response_format: str = ""  # of the caller, a JSON object: what the answer must fit
     use_tools: bool = True
+    tool_allow: tuple[str, ...] | None = None  # of the caller: only these of what it would have
     sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""

@@ -129,6 +129,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "tạm thời không sẵn sàng: {reason}",
         "zh": "暂时不可用：{reason}",
     },
+    "agent_rests": {
+        "en": "the agent does not answer: it is {status}",
+        "vi": "tác tử không trả lời: trạng thái {status}",
+        "zh": "智能体暂不应答：状态为 {status}",
+    },
     "quarantined": {
         "en": "{path} rests after repeated crashes; try again later",
         "vi": "{path} tạm nghỉ sau nhiều lần lỗi; hãy thử lại sau",

@@ -33,7 +33,10 @@ class AgentDefaults(Section, frozen=True):
     ] = "off"
     max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
     max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
+    tool_max_parallel_calls: Annotated[int, Meta(ge=1, le=8, description="calls of one answer at a time")] = 2
     context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000
+    bootstrap_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of one context file")] = 20_000
+    bootstrap_total_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of all context files")] = 24_000
     run_timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="a chat run, from acceptance")] = 600.0
     llm_timeout_sec: Annotated[float, Meta(ge=5, le=86_400, description="one whole model call")] = 300.0
     timezone: Annotated[str, Meta(max_length=64, description="IANA name; empty = the machine's")] = ""

@@ -24,6 +24,7 @@ from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
 from goclaw.settings.telemetry import Telemetry
+from goclaw.settings.tools import Tools
 
 
 class Settings(Section, frozen=True):
@@ -34,6 +35,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     failover: Failover = Failover()
+    tools: Tools = Tools()
     budgets: Budgets = Budgets()
     queue: Queue = Queue()
     cron: Cron = Cron()

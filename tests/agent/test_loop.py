@@ -110,7 +110,7 @@ class Ask(Struct):
 
 
 def stand_in(name: str, work: Callable[[str], Awaitable[str]], effect: Effect = Effect.PURE) -> Tool:
-    @tool(group="test", effect=effect, name=name)
+    @tool(group="test", effect=effect, name=name, parallel=effect is Effect.PURE)
     async def fn(ctx: ToolContext, ask: Ask) -> str:
         """Do as told."""
         return await work(ask.text)

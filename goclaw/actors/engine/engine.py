@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
-from goclaw.domain.run import KINDS, RunKind
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -41,6 +41,7 @@ class Engine:
     locks: Locks = field(default_factory=Locks)
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
     box: Box = field(default_factory=Box)  # for records of level `full`
+    guards: Guards = field(default_factory=Guards)
 
     @property
     def rules(self) -> Rules:
@@ -52,10 +53,6 @@ class Engine:
             poison=queue.poison_threshold,
             interactive=queue.interactive_retry_sec,
         )
-
-    def tools_of(self, kind: RunKind) -> Mapping[str, Tool]:
-        """What runs of a kind have of them."""
-        return self._tools_of[kind]
 
     def reach(self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime]) -> ToolContext:
         """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
@@ -69,11 +66,18 @@ class Engine:
             channel=to.channel_instance if to is not None else "",
             chat_id=to.chat_id if to is not None else "",
         )
-        return ToolContext(self.workspace(agent, run.user_id), now, self.defaults.timezone, asker)
-
-    @cached_property
-    def _tools_of(self) -> dict[RunKind, Mapping[str, Tool]]:
-        return {kind: {name: tool for name, tool in self.tools.items() if kind not in tool.not_in} for kind in KINDS}
+        return ToolContext(
+            self.workspace(agent, run.user_id),
+            now,
+            self.defaults.timezone,
+            asker,
+            run_id=run.run_id,
+            run_kind=run.kind,
+            sender_id=run.request.sender or run.user_id,
+            provider=agent.provider,
+            model=agent.model,
+            most=self.guards.settings.max_result_chars,
+        )
 
     def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
         """The directory of an agent for one user, made on first use."""

@@ -33,7 +33,7 @@ from goclaw.agent.recorder import Recorder
 from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.budget import about_money, payers_of
-from goclaw.domain.chat import ChatMessage, ChatOptions
+from goclaw.domain.chat import ChatMessage, ChatOptions, ToolSpec
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
     Err,
@@ -60,7 +60,7 @@ from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
 from goclaw.tools.ledger import LedgerConflict
-from goclaw.tools.pipeline import Toolbox, effect_of
+from goclaw.tools.pipeline import effect_of
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
@@ -110,8 +110,7 @@ class Run(Actor):
         self.recorder = Recorder(self.engine.record.level if self.request.replay is None else "off")
         seq = said_in(run.fence - 1)
         self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
-        self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
-        own, effects = self.engine.ownership, partial(effect_of, self.tools)
+        own, effects = self.engine.ownership, partial(effect_of, self.engine.tools)
         calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
         self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
         self.purse = CallPurse(
@@ -199,7 +198,7 @@ class Run(Actor):
 
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.request
-        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
+        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(user_id=run.user_id), within=10)
         profile = profile.answering_with(request.provider, request.model)
         rows: list[MessageRow] = []
         if not run.first:
@@ -220,10 +219,11 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
+        reach = self.engine.reach(run, profile, ctx.clock.now)
+        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal)
         remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
-        task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, rows)
+        task = self._task(ctx, profile, chat_messages(remembered, profile.context_window), hands.specs)
+        self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
@@ -234,9 +234,10 @@ class Run(Actor):
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
-    def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
+    def _task(
+        self, ctx: Context, profile: AgentProfile, history: list[ChatMessage], specs: tuple[ToolSpec, ...]
+    ) -> Task:
         defaults, request, run = self.engine.defaults, self.request, self.run
-        specs = [tool.spec for tool in self.tools.values()]
         hint = again(run.attempt, run.last_error or "", self.draft.messages) if run.attempt > 1 else ""
         return Task(
             model=profile.model,
@@ -252,15 +253,18 @@ class Run(Actor):
             max_iterations=profile.max_tool_iterations,
             max_tool_calls=defaults.max_tool_calls,
             call_timeout=defaults.llm_timeout_sec,
+            parallel=defaults.tool_max_parallel_calls,
             hint=hint,
         )
 
-    def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
+    def _record(
+        self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow], specs: tuple[ToolSpec, ...]
+    ) -> None:
         """A life begins: everything it will need that its row, the journal and former records do not say."""
         if self.recorder.level == "off":
             return
         said = [row.seq for row in rows if row.seq]
-        shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
+        shared = {"system": task.system, "tools": specs}
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
             build=__version__,

@@ -13,7 +13,9 @@ from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
+from goclaw.actors.engine.summoner import summoning
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
@@ -51,12 +53,18 @@ def engine(
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
+            child("summoning", summoning, engine),
         ],
     )
 
 
 def policy(engine: Engine) -> Supervisor:
-    return Supervisor([child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings)])
+    return Supervisor(
+        [
+            child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
+            child("rates", Rates, engine.guards.settings),
+        ]
+    )
 
 
 def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[Child]:

@@ -11,6 +11,7 @@ import msgspec
 
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.events import (
+    AgentEvent,
     ChaosEvent,
     CronEvent,
     HeartbeatEvent,
@@ -49,6 +50,10 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
+        case AgentEvent(type="agent.updated"):
+            return Entry("keep", "agent.updated", message.body)
+        case AgentEvent():
+            return Entry("keep", "agent.summoning", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
         case ShuttingDown():

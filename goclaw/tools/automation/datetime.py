@@ -15,7 +15,7 @@ class Datetime(Struct):
     timezone: Annotated[str, Meta(max_length=64, description="IANA name, such as Asia/Ho_Chi_Minh")] = ""
 
 
-@tool(group="automation", effect=Effect.PURE, name="datetime")
+@tool(group="automation", effect=Effect.PURE, name="datetime", parallel=True)
 async def current(ctx: ToolContext, ask: Datetime) -> str:
     """Tell the current date, time and weekday."""
     name = ask.timezone or ctx.timezone

@@ -26,7 +26,7 @@ class ListFiles(Struct):
     show_hidden: bool = False
 
 
-@tool(group="fs", effect=Effect.PURE)
+@tool(group="fs", effect=Effect.PURE, parallel=True)
 async def list_files(ctx: ToolContext, ask: ListFiles) -> str:
     """List a directory of the workspace: one line per entry, directories first."""
     try:

@@ -23,7 +23,7 @@ class ReadFile(Struct):
     limit: Annotated[int, Meta(ge=1, le=LINES, description="number of lines")] | None = None
 
 
-@tool(group="fs", effect=Effect.PURE)
+@tool(group="fs", effect=Effect.PURE, parallel=True)
 async def read_file(ctx: ToolContext, ask: ReadFile) -> str:
     """Read a text file of the workspace, whole or some of its lines."""
     try:

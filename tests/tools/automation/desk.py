@@ -30,9 +30,9 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
-from goclaw.tools.ledger import Ledger, Place
+from goclaw.tools.ledger import Ledger, Place, ToolResult
 from goclaw.tools.methods import Asker, Methods
-from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import ToolContext, collect, equipped
 
 OWNER = "system"  # of an installation that names nobody
@@ -66,7 +66,7 @@ class Desk:
         clock = self.house.system.clock.now
         key = key or f"run:{next(self._keys)}:0"
         ctx = ToolContext(Workspace(self.workspace), clock, "", asker, key, again)
-        return await call(self.tools, ctx, ToolCall(id="c", name=tool, arguments=arguments), place, ledger)
+        return await Toolbox(self.tools, ctx, ledger).act(ToolCall(id="c", name=tool, arguments=arguments), place)
 
     async def said(self, tool: str, user: str = "lan", **arguments: Any) -> Any:
         """What a call that goes well says."""

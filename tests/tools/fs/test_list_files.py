@@ -15,7 +15,8 @@ import trio
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
 from goclaw.tools.fs.list_files import entries
-from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.ledger import ToolResult
+from goclaw.tools.pipeline import call
 from goclaw.tools.tool import ToolContext, collect
 
 TOOLS = collect("goclaw.tools")

@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
-from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.ledger import ToolResult
+from goclaw.tools.pipeline import call
 from goclaw.tools.tool import ToolContext, collect
 
 TOOLS = collect("goclaw.tools")
