@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
+from goclaw.domain.cooldown import FORGOTTEN
 from goclaw.settings.retention import Retention
 from goclaw.stores.trim import TRIMMED
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
@@ -107,6 +108,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             "t.outbox_id",
             settings.runs_days,
         ),
+        Rule("provider_cooldowns", before("t.updated_at"), "t.updated_at", FORGOTTEN / 86_400),
         Rule("announcements", f"t.state = 'INJECTED' AND {before('t.updated_at')}", "t.announce_id", 1),
         Rule("node_inbox", f"t.state = 'TAKEN' AND {before('t.at')}", "t.id", 1),
         Rule(

@@ -182,7 +182,7 @@ class Run(Actor):
             retry = "RETRY_PROVIDER" if error.retryable else ""
             return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
         except Rejected as refusal:
-            reason = "FAILED_QUOTA" if about_money(refusal) else "FAILED_INPUT"
+            reason = "FAILED_QUOTA" if about_money(refusal.err) else "FAILED_INPUT"
             return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
         except (StoreError, RuntimeFault) as trouble:
             ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))
