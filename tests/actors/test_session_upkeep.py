@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.domain.errors import StoreError
+from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.events import SessionUpdated, of_admins
 from goclaw.domain.session import Earlier, GetActivity
 from goclaw.domain.session_change import CompactSession, ResetSession, TidySession
@@ -308,6 +309,24 @@ async def test_notes_that_died_before_they_were_marked_are_not_written_twice(
     assert untouched == 0
     assert done.after == 16
     assert notes(tmp_path).count("harbour") == 1
+    assert vendor.purposes["flush"] == 2, "the model was not asked again"
+
+
+async def test_a_cycle_without_anything_worth_keeping_is_not_asked_again(database: Database, tmp_path: Path) -> None:
+    async with conversation(database, tmp_path) as (talk, vendor, _):
+        vendor.does["summary"] = 400
+        await told(talk, 51)
+        await vendor.was_asked("summary")
+        await over(talk)
+        with pytest.raises(Rejected):
+            await talk.system.ask(talk.here, TidySession(), within=PATIENCE)
+        vendor.does["summary"] = "short"
+        first = vendor.purposes["flush"]
+        await talk.system.ask(talk.here, TidySession(), within=PATIENCE)
+        await talk.ended((await talk.say("and then?")).run_id)
+
+    assert notes(tmp_path) == ""
+    assert (first, vendor.purposes["flush"]) == (1, 1)
 
 
 async def test_notes_are_extracted_where_no_model_writes_them(database: Database, tmp_path: Path) -> None:

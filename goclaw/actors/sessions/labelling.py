@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from goclaw.actors.engine.aside import aside
 from goclaw.actors.engine.spending import Spending
-from goclaw.agent.label import WITHIN, is_its_own, label, label_of
+from goclaw.agent.label import WITHIN, label, label_of
 from goclaw.domain.address import agent
 from goclaw.domain.agent import GetProfile
 from goclaw.domain.budget import Payer
@@ -49,7 +49,7 @@ class Labelling(Actor):
         if profile.provider == OFFLINE:
             return
         opening = await ctx.db(session_upkeep.opening, tenant=self.tenant, key=self.key)
-        if opening is None or is_its_own(opening.asked) or opening.label not in ("", label_of(opening.asked)):
+        if opening is None or opening.label not in ("", label_of(opening.asked)):
             return
         async with aside(ctx, self.spending, profile, tenant=self.tenant, payers=self.payers, within=WITHIN) as model:
             name = await label(model, profile.model, opening.asked, opening.answered, session=self.key)

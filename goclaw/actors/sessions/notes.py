@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from errno import EFBIG
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from goclaw.security.paths import Workspace
@@ -34,12 +35,11 @@ def held(workspace: Workspace, file: str) -> str:
         return ""
 
 
-def add(workspace: Workspace, file: str, mark: str, notes: str) -> bool:
-    """Whether they are there now: they were not before, and there was room. Raises OSError, PathRefused."""
+def add(workspace: Workspace, file: str, mark: str, notes: str) -> None:
+    """Behind what is there, if there is room. Raises OSError, PathRefused."""
     there = held(workspace, file)
     added = f"{mark}\n{notes.strip()}\n"
-    if mark in there or len((there + added).encode()) > LARGEST:
-        return False
+    if len((there + added).encode()) > LARGEST:
+        raise OSError(EFBIG, "a file of notes has at most 1 MiB")
     gap = "" if not there or there.endswith("\n\n") else "\n" if there.endswith("\n") else "\n\n"
     workspace.append(file, f"{gap}{added}".encode())
-    return True
