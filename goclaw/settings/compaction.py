@@ -34,9 +34,9 @@ class Compaction(Section, frozen=True):
     mode: Annotated[Mode, Meta(description="a model writes it")] = "summary"
     summarizer_model: Annotated[str, Meta(max_length=200, description="empty = the agent's own")] = ""
     min_messages: Annotated[Messages, Meta(description="more are compacted")] = 50
-    max_history_share: Annotated[float, Meta(gt=0, le=1, description="of the window; more is compacted")] = 0.75
+    max_history_share: Annotated[float, Meta(ge=0.05, le=1, description="of the window; more is compacted")] = 0.75
     keep_last_messages: Annotated[Messages, Meta(description="that stay at least")] = 4
-    keep_share: Annotated[float, Meta(ge=0, lt=1, description="of the messages that stays")] = 0.30
+    keep_share: Annotated[float, Meta(ge=0, le=0.95, description="of the messages that stays")] = 0.30
     reserve_tokens_floor: Annotated[int, Meta(ge=0, le=1_000_000, description="of the window, for what comes")] = 20_000
     max_summary_chars: Chars = 6000
     max_transcript_chars: Annotated[Chars, Meta(description="that a model summarises at once")] = 20_000
