@@ -14,7 +14,7 @@ from goclaw.settings.section import Section
 
 S = TypeVar("S", bound=Section)
 Mode = Literal["summary"]
-Messages = Annotated[int, Meta(ge=2, le=10_000)]
+Messages = Annotated[int, Meta(ge=2, le=300)]  # a turn reads 400
 Chars = Annotated[int, Meta(ge=500, le=1_000_000)]
 
 
