@@ -228,8 +228,8 @@ class Analysis:
                 return text
             case If():
                 return self._if(command, stdin)
-            case Loop(condition=condition, body=body):
-                return self._turns(lambda: self.script(condition, stdin) + self.script(body, stdin))
+            case Loop(condition=condition, body=turned):
+                return self._turns(lambda: self.script(condition, stdin) + self.script(turned, stdin))
             case For():
                 return self._for(command, stdin)
             case Case():
@@ -242,8 +242,8 @@ class Analysis:
                     for text in self._each(lambda word=word: self.words.text(word)):  # type: ignore[misc]
                         self.hidden(text)
                 return ""
-            case Function(name=name, body=body):
-                return self._define(name, body)
+            case Function(name=name, body=defined):
+                return self._define(name, defined)
         return ""
 
     def _if(self, command: If, stdin: str | None) -> str:
@@ -277,7 +277,7 @@ class Analysis:
     def _for(self, command: For, stdin: str | None) -> str:
         items: list[str] = []
         for word in command.words or ():
-            self._each(lambda word=word: items.extend(self.words.fields(word)) or "")  # type: ignore[misc]
+            self._each(lambda word=word: self._collect(word, items))  # type: ignore[misc]
         items = list(dict.fromkeys(items))
         numbers = [each for each in items if each.isdigit()]
         items = [each for each in items if each not in numbers[2:]]
@@ -291,6 +291,10 @@ class Analysis:
             return self.script(command.body, stdin)
 
         return self._turns(turn)
+
+    def _collect(self, word: Word, items: list[str]) -> str:
+        items += self.words.fields(word)
+        return ""
 
     def _case(self, command: Case, stdin: str | None) -> str:
         self._each(lambda: self.words.text(command.subject))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from goclaw.security.shell.call import Call, flag
 from goclaw.security.shell.resolve import wildcard
-from goclaw.security.shell.text import HOLE, PROCESS, known, plain, regex
+from goclaw.security.shell.text import HOLE, PROCESS, plain, regex
 
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
@@ -207,5 +207,3 @@ def _globs_internal(path: str) -> bool:
                 return True
     return False
 
-
-__all__ = ["LISTS", "known"]
