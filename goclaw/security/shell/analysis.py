@@ -328,6 +328,7 @@ class Analysis:
     def call_function(self, name: str, arguments: tuple[str, ...], stdin: str | None) -> str:
         if name in self.running:
             return HOLE
+        self.budget.step(10)  # calls multiply
         outer = self.state.arguments
         self.state.arguments = arguments
         self.running.append(name)

@@ -206,4 +206,3 @@ def _globs_internal(path: str) -> bool:
             if pattern is None or re.fullmatch(pattern, ".goclaw"):
                 return True
     return False
-
