@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from goclaw.settings.approval import ExecApproval, ExecRemote
 from goclaw.settings.section import Section
 
 Names = Annotated[tuple[str, ...], Meta(max_length=256)]
@@ -39,3 +40,5 @@ class Tools(Section, frozen=True):
         Annotated[int, Meta(ge=0, le=1_000_000, description="of an agent for one user; unset = 4 times that")] | None
     ) = None
     max_result_chars: Annotated[int, Meta(ge=1000, le=200_000, description="of a result that models read")] = 50_000
+    exec_approval: ExecApproval = ExecApproval()
+    exec: ExecRemote = ExecRemote()
