@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -23,9 +24,11 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import AtBroker
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
@@ -55,6 +58,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.confine import unreadable
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
@@ -65,8 +69,12 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.approvals import Approvals
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.methods import Methods
+from goclaw.tools.processes import Processes
+from goclaw.tools.runtime.rules import Rules as CommandRules
+from goclaw.tools.runtime.rules import hidden
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
 
@@ -85,6 +93,7 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
     """
     if loaded.crash_at:
         crashpoint.arm(loaded.crash_at)
+    unreadable()
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
         loaded = undecided(onboard(loaded))
@@ -115,9 +124,8 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             )
             house.auth_base = loaded.auth_base
             house.ownership.alone = house.embedded
-            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
-            things[ContextFiles] = FilesForAgents(house)
-            tools = equipped(tools, things)
+            tools = {name: tool for name, tool in tools.items() if not hidden(name, settings.tools)}
+            tools = equipped(tools, _things(house))
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -167,6 +175,7 @@ def tree(
         locks=settings.locks,
         spending=spending,
         guards=Guards(settings.tools),
+        node_name=house.node_name,
     )
     opening = Opening(
         box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
@@ -200,6 +209,22 @@ def tree(
             child("edge", edge, doorway),
         ],
     )
+
+
+def _things(house: House) -> dict[type, object]:
+    """What tools may need of the house."""
+    settings = house.settings.tools
+    return {
+        Methods: ForAgents(house, collect("goclaw.operations")),
+        ContextFiles: FilesForAgents(house),
+        Approvals: AtBroker(house.system, settings.exec_approval),
+        Processes: Background(house.system),
+        CommandRules: CommandRules(
+            denied=(str(house.settings.data_dir),),
+            channels=settings.exec.allow_channels,
+            variables=os.environ,
+        ),
+    }
 
 
 def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:

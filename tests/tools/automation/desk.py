@@ -36,7 +36,7 @@ from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import ToolContext, collect, equipped
 
 OWNER = "system"  # of an installation that names nobody
-TOOLS = collect("goclaw.tools")
+TOOLS = collect("goclaw.tools.automation")
 
 
 class Desk:
