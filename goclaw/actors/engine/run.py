@@ -45,7 +45,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
+from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -149,6 +149,11 @@ class Run(Actor):
         if self.ending or self.stopped_by is not None or self.profile is None or self.draft.closing:
             return False
         return self.journal.tell(ask)
+
+    @handles
+    def awaiting(self, _ctx: Context, news: Awaiting) -> None:
+        waits = body(phase="thinking", detail=news.what, tool=news.tool, iteration=self.draft.iterations)
+        self.voice.say("activity", waits, logged=False)
 
     # --- the turn -----------------------------------------------------------------------------
 
