@@ -22,7 +22,7 @@ test: $(DEV)
 
 # Gateways, their database and its disk die for a quarter of an hour, and a checker counts what is lost or doubled.
 chaos: $(DEV)
-	$(BIN)/pytest -s tests/durability/long_*.py
+	$(BIN)/pytest -s tests/durability/long_*.py tests/security/long_*.py
 
 # The rules of the runtime with 10,000 examples each instead of 500.
 nightly: $(DEV)

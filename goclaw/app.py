@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from socket import gethostname
 
 import structlog
 import trio
+from psycopg.conninfo import conninfo_to_dict
 
 from goclaw import __version__
 from goclaw.actors.agents import agents
@@ -23,28 +26,35 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import AtBroker
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import CONFIG, DRAIN, lane
+from goclaw.domain.address import CONFIG, DRAIN, POLICY, lane
 from goclaw.domain.agent import DEFAULT_KEY
-from goclaw.domain.cluster import Lease
+from goclaw.domain.cluster import Lease, Ownership
 from goclaw.domain.config import Reload
-from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
+from goclaw.domain.policy import ReloadPolicy
 from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
+from goclaw.knowledge import templates
+from goclaw.operations.alerts import AlertsForAgents
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
+from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
 from goclaw.runtime.child import Limit, Strategy, child
@@ -52,19 +62,36 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.confine import unreadable
+from goclaw.security.estop import Brake, Stopped
+from goclaw.security.policy_book import PolicyBook
+from goclaw.security.policy_file import STARTER, shape
+from goclaw.security.policy_file import load as load_policy
+from goclaw.security.policy_text import PolicyInvalid
+from goclaw.security.ssrf import lookup
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
-from goclaw.settings.onboard import keep_key, onboard
+from goclaw.settings.onboard import keep_key, onboard, write_private
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
+from goclaw.stores.audit_book import AuditBook
+from goclaw.stores.audit_file import place
 from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.approvals import Approvals
+from goclaw.tools.automation.workings import Workings
+from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
+from goclaw.tools.processes import Processes
+from goclaw.tools.runtime.rules import Rules as CommandRules
+from goclaw.tools.runtime.rules import hidden
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
+from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
@@ -81,9 +108,13 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
     """
     if loaded.crash_at:
         crashpoint.arm(loaded.crash_at)
+    unreadable()
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
+        first = loaded.origins["gateway.token"] == "default"
         loaded = undecided(onboard(loaded))
+        if first:
+            _begin_policy(loaded.settings.policy.file)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
@@ -110,8 +141,13 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
+            house.audit = await _audit(loaded, database, house)
+            house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
-            tools = equipped(tools, {Methods: ForAgents(house, collect("goclaw.operations"))})
+            house.brake = Brake(loaded.settings.data_dir / "estop.json", partial(_hold, house.ownership))
+            outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            tools = {name: tool for name, tool in tools.items() if not hidden(name, settings.tools)}
+            tools = equipped(tools, {**_things(house), Outside: outside})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -146,7 +182,6 @@ def tree(
 ) -> Supervisor:
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
-    couriers: dict[Line, Courier] = {}  # of the channel instances there are
     own = house.ownership
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
@@ -160,10 +195,20 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
+        guards=Guards(settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake),
+        block_reply=settings.gateway.block_reply,
+        denied=(settings.data_dir, *settings.tools.deny_paths),
+        node_name=house.node_name,
     )
     opening = Opening(
-        box, settings.failover, settings.providers.allow_private, house.auth_base or AUTHORITY, settings.data_dir
+        box,
+        settings.failover,
+        settings.providers.allow_private,
+        house.auth_base or AUTHORITY,
+        settings.data_dir,
+        house.known,
     )
+    watch = (settings.policy.file, house.policy, frozenset(tools), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -173,7 +218,7 @@ def tree(
             child("agents", agents, defaults, settings.providers, settings.failover),
             child(
                 "engine",
-                partial(engine, data_dir=settings.data_dir, opening=opening),
+                partial(engine, data_dir=settings.data_dir, opening=opening, watch=watch),
                 work,
                 settings.providers,
                 settings.failover,
@@ -182,10 +227,10 @@ def tree(
             child(
                 "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
             ),
-            child("delivery", partial(delivery, alone=house.embedded), house.node_id, couriers),
+            child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining, metered=metered),
+                partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,
@@ -195,12 +240,61 @@ def tree(
     )
 
 
+def _things(house: House) -> dict[type, object]:
+    """What tools may need of the house."""
+    settings = house.settings.tools
+    return {
+        Methods: ForAgents(house, collect("goclaw.operations")),
+        ContextFiles: FilesForAgents(house),
+        Approvals: AtBroker(house.system, settings.exec_approval),
+        Processes: Background(house.system),
+        Alerts: AlertsForAgents(house),
+        Workings: WorkingsForAgents(house),
+        CommandRules: CommandRules(
+            denied=(str(house.settings.data_dir),),
+            channels=settings.exec.allow_channels,
+            variables=os.environ,
+        ),
+    }
+
+
 def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
     """Raises StartupFatal E_ENCRYPTION_KEY."""
     kept = keep_key(loaded)
     for warning in kept.warnings[len(loaded.warnings) :]:
         log.warning("config.warning", text=warning)
     return kept, box_of(kept.settings.encryption)
+
+
+async def _audit(loaded: Loaded, database: Database, house: House) -> AuditBook:
+    """Raises StartupFatal E_AUDIT_INIT."""
+    book = AuditBook(database, place(loaded.home), house.node_name, house.system.clock.now, house.known)
+    await book.open()
+    return book
+
+
+def _hold(ownership: Ownership, stopped: Stopped) -> None:
+    """Nothing is claimed while everything is stopped."""
+    ownership.stopped = stopped.all
+    if stopped:
+        log.warning("estop.engaged", by=stopped.by, reason=stopped.reason)
+
+
+def _begin_policy(path: Path) -> None:
+    """A first start leaves a policy to edit, which allows what is usual; where it cannot be written there is none."""
+    if shape(path) is None:
+        with suppress(OSError):
+            write_private(path, STARTER)
+
+
+def _policy(path: Path, tools: Collection[str]) -> PolicyBook:
+    """Without a file none is in force. Raises StartupFatal E_POLICY_LOAD."""
+    if shape(path) is None:
+        return PolicyBook()
+    try:
+        return PolicyBook(load_policy(path, tools))
+    except PolicyInvalid as invalid:
+        raise StartupFatal("E_POLICY_LOAD", f"{path}: {invalid}", "correct it, then: goclaw policy check") from None
 
 
 def _node_name(settings: Settings, port: int) -> str:
@@ -220,6 +314,20 @@ def _membership(house: House, url: str, gave_up: trio.Event) -> Membership:
         drain=partial(signal.raise_signal, signal.SIGTERM),
         give_up=gave_up.set,
     )
+
+
+async def _outside(settings: Settings, port: int) -> Outside:
+    """The web as tools may see it: without our own doors (security.md §4.1)."""
+    own = {("", port)}
+    wanted = conninfo_to_dict(settings.database.dsn.reveal()) if settings.database.mode == "external" else {}
+    for host in str(wanted.get("host") or "").split(","):
+        if host and not host.startswith("/"):
+            door = int(wanted.get("port") or 5432)
+            try:
+                own |= {(host, door), *((address, door) for address in await lookup(host))}
+            except OSError:
+                own.add((host, door))
+    return Outside(settings.tools, settings.security.ssrf, __version__, own)
 
 
 @asynccontextmanager
@@ -258,8 +366,8 @@ async def _prepare(dsn: str, database: Database) -> None:
             log.info("schema.applied", step=step.name)
     finally:
         await connection.close()
-    seed = agent_rows.seed
-    await database.run(seed, id=new_id(), tenant=MASTER_TENANT, key=DEFAULT_KEY, name="GoClaw", owner=SYSTEM_USER)
+    named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}
+    await database.run(agent_rows.seed, **named, more=templates.starters())
 
 
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
@@ -278,6 +386,7 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
 async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:
     async for _ in hangups:
         house.system.tell(CONFIG, Reload())
+        house.system.tell(POLICY, ReloadPolicy())
 
 
 async def _end_without_lease(gave_up: trio.Event, house: House) -> None:

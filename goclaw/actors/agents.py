@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
+import msgspec
+
+from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
+from goclaw.domain.workspace import sharing_of
+from goclaw.knowledge.context import outgrow
 from goclaw.providers.choose import default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
@@ -19,12 +23,15 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
-from goclaw.settings.providers import Providers
+from goclaw.settings.providers import Providers, ReasoningDefaults
+from goclaw.stores import agent_shares
 from goclaw.stores import agents as stored
 from goclaw.stores import providers as vendors
 
 IDLE = 1800.0  # seconds; supervision.md §10
 ACTIVE = 5_000
+WINDOW, ITERATIONS = 200_000, 20  # of a row that says nonsense; agent-loop.md §19.2
+FRESH = 30.0  # seconds a profile is taken for true: another node may have changed it (durability.md §10 W6)
 
 
 class Agent(Actor):
@@ -34,53 +41,78 @@ class Agent(Actor):
         self.defaults = defaults
         self.providers = providers
         self.failover = failover
+        self.special: dict[str, AgentProfile] = {}  # by user
         self.stale = False
 
     async def on_start(self, ctx: Context) -> None:
         ctx.join(PROVIDERS)
-        self.profile = await self._read(ctx)
+        ctx.join(AGENTS)
+        await self._read(ctx)
 
-    async def _read(self, ctx: Context) -> AgentProfile:
+    async def _read(self, ctx: Context) -> None:
         try:
             row = await ctx.db(stored.find, tenant=self.tenant, name=self.key)
             if row is None and self.key == DEFAULT_KEY:
                 row = await ctx.db(stored.default, tenant=self.tenant)
             added = await ctx.db(vendors.page, tenant=self.tenant)
+            special = await ctx.db(agent_shares.overrides, tenant=self.tenant, agent=row.id) if row is not None else ()
         except StoreError as outage:
             raise Rejected(unavailable("store", 2.0)) from outage
         if row is None:
             raise Rejected(not_found("agent", self.key))
         providers = lineup(self.providers, added)
-        provider = row.provider or default_provider(providers, self.defaults)
-        effort, exact = self._effort(row)
-        return AgentProfile(
+        self.profile = self._profile(row, providers)
+        self.special = {one.user_id: self._profile(row, providers, one) for one in special}
+        self.read_at = ctx.clock.monotonic()
+        self.stale = False
+
+    def _profile(
+        self, row: stored.AgentRow, providers: Providers, override: UserOverride | None = None
+    ) -> AgentProfile:
+        wanted = override.provider if override is not None else ""
+        provider = wanted or row.provider or default_provider(providers, self.defaults)
+        own = row.model if wanted in ("", row.provider) else ""  # a model is its own provider's
+        model = (override.model if override is not None else "") or own
+        named = providers.named.get(provider)
+        effort, exact = self._effort(row, named.reasoning_defaults if named else ReasoningDefaults())
+        profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
             owner_id=row.owner_id,
             provider=provider,
-            model=row.model or default_model(provider, providers, self.defaults),
+            model=model or default_model(provider, providers, self.defaults),
             agent_type=row.agent_type,
             status=row.status,
             is_default=row.is_default,
             workspace=row.workspace,
             restrict_to_workspace=row.restrict_to_workspace,
-            max_tool_iterations=row.max_tool_iterations,
-            context_window=row.context_window,
+            max_tool_iterations=row.max_tool_iterations if row.max_tool_iterations > 0 else ITERATIONS,
+            context_window=row.context_window if row.context_window > 0 else WINDOW,
             max_tokens=row.max_tokens,
             temperature=row.temperature,
             effort=effort,
             exact_effort=exact,
+            description=row.description or "",
+            self_evolve=row.self_evolve,
+            sharing=sharing_of(row.workspace_sharing),
             queue=override_of(row.other_config),
+            tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
+        return override.on(profile) if override is not None else profile
 
-    def _effort(self, row: stored.AgentRow) -> tuple[str, bool]:
-        """How hard it thinks, and whether only just so: its own wish, an older form of it, everybody's."""
+    def _effort(self, row: stored.AgentRow, usual: ReasoningDefaults) -> tuple[str, bool]:
+        """How hard it thinks, and whether only just so: its own wish, an older form of it, its provider's, everybody's.
+
+        A wish of mode `inherit` is none.
+        """
         wish = row.reasoning_config or {}
-        legacy = row.thinking_level or row.other_config.get("thinking_level")
-        effort = wish.get("effort") or legacy or self.defaults.thinking_level
-        return str(effort), wish.get("fallback", "downgrade") != "downgrade"
+        if wish.get("override_mode") == "inherit":
+            wish = {}
+        own = wish.get("effort") or row.thinking_level or row.other_config.get("thinking_level")
+        effort = own or usual.effort or self.defaults.thinking_level
+        return str(effort), wish.get("fallback", "downgrade" if own else usual.fallback) != "downgrade"
 
     @handles
     async def others(self, ctx: Context, news: ProvidersChanged) -> None:
@@ -88,11 +120,34 @@ class Agent(Actor):
         self.stale = True
 
     @handles
-    async def get(self, ctx: Context, _ask: GetProfile) -> AgentProfile:
+    async def changed(self, ctx: Context, news: AgentChanged) -> None:
+        """Ourselves, or who is the default agent."""
+        self.stale = self.stale or news.tenant_id == self.tenant
+
+    @handles
+    async def get(self, ctx: Context, ask: GetProfile) -> AgentProfile:
         if self.stale:
-            self.profile = await self._read(ctx)
-            self.stale = False
-        return self.profile
+            await self._read(ctx)
+        elif ctx.clock.monotonic() - self.read_at > FRESH:
+            await self._look(ctx)
+        return self.special.get(ask.user_id, self.profile)
+
+    @handles
+    async def turn_ended(self, ctx: Context, news: TurnEnded) -> None:
+        """The third one ends first contact. What is missed here is made good when the next turn begins."""
+        try:
+            await outgrow(ctx.db, tenant=self.tenant, agent=self.profile.id, user=news.user_id)
+        except StoreError as outage:
+            ctx.log.warning("agent.first_contact_goes_on", error=str(outage))
+
+    async def _look(self, ctx: Context) -> None:
+        """Read again what nobody said was changed: while the store is away, what we know is good enough."""
+        try:
+            await self._read(ctx)
+        except Rejected as refusal:
+            if refusal.err.code == "NOT_FOUND":
+                self.stale = True
+                raise
 
 
 def agents(defaults: AgentDefaults, providers: Providers, failover: Failover = Failover()) -> Virtual:  # noqa: B008 - frozen

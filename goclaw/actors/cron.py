@@ -15,7 +15,6 @@ from pathlib import Path
 
 import trio
 
-from goclaw.actors.engine.engine import place_of
 from goclaw.actors.heartbeat import Heartbeat
 from goclaw.actors.scheduled import Lead, begin
 from goclaw.domain.address import HEARTBEAT, QUOTA
@@ -25,6 +24,7 @@ from goclaw.domain.events import RunEvent, of_admins, of_run, of_user
 from goclaw.domain.heartbeat import WakeHeartbeat
 from goclaw.domain.ids import new_id
 from goclaw.domain.quota import GiveTurnBack, Payer, TakeTurn
+from goclaw.domain.workspace import place_of, sharing_of
 from goclaw.knowledge import files
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Exhausted, Limit, child
@@ -150,7 +150,7 @@ class Ticker(Actor):
         job = await ctx.db(jobs.get, tenant=tenant, id=id)
         if job is None or not job.prompt_file:
             return ""
-        place = place_of(self.workspace, job.workspace, job.user_id)
+        place = place_of(self.workspace, job.workspace, job.user_id, sharing_of(job.workspace_sharing))
         try:
             return await trio.to_thread.run_sync(files.read, place, job.prompt_file)
         except OSError as trouble:

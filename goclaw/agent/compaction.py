@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -48,12 +49,21 @@ def head_of(rows: Sequence[R], keep: int) -> Sequence[R]:
     return rows[:cut]
 
 
-async def summarise(rows: Sequence[Row], provider: Model, model: str, *, session: str) -> str:
+Ask = Callable[[ChatRequest], Awaitable[str]]
+"""Has a model answer, in words. Raises ProviderError."""
+
+
+async def summarise(rows: Sequence[Row], ask: Ask, model: str, *, session: str) -> str:
     """What a model says about `rows`, at most `SUMMARY_CHARS` long. Raises ProviderError."""
     so_far = rows[0].summary or ""
     for part in _parts([_line(row) for row in rows]):
-        so_far = await _ask(part, so_far, provider, model, session)
+        so_far = await _told(part, so_far, ask, model, session)
     return so_far
+
+
+def asking(provider: Model) -> Ask:
+    """Asks it and waits for the whole answer, `WITHIN` seconds at most."""
+    return partial(_answer, provider)
 
 
 def _line(row: Row) -> str:
@@ -79,11 +89,11 @@ def _parts(lines: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-async def _ask(lines: Sequence[str], so_far: str, provider: Model, model: str, session: str) -> str:
+async def _told(lines: Sequence[str], so_far: str, ask: Ask, model: str, session: str) -> str:
     earlier = [f"Summary of what was said before: {so_far}"] if so_far else []
     said = [ChatMessage(role="user", content=text) for text in (*earlier, *lines)]
     tokens = sum(estimate(message.content) for message in said)
-    ask = ChatRequest(
+    request = ChatRequest(
         messages=(ChatMessage(role="system", content=INSTRUCTIONS), *said),
         model=model,
         options=ChatOptions(max_tokens=min(8192, max(1024, tokens // 25)), temperature=TEMPERATURE),
@@ -91,9 +101,9 @@ async def _ask(lines: Sequence[str], so_far: str, provider: Model, model: str, s
     )
     for attempt in range(1, TRIES + 1):
         try:
-            if text := await _answer(ask, provider):
+            if text := await ask(request):
                 return text[:SUMMARY_CHARS]
-            trouble = ProviderError("server_error", f"{provider.name} wrote an empty summary")
+            trouble = ProviderError("server_error", "the summary was empty")
         except ProviderError as error:
             trouble = error
         if attempt == TRIES or not trouble.retryable:
@@ -101,7 +111,7 @@ async def _ask(lines: Sequence[str], so_far: str, provider: Model, model: str, s
     raise AssertionError("unreachable")
 
 
-async def _answer(ask: ChatRequest, provider: Model) -> str:
+async def _answer(provider: Model, ask: ChatRequest) -> str:
     with trio.move_on_after(WITHIN):
         async with provider.stream(ask) as chunks:
             async for chunk in chunks:

@@ -5,7 +5,7 @@ Contract: agent-loop.md §8.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,9 +26,12 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     payload: dict[str, Any]
 
 
-def chat_messages(rows: Iterable[Remembered], window: int) -> list[ChatMessage]:
+Shorten = Callable[[Sequence[ChatMessage]], Sequence[ChatMessage]]
+
+
+def chat_messages(rows: Iterable[Remembered], window: int, shorten: Shorten = list) -> list[ChatMessage]:
     """The newest messages that fit into `SHARE` of `window` tokens, valid for every vendor."""
-    return fit(repair([_message(row) for row in rows]), int(window * SHARE))
+    return fit(shorten(repair([_message(row) for row in rows])), int(window * SHARE))
 
 
 def fit(messages: Sequence[ChatMessage], budget: int) -> list[ChatMessage]:

@@ -81,7 +81,7 @@ class Recorder:
         self._write("response", msgspec.to_builtins(response), step)
 
     def failed(self, error: ProviderError) -> None:
-        """The model did not answer, and this life ends."""
+        """The model did not answer."""
         self._cuts = []
         self._write("response", {"error": error.kind, "message": error.message, "status": error.status})
 

@@ -16,8 +16,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from goclaw.agent.loop import Draft, Journal, Task, answer, interrupt, result_of, resumed
+from goclaw.agent.act import interrupt, result_of
+from goclaw.agent.loop import answer
 from goclaw.agent.recorder import Level, Recorder, Row
+from goclaw.agent.turn import Draft, Journal, Task, resumed
 from goclaw.domain.budget import about_money
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, ToolSpec, Usage
 from goclaw.domain.errors import ProviderError, Rejected
@@ -133,6 +135,9 @@ class RecordedHands:
             if row.kind == "tool":
                 self._results[_same_call(row.body["call"]["name"], row.body["call"]["arguments"])].append(row.body)
 
+    def beside_others(self, wanted: ToolCall) -> bool:
+        return False  # their results are there already
+
     async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
         waiting = self._results.get(_same_call(wanted.name, wanted.arguments))
         if waiting and self._tools != "off":
@@ -165,6 +170,9 @@ class ReplayJournal:
 
     def answered(self, step: int, response: ChatResponse) -> None:
         self.recorder.answered(step, response)
+
+    def failed(self, error: ProviderError) -> None:
+        self.recorder.failed(error)
 
     async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
         self._stand.steps[step], self._stand.usage[step] = said, usage
@@ -248,7 +256,7 @@ async def play(
         ended = False
         recorder.failed(error)
     except Rejected as refusal:
-        if not about_money(refusal):
+        if not about_money(refusal.err):
             raise
         ended, stopped = False, True
     if ended:

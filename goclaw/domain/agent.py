@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Any, Literal
+
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
 from goclaw.domain.model import Candidate
 from goclaw.domain.queue_policy import NOTHING, Override
+from goclaw.domain.workspace import ALONE, Sharing
 from goclaw.runtime.message import Message
 
+AgentType = Literal["open", "predefined"]
+AgentStatus = Literal["active", "inactive", "summoning", "summon_failed"]
+SharedRole = Literal["user", "viewer", "operator", "admin"]
+AgentRole = Literal["owner", "admin", "operator", "viewer", "user"]
+
 DEFAULT_KEY = "default"  # the starter agent; the web UI asks for it by this name (wire-compat.md C2)
+AGENTS = "agents"  # group: whoever keeps something of agents, told by `AgentChanged`
+MANAGERS: frozenset[AgentRole | None] = frozenset({"owner", "admin"})  # may change who uses an agent and how
+EDITORS = MANAGERS | {"operator"}  # may change what it is
 
 
 class AgentProfile(Struct, frozen=True, kw_only=True):
@@ -33,7 +44,12 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     effort: str = "off"  # how hard it thinks (providers.md §10.1)
     exact_effort: bool = False
+    description: str = ""
+    self_evolve: bool = False  # it may change its own SOUL.md and CAPABILITIES.md
+    language: str = ""  # in which it answers this user; empty: whichever he writes
+    sharing: Sharing = ALONE  # of its workspace
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
+    tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property
@@ -51,5 +67,37 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
         return caller.is_admin or self.is_default or self.owner_id == caller.user_id or self.id == caller.agent_id
 
 
+class UserOverride(Struct, frozen=True, kw_only=True):
+    """What is different when an agent answers this user (agent-loop.md §19.5). Empty: as for everybody."""
+
+    user_id: str
+    provider: str = ""
+    model: str = ""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    thinking_level: str = ""
+    language: str = ""
+
+    def on(self, profile: AgentProfile) -> AgentProfile:
+        """All of it but provider and model, which decide about more than themselves."""
+        changes: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        changes |= {"effort": self.thinking_level or None, "language": self.language or None}
+        return replace(profile, **{name: value for name, value in changes.items() if value is not None})
+
+
 class GetProfile(Message[AgentProfile]):
-    """Who lives at this address. Refused with `not_found` when there is no such agent."""
+    """Who lives at this address, as he is for a user. Refused with `not_found` when there is no such agent."""
+
+    user_id: str = ""
+
+
+class TurnEnded(Message[None]):
+    """A user who is still a stranger to the agent (BOOTSTRAP.md) has had a turn answered."""
+
+    user_id: str
+
+
+class AgentChanged(Message[None]):
+    """Rows of a tenant's agents were written. Published to `AGENTS`."""
+
+    tenant_id: str

@@ -117,6 +117,15 @@ def not_found(kind: str, id: str) -> Err:
     return Err("NOT_FOUND", "not_found", {"kind": kind, "id": id})
 
 
+def approval_gone(id: str) -> Err:
+    """There is none of that name, or somebody was first."""
+    return Err("NOT_FOUND", "approval_gone", {"kind": "approval", "id": id})
+
+
+def approvals_off() -> Err:
+    return Err("FAILED_PRECONDITION", "approvals_off", {"reason": "approvals_off"})
+
+
 def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
 
@@ -145,6 +154,12 @@ def too_large(limit_bytes: int) -> Err:
 
 def unavailable(reason: str, retry_after: float = 1.0, **more: Any) -> Err:
     return Err("UNAVAILABLE", "unavailable", {"reason": reason, **more}, True, retry_after)
+
+
+def agent_rests(status: str) -> Err:
+    """Only active agents answer (agent-loop.md §19.1)."""
+    details = {"reason": f"agent_{status}", "status": status}
+    return Err("UNAVAILABLE", "agent_rests", details, status == "summoning", 5.0 if status == "summoning" else None)
 
 
 def provider_failed(error: ProviderError) -> Err:

@@ -64,8 +64,21 @@ class HeartbeatEvent(Message[None]):
     body: msgspec.Raw
 
 
+class AgentEvent(Message[None]):
+    """`agent.updated` or `agent.summoning`, for the agent's owner and the admins."""
+
+    type: str
+    body: msgspec.Raw
+
+
 class ProviderStatus(Message[None]):
     """A model rests, or may be asked again: the body of event `provider.status`. For admins."""
+
+    body: msgspec.Raw
+
+
+class AgentAlert(Message[None]):
+    """An agent has something to say to whoever runs this: the body of event `agent.alert`. For admins."""
 
     body: msgspec.Raw
 
@@ -97,6 +110,13 @@ class Saturation(Message[None]):
 
 class ChaosEvent(Message[None]):
     """`chaos.started`, `chaos.fired` (at most ten a second) and `chaos.ended`, whose body is the report."""
+
+    type: str
+    body: msgspec.Raw
+
+
+class EstopEvent(Message[None]):
+    """`estop.engaged` or `estop.released`, with what and by whom. For admins."""
 
     type: str
     body: msgspec.Raw

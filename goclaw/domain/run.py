@@ -109,6 +109,9 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: ChatOptions | None = None  # of the caller; None = the agent's
     response_format: str = ""  # of the caller, a JSON object: what the answer must fit
     use_tools: bool = True
+    tool_allow: tuple[str, ...] | None = None  # of the caller: only these of what it would have
+    max_iterations: int | None = None  # of the caller: fewer than the agent's
+    mentioned: bool = False  # he named the agent, so that it may not keep silent
     sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's
     model: str = ""
@@ -127,6 +130,8 @@ class RunResult(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_usd: Decimal | None = None  # of all its model calls; None while a price is not known
     finish_reason: FinishReason = "stop"
+    stop_reason: str = ""  # finer: agent-loop.md §2.2
+    silent: bool = False  # the agent chose to say nothing
     cancelled: bool = False
     offline: bool = False
     error: Err | None = None
@@ -210,12 +215,25 @@ class StopRun(Message[bool]):
     by: str
 
 
+class StopAll(Message[None]):
+    """To every lane: cancel what runs (security.md §13)."""
+
+    by: str
+
+
 class InjectText(Message[bool]):
     """To a run that works: somebody says something meanwhile. True when the run took it, or had taken it before."""
 
     message_id: str  # the idempotency key, if he gave one: the same in every try
     text: str
     sender: str
+
+
+class Awaiting(Message[None]):
+    """To a run that works: a call of it waits for somebody outside. `what` is the detail of its activity."""
+
+    what: str
+    tool: str
 
 
 class LaneLoad(Message[None]):

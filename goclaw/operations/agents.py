@@ -3,63 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import lane
+from goclaw.domain.agent import DEFAULT_KEY, AgentRole, AgentStatus
 from goclaw.domain.errors import Rejected, not_found
 from goclaw.domain.run import LANES, GetLoad, LaneLoad
+from goclaw.operations.agent_shapes import Agent, AgentPage, view_of
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.provider_health import everybody
-from goclaw.operations.turns import resolve_agent
+from goclaw.operations.turns import checked_key, resolve_agent, role_of
 from goclaw.providers.choose import default_model, default_provider
 from goclaw.settings.providers import Providers
 from goclaw.stores import agents
 from goclaw.stores.agents import AgentRow
 
-
-class Agent(Struct, kw_only=True):
-    """E-Agent. Empty objects and nulls stand for features that are off."""
-
-    id: str
-    agent_key: str
-    display_name: str
-    owner_id: str
-    agent_type: str
-    status: str
-    is_default: bool
-    provider: str
-    model: str
-    context_window: int
-    max_tool_iterations: int
-    workspace: str
-    restrict_to_workspace: bool
-    description: str
-    emoji: str
-    active_runs: int
-    other_config: dict[str, Any]
-    tenant_id: str
-    created_at: datetime
-    updated_at: datetime
-
-
-class AgentPage(Struct, kw_only=True):
-    agents: list[Agent]
-    total: int
-    limit: int
-    offset: int
+PAGE = 200  # rows of a list that is paged
 
 
 class ListAgents(Struct, kw_only=True):
-    """No filters yet: the list is short and clients read it whole (wire-compat.md A12)."""
+    """Without a limit the list comes whole, which is what deployed clients read (wire-compat.md A12)."""
+
+    search: Annotated[str, Meta(max_length=200)] | None = None
+    status: AgentStatus | None = None
+    limit: Annotated[int, Meta(ge=1)] | None = None
+    offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
 
 
 class GetAgent(Struct, kw_only=True):
     id: str
+
+
+class Which(Struct, kw_only=True):
+    agent_id: str = DEFAULT_KEY
+
+
+class Standing(Struct, kw_only=True, rename="camel"):
+    """`id` is the key, as everywhere on the socket."""
+
+    id: str
+    key: str
+    agent_id: str
+    is_running: bool
+    active_runs: int
+    status: str
+
+
+class WhoseIdentity(Struct, kw_only=True):
+    agent_id: str | None = None
+    session_key: str | None = None
+
+
+class Identity(Struct, kw_only=True, rename="camel"):
+    agent_id: str
+    name: str
+    emoji: str
+    avatar: str
+    description: str
 
 
 def rows_for_socket(page: AgentPage) -> dict[str, Any]:
@@ -86,23 +90,67 @@ def rows_for_socket(page: AgentPage) -> dict[str, Any]:
 )
 async def list_agents(ctx: Context, ask: ListAgents) -> AgentPage:
     """List the agents you may talk to."""
+    limit = agents.LISTED if ask.limit is None else min(ask.limit, PAGE)
     rows = await ctx.db(
-        agents.visible, tenant=ctx.caller.tenant_id, user=ctx.caller.user_id, everything=ctx.caller.is_admin
+        agents.visible,
+        tenant=ctx.caller.tenant_id,
+        user=ctx.caller.user_id,
+        everything=ctx.caller.is_admin,
+        search=ask.search,
+        status=ask.status,
+        limit=limit,
+        offset=ask.offset,
     )
     active = await active_runs(ctx)
     providers = await everybody(ctx)
-    found = [_agent(ctx, row, active, providers) for row in rows]
-    return AgentPage(agents=found, total=len(found), limit=len(found), offset=0)
+    found = [shown(ctx, row, row.my_role, active, providers) for row in rows]
+    total = rows[0].total if rows else 0
+    return AgentPage(agents=found, total=total, limit=limit, offset=ask.offset)
 
 
-@operation(Http("GET /v1/agents/{id}", Role.VIEWER))
+@operation(Http("GET /v1/agents/{id}", Role.VIEWER), Rpc("agents.get", Role.VIEWER), Cli("agent show"))
 async def get_agent(ctx: Context, ask: GetAgent) -> Agent:
     """Show an agent by key or id."""
-    profile = await resolve_agent(ctx, ask.id)
-    row = await ctx.db(agents.find, tenant=ctx.caller.tenant_id, name=profile.key)
+    row, role = await found_agent(ctx, ask.id)
+    return shown(ctx, row, role, await active_runs(ctx), await everybody(ctx))
+
+
+@operation(Rpc("agent", Role.VIEWER))
+async def standing(ctx: Context, ask: Which) -> Standing:
+    """Say whether an agent works right now."""
+    profile = await resolve_agent(ctx, ask.agent_id)
+    active = (await active_runs(ctx))[profile.key]
+    return Standing(
+        id=profile.key,
+        key=profile.key,
+        agent_id=profile.id,
+        is_running=active > 0,
+        active_runs=active,
+        status=profile.status,
+    )
+
+
+@operation(Rpc("agent.identity.get", Role.VIEWER))
+async def identity(ctx: Context, ask: WhoseIdentity) -> Identity:
+    """Say who an agent is: its name and its face."""
+    named = ask.agent_id or (checked_key(ask.session_key).agent_key if ask.session_key else DEFAULT_KEY)
+    row, _ = await found_agent(ctx, named)
+    return Identity(
+        agent_id=row.agent_key,
+        name=row.display_name or row.agent_key,
+        emoji=row.emoji or "",
+        avatar=row.avatar or "",
+        description=row.description or "",
+    )
+
+
+async def found_agent(ctx: Context, name: str) -> tuple[AgentRow, AgentRole]:
+    """An agent's row, and what the caller may do with it. Refused like one that is not there if he may nothing."""
+    profile = await resolve_agent(ctx, name)
+    row = await ctx.db(agents.find, tenant=ctx.caller.tenant_id, name=profile.id)
     if row is None:  # deleted since its actor last looked
-        raise Rejected(not_found("agent", ask.id))
-    return _agent(ctx, row, await active_runs(ctx), await everybody(ctx))
+        raise Rejected(not_found("agent", name[:100]))
+    return row, await role_of(ctx, profile)
 
 
 async def loads(ctx: Context) -> list[LaneLoad]:
@@ -121,28 +169,14 @@ async def active_runs(ctx: Context) -> Counter[str]:
     return active
 
 
-def _agent(ctx: Context, row: AgentRow, active: Counter[str], providers: Providers) -> Agent:
+def shown(ctx: Context, row: AgentRow, role: AgentRole, active: Counter[str], providers: Providers) -> Agent:
     defaults = ctx.house.settings.agents.defaults
     provider = row.provider or default_provider(providers, defaults)
-    return Agent(
-        id=row.id,
-        agent_key=row.agent_key,
-        display_name=row.display_name or row.agent_key,
-        owner_id=row.owner_id,
-        agent_type=row.agent_type,
-        status=row.status,
-        is_default=row.is_default,
+    return view_of(
+        row,
+        tenant=ctx.caller.tenant_id,
+        role=role,
         provider=provider,
         model=row.model or default_model(provider, providers, defaults),
-        context_window=row.context_window,
-        max_tool_iterations=row.max_tool_iterations,
-        workspace=row.workspace,
-        restrict_to_workspace=row.restrict_to_workspace,
-        description=row.description or "",
-        emoji=row.emoji or "",
         active_runs=active[row.agent_key],
-        other_config=row.other_config,
-        tenant_id=ctx.caller.tenant_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
     )

@@ -15,6 +15,7 @@ import trio
 
 from goclaw.domain.access import Caller
 from goclaw.domain.cluster import Ownership
+from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
@@ -25,7 +26,12 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.estop import Brake
+from goclaw.security.known import Known
+from goclaw.security.policy_book import PolicyBook
+from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
+from goclaw.stores.audit_book import AuditBook
 
 if TYPE_CHECKING:
     from goclaw.operations.actor_events import Follow
@@ -59,7 +65,12 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
+    known: Known = field(default_factory=Known)  # the secrets in use, which nobody is told
+    policy: PolicyBook = field(default_factory=PolicyBook)
+    brake: Brake = field(default_factory=Brake)
+    audit: AuditBook | None = None  # None: a house of tests, which nobody has to answer for
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
+    couriers: dict[Line, Courier] = field(default_factory=dict)  # of the channel instances there are
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
     turns_offered: int = 0  # since the start, through any door …
     turns_refused: int = 0  # … and how many of them were not taken in
@@ -67,6 +78,7 @@ class House:
     def __post_init__(self) -> None:
         self.bulletin = Bulletin(self.system)
         self.replays = ReplayBuffer(self.system)
+        self.known.hold("settings", secrets_of(self.settings))
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()

@@ -38,5 +38,5 @@ class ForAgents:
             raise Rejected(role_too_low(method, rpc.role.label))
         ctx = Context(self._house, caller, idempotency_key=key)
         answer = await operation.fn(ctx, decode(operation.input, params))
-        payload: dict[str, Any] = msgspec.to_builtins(rpc.reply(answer))
+        payload: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(rpc.reply(answer)))
         return payload

@@ -23,7 +23,8 @@ from goclaw.operations.run_checks import TRAIL, WORK
 from goclaw.operations.run_rows import event_of
 from goclaw.operations.runs import GetRun, run_seen
 from goclaw.runtime import tree
-from goclaw.security.scrub import scrubbed, secrets_of
+from goclaw.security.known import NOTHING, Forms
+from goclaw.security.scrub import scrubbed
 from goclaw.settings.show import masked
 from goclaw.stores import activity as activities
 from goclaw.stores import actor_log, run_views
@@ -49,7 +50,7 @@ async def bundle(ctx: Context, ask: GetRun) -> Bundle:
     """Gather and pack. Names of members are fixed; what has no source, or no room, is named in the manifest."""
     row = await run_seen(ctx, ask.run_id)
     tenant, run_id = ctx.caller.tenant_id, row.run_id
-    activity.record(ctx, "run.incident", "run", run_id, state=row.state)
+    await activity.record(ctx, "run.incident", "run", run_id, state=row.state)
     events = await ctx.db(run_views.events, tenant=tenant, run_id=run_id, limit=TRAIL)
     steps = await ctx.db(run_views.steps, tenant=tenant, run_id=run_id, limit=WORK)
     effects = await ctx.db(run_views.effects, tenant=tenant, run_id=run_id, limit=WORK)
@@ -71,7 +72,7 @@ async def bundle(ctx: Context, ask: GetRun) -> Bundle:
         "config_hash": hashlib.sha256(msgspec.json.encode(masked(ctx.house.settings), order="sorted")).hexdigest(),
         "policy_version": row.policy_version,
     }
-    packed = await trio.to_thread.run_sync(pack, members, facts, secrets_of(ctx.house.settings))
+    packed = await trio.to_thread.run_sync(pack, members, facts, ctx.house.known.forms)
     return Bundle(name=f"incident-{run_id[:8]}.tar.gz", body=packed)
 
 
@@ -89,7 +90,7 @@ async def _actors(ctx: Context, row: RunRow) -> dict[str, Any]:
 
 
 def pack(
-    members: dict[str, list[Any] | str], facts: dict[str, Any], known: tuple[str, ...] = (), limit: int = LIMIT
+    members: dict[str, list[Any] | str], facts: dict[str, Any], known: Forms = NOTHING, limit: int = LIMIT
 ) -> bytes:
     """A tar.gz of the members, values scrubbed, and a manifest with their hashes. Lines without room are left out."""
     notes = dict(ABSENT)
@@ -117,7 +118,7 @@ def pack(
     return _archive([("manifest.json", about), *files.items()])
 
 
-def _line(value: Any, known: tuple[str, ...]) -> bytes:
+def _line(value: Any, known: Forms) -> bytes:
     return msgspec.json.encode(scrubbed(to_builtins(value, str_keys=True), known)) + b"\n"
 
 

@@ -19,7 +19,8 @@ from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.runs import MOST, GetRun, Limit, run_seen
-from goclaw.security.scrub import scrubbed, secrets_of
+from goclaw.security.known import Forms
+from goclaw.security.scrub import scrubbed
 from goclaw.stores import run_heads, run_views
 from goclaw.stores.run_heads import HeadRepair
 from goclaw.stores.run_views import Child, EffectRow, LinkRow, StepRow
@@ -157,7 +158,7 @@ async def repair(ctx: Context, ask: Repair) -> Repaired:
     look = run_heads.wrong if ask.dry_run else run_heads.mend
     heads = await ctx.db(look, tenant=ctx.caller.tenant_id)
     if heads and not ask.dry_run:
-        activity.record(ctx, "queue.repaired", "queue", "heads", heads=len(heads))
+        await activity.record(ctx, "queue.repaired", "queue", "heads", heads=len(heads))
     return Repaired(heads=heads, mended=0 if ask.dry_run else len(heads))
 
 
@@ -180,7 +181,7 @@ async def export(ctx: Context, ask: GetRun) -> Export:
     """Get a run with its events, steps and effects in one document."""
     row = await run_seen(ctx, ask.run_id)
     tenant, run_id = ctx.caller.tenant_id, row.run_id
-    known = secrets_of(ctx.house.settings)
+    known = ctx.house.known.forms
     return Export(
         exported_at=ctx.now(),
         run=_scrubbed(run_of(ctx, row), known),
@@ -206,14 +207,14 @@ async def purge(ctx: Context, ask: GetRun) -> dict[str, Any]:
     row = await run_seen(ctx, ask.run_id)
     if not await ctx.db(run_views.discard, tenant=ctx.caller.tenant_id, run_id=row.run_id):
         raise Rejected(failed_precondition("not_a_dead_letter", state=row.state))
-    activity.record(ctx, "run.purged", "run", row.run_id, reason=row.reason_code)
+    await activity.record(ctx, "run.purged", "run", row.run_id, reason=row.reason_code)
     return {"ok": True, "run_id": row.run_id}
 
 
 # --- rows as clients see them ---------------------------------------------------------------------
 
 
-def _scrubbed(row: S, known: tuple[str, ...]) -> S:
+def _scrubbed(row: S, known: Forms) -> S:
     """Without the secrets in its texts."""
     return convert(scrubbed(to_builtins(row), known), type(row))
 

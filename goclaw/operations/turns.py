@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
-from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, GetProfile
-from goclaw.domain.errors import Rejected, invalid, not_found, unavailable
+from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, AgentRole, GetProfile, SharedRole
+from goclaw.domain.errors import Rejected, agent_rests, invalid, not_found, unavailable
 from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import KINDS, RunKind, RunRequest
 from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 from goclaw.operations.resource_keys import wanted
+from goclaw.stores import agent_shares
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
 TRIES = 100  # keys made for one conversation; a node that owns one shard in 20 finds its own in 99 cases of 100
@@ -34,10 +35,25 @@ async def resolve_agent(ctx: Context, name: str | None) -> AgentProfile:
     name = name or DEFAULT_KEY
     if not NAME.match(name):
         raise Rejected(not_found("agent", name[:100]))
-    profile = await ctx.ask(agent_address(ctx.caller.tenant_id, name), GetProfile(), within=10)
-    if not profile.visible_to(ctx.caller):
+    ask = GetProfile(user_id=ctx.caller.user_id)
+    profile = await ctx.ask(agent_address(ctx.caller.tenant_id, name), ask, within=10)
+    if not profile.visible_to(ctx.caller) and await _share(ctx, profile) is None:
         raise Rejected(not_found("agent", name))
     return profile
+
+
+async def role_of(ctx: Context, profile: AgentProfile) -> AgentRole:
+    """What the caller is to an agent he may see; the first that says something decides (data-model.md §2)."""
+    caller = ctx.caller
+    if profile.owner_id == caller.user_id:
+        return "owner"
+    if caller.is_admin:
+        return "admin"
+    return "user" if profile.is_default else await _share(ctx, profile) or "user"
+
+
+async def _share(ctx: Context, profile: AgentProfile) -> SharedRole | None:
+    return await ctx.db(agent_shares.role, tenant=ctx.caller.tenant_id, agent=profile.id, user=ctx.caller.user_id)
 
 
 def checked_key(text: str) -> SessionKey:
@@ -82,7 +98,7 @@ async def send(
         if not ctx.house.ownership.held:
             raise Rejected(unavailable("quarantined", 2.0))
         if agent.status != "active":
-            raise Rejected(unavailable("agent_inactive"))
+            raise Rejected(agent_rests(agent.status))
         wants = wanted(ctx, kind, request.message, terms.resource_keys if terms is not None else ())
         if wants.keys:
             terms = terms or Terms(priority=KINDS[kind].priority, max_attempts=KINDS[kind].attempts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,16 @@ import trio
 from goclaw.domain.errors import ProviderError, StoreError
 from goclaw.providers.authority import renew
 from goclaw.security.box import Box, Place, SecretUnreadable
+from goclaw.security.known import Known
 from goclaw.stores import oauth
 from goclaw.stores.oauth import COLUMN, TokenRow
 
 EARLY = timedelta(minutes=5)  # before a token ends it is renewed
+
+
+def login(provider_id: str) -> str:
+    """Who holds the tokens of an account."""
+    return f"login {provider_id}"
 
 
 class Account:
@@ -29,12 +36,14 @@ class Account:
         box: Box,
         authority: str,
         db: Callable[..., Awaitable[Any]],
+        known: Known,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._provider_id = provider_id
         self._box = box
         self._authority = authority
         self._db = db
+        self._known = known
         self._now = now
         self._row: TokenRow | None = None
         self._alone = trio.Lock()
@@ -85,6 +94,11 @@ class Account:
             raise ProviderError("server_error", f"the login cannot be read: {outage}") from None
         if row is None:
             raise ProviderError("auth_permanent", "nobody has logged in")
+        tokens = []
+        for name in ("access_token", "refresh_token"):
+            with suppress(ProviderError):  # who needs it will hear of it
+                tokens.append(self._open(row, name))
+        self._known.hold(login(self._provider_id), tokens)
         return row
 
     def _ends_soon(self, row: TokenRow) -> bool:

@@ -31,6 +31,7 @@ from goclaw.providers.trouble import CallUnwritten, one_line, refusal
 from goclaw.providers.wire import Learned, Wire
 from goclaw.providers.written_calls import failed_call, written_calls
 from goclaw.security.egress import guarded
+from goclaw.security.known import SHORTEST
 from goclaw.security.ssrf import Guard, Refused
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ PAGES = 20  # of a list of models
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Shared by all clients: reading the certificates takes 20 ms."""
     return httpx.create_ssl_context()
 
@@ -88,13 +89,14 @@ class HttpProvider:
         self._keys = tuple(key.strip() for key in keys if key.strip())
         if not all(key.isascii() and key.isprintable() for key in self._keys):
             raise ProviderError("auth", f"{self.name}: the API key has characters that no key has")
+        self._secret = tuple(key for key in self._keys if len(key) >= SHORTEST)
         self._headers = {"User-Agent": "GoClaw", "Accept-Encoding": ACCEPTED, **wire.headers, **vendor.headers}
         self._http = httpx.AsyncClient(
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a vendor's would be every tenant's
             timeout=httpx.Timeout(None, connect=CONNECT),  # other waits are bounded where they happen
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE),
-            verify=_tls(),
-            transport=guarded(guard, _tls(), at_once) if guard else None,
+            verify=tls(),
+            transport=guarded(guard, tls(), at_once) if guard else None,
         )
         self._sign = sign
         self._under_way = 0
@@ -208,14 +210,14 @@ class HttpProvider:
             raise self.blame(ProviderError("format", str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.blame(weather(error)) from error
-        for known in self._keys:  # before it is cut: half a key is one too
+        for known in self._secret:  # before it is cut: half a key is one too
             body = body.replace(known.encode(), b"***")
         raise self.blame(refusal(response.status_code, response.headers, body))
 
     def blame(self, error: ProviderError) -> ProviderError:
         """`error` with the vendor's name, and without a key, should the vendor have repeated it."""
         said = error.message
-        for key in self._keys:
+        for key in self._secret:
             said = without(key, said)
         error.message = f"{self.name}: {said}"
         error.args = (error.message,)

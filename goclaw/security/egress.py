@@ -34,7 +34,7 @@ class Pinned(AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
         last: Exception | None = None
-        for address in await self._guard.addresses(host):
+        for address in await self._guard.addresses(host, port):
             try:
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:

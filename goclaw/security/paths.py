@@ -6,194 +6,177 @@ descriptor, so that whatever is swapped between two steps still lies below the r
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
 import stat
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-HIDDEN = ".goclaw"  # the gateway's own files in a workspace; tools.md §9.3
-PATH = 4096  # bytes; §7.1 with the next two
-NAME = 255  # bytes
-LINKS = 40
-DEPTH = 64  # directories held open on the way to one file; our decision
-OUTSIDE = "that is outside of the workspace; use a path relative to it"
-UNFIT = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+from goclaw.security.walk import Denied, IsDirectory, PathRefused, Root, Walk, ident, is_hidden, split
 
+__all__ = ["IsDirectory", "PathRefused", "Root", "Workspace", "is_hidden"]
 
-class PathRefused(Exception):
-    """The path leaves the workspace or is not for tools. The text is for the model."""
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Workspace:
-    """A directory an agent may see. Paths are relative to it; an absolute one must lie below it.
+    """A directory an agent may see. Paths are relative to it; an absolute one must lie below it, or one of `more`.
 
-    `root` is absolute and free of links. No name on the way to a file may match `denied` at its beginning.
+    `root` is absolute and free of links. No name on the way to a file may match `denied` at its beginning, and
+    nothing at or below one of the absolute paths `barred` is reached, whatever it is called (tools.md §9.3).
+
+    Its methods raise `PathRefused`, FileNotFoundError, NotADirectoryError, or OSError where that is not permitted.
     """
 
-    def __init__(self, root: Path, denied: re.Pattern[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        denied: re.Pattern[str] | None = None,
+        *,
+        barred: Sequence[Path] = (),
+        more: Sequence[Root] = (),
+    ) -> None:
         self.root = root
         self.denied = denied
+        self.barred = tuple(place.resolve() for place in barred)
+        allowed = (other for other in more if not any(other.path.is_relative_to(place) for place in self.barred))
+        self._roots = (Root(root), *sorted(allowed, key=lambda other: -len(str(other.path))))
 
     @contextmanager
     def open(self, path: str, *, directory: bool = False) -> Iterator[int]:
-        """A descriptor for reading. `..` and links are fine as long as they stay inside.
-
-        Raises `PathRefused`, FileNotFoundError, NotADirectoryError, or OSError where reading is not permitted.
-        """
-        with _Walk(self, path) as walk:
+        """A descriptor for reading. `..` and links are fine as long as they stay inside."""
+        with self._walk(path) as walk:
             while (step := walk.next()) is not None:
                 walk.enter(step, os.O_DIRECTORY if walk.steps or directory else 0)
             _check(os.fstat(walk.here), path, directory=directory)
             yield walk.here
 
     def write(self, path: str, data: bytes) -> None:
-        """Put `data` where `path` leads, whole or not at all. Missing directories are made, links are followed.
+        """Put `data` where `path` leads, whole or not at all. Missing directories are made, links are followed."""
+        with self._to_file(path) as (directory, name):
+            _replace(directory, name, path, data)
 
-        Raises `PathRefused`, NotADirectoryError, or OSError where writing is not permitted.
-        """
-        with _Walk(self, path) as walk:
+    def append(self, path: str, data: bytes) -> None:
+        """Add `data` to the end of the file where `path` leads, or make it."""
+        with self._to_file(path) as (directory, name):
+            if _mode(directory, name, path) is None:
+                return _replace(directory, name, path, data)
+            file = os.open(name, APPEND, dir_fd=directory)
+            try:
+                _check(os.fstat(file), path, directory=False)
+                _append(file, data)
+            finally:
+                os.close(file)
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory and those above it; one that is there is fine."""
+        with self._walk(path, writing=True) as walk:
             while (step := walk.next()) is not None:
-                if walk.steps:
-                    walk.enter(step, os.O_DIRECTORY, make=True)
-                elif not walk.follow(step):
-                    _replace(walk.here, step, path, data)
-                    return
-            raise PathRefused(f"{path} is a directory")
+                walk.enter(step, os.O_DIRECTORY, make=True)
 
-    def _steps(self, path: str) -> list[str]:
-        """The names on the way to `path`, from the root if it is absolute."""
-        if UNFIT.search(path) or path.startswith("~"):
-            raise PathRefused("a path holds no control character and no backslash, and does not begin with ~")
-        if path.startswith("/"):
-            root = f"{self.root}/"
-            if not f"{path}/".startswith(root):
-                raise PathRefused(OUTSIDE)
-            path = path[len(root) :]
-        steps = [step for step in path.split("/") if step not in ("", ".")]
-        if len(path.encode()) > PATH or any(len(step.encode()) > NAME for step in steps):
-            raise PathRefused(f"a path has at most {PATH} bytes, a name in it {NAME}")
-        return steps
+    def delete(self, path: str) -> None:
+        """Remove a file, a link (not where it leads) or an empty directory."""
+        with self._walk(path, writing=True) as walk:
+            name = walk.last()
+            try:
+                os.unlink(name, dir_fd=walk.here)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=walk.here)
 
+    def move(self, path: str, to: str) -> None:
+        """Give a file, a link or a directory another name. A file that has it is replaced."""
+        with self._walk(path, writing=True) as source, self._walk(to, writing=True) as target:
+            name, new = source.last(), target.last(make=True)
+            found = os.stat(name, dir_fd=source.here, follow_symlinks=False)
+            if (found.st_dev, found.st_ino) in self._denied().above:
+                raise PathRefused(f"{path} holds what is not for tools, and stays where it is")
+            os.rename(name, new, src_dir_fd=source.here, dst_dir_fd=target.here)
 
-class _Walk:
-    """The way to a path: directories held open from the root to where we are, and the names still to go."""
+    def relative(self, path: str) -> str | None:
+        """`path` from the workspace's root in its plainest form, "" for the root itself; links are not looked at.
 
-    def __init__(self, workspace: Workspace, path: str) -> None:
-        self.steps = deque(workspace._steps(path))
-        self._workspace = workspace
-        self._path = path
-        self._walked = [os.open(workspace.root, STEP | os.O_DIRECTORY)]
-        self._links = 0
+        None if that leads out of it. Raises PathRefused for what is no path at all.
+        """
+        root, steps = split(self._roots, path)
+        plain: list[str] = []
+        for step in steps:
+            if step == ".." and not plain:
+                return None
+            plain = plain[:-1] if step == ".." else [*plain, step]
+        return "/".join(plain) if root is self._roots[0] else None
 
-    def __enter__(self) -> _Walk:
-        return self
+    def shows(self, directory: int) -> Callable[[os.DirEntry[str]], bool]:
+        """Whether tools may see an entry of an open directory."""
+        denied, here = self._denied(), ident(directory)
+        return lambda entry: not denied.holds(here, entry.name, entry.inode())
 
-    def __exit__(self, *_: object) -> None:
-        for descriptor in self._walked:
-            os.close(descriptor)
+    def _denied(self) -> Denied:
+        return Denied.at(self.barred, self.denied)
 
-    @property
-    def here(self) -> int:
-        return self._walked[-1]
+    def _walk(self, path: str, *, writing: bool = False) -> Walk:
+        return Walk(self._roots, self._denied, path, writing=writing)
 
-    def next(self) -> str | None:
-        """The next name below where we are; None at the end. Raises PathRefused."""
-        while self.steps:
-            step = self.steps.popleft()
-            if step == "..":
-                if len(self._walked) == 1:
-                    raise PathRefused(OUTSIDE)
-                os.close(self._walked.pop())
-                continue
-            if is_hidden(step):
-                raise PathRefused(f"{HIDDEN} is not for tools")
-            if self._workspace.denied is not None and self._workspace.denied.match(step):
-                raise PathRefused(f"{step} is not for agents")
-            if len(self._walked) > DEPTH:
-                raise PathRefused(f"{self._path} is more than {DEPTH} directories deep")
-            return step
-        return None
-
-    def enter(self, step: str, only: int, *, make: bool = False) -> None:
-        """Open `step`, or go where it leads if it is a link."""
-        try:
-            self._walked.append(os.open(step, STEP | only, dir_fd=self.here))
-        except FileNotFoundError:
-            if not make:
-                raise
-            os.mkdir(step, 0o755, dir_fd=self.here)
-            self._walked.append(os.open(step, STEP | only, dir_fd=self.here))
-        except OSError as error:
-            if not self.follow(step):
-                raise _refusal(error, self._path) from None
-
-    def follow(self, step: str) -> bool:
-        """Go where `step` leads if it is a link. Raises PathRefused."""
-        target = _link(self.here, step)
-        if target is None:
-            return False
-        self._links += 1
-        if self._links > LINKS:
-            raise PathRefused(f"{self._path} goes through too many links")
-        if target.startswith("/"):
-            while len(self._walked) > 1:
-                os.close(self._walked.pop())
-        self.steps.extendleft(reversed(self._workspace._steps(target)))
-        return True
-
-
-def is_hidden(name: str) -> bool:
-    """Whether tools must not see `name`, in any spelling a file system may take for it."""
-    return name.casefold() == HIDDEN
-
-
-def _refusal(error: OSError, path: str) -> Exception:
-    """Sockets, and devices without a driver, cannot even be opened."""
-    return PathRefused(f"{path} is not a file") if error.errno == errno.ENXIO else error
-
-
-def _link(directory: int, name: str) -> str | None:
-    """Where a link points, None if it is no link."""
-    try:
-        return os.readlink(name, dir_fd=directory)
-    except OSError:
-        return None
+    @contextmanager
+    def _to_file(self, path: str) -> Iterator[tuple[int, str]]:
+        """The directory of a file that is to be written, made if it is missing, and its name there."""
+        with self._walk(path, writing=True) as walk:
+            while True:
+                name = walk.last(make=True)
+                if not walk.follow(name):
+                    break
+            yield walk.here, name
 
 
 def _check(found: os.stat_result, path: str, *, directory: bool) -> None:
     if directory:
         return  # O_DIRECTORY saw to it, and the root is one
     if stat.S_ISDIR(found.st_mode):
-        raise PathRefused(f"{path} is a directory")
+        raise IsDirectory(f"{path} is a directory")
     if not stat.S_ISREG(found.st_mode):
         raise PathRefused(f"{path} is not a file")
     if found.st_nlink > 1:
         raise PathRefused(f"{path} has a second name (a hard link), which may lie outside of the workspace")
 
 
-def _replace(directory: int, name: str, path: str, data: bytes) -> None:
-    """Write beside and rename, so that a reader sees the old content or the new one. A file keeps its mode."""
+def _mode(directory: int, name: str, path: str) -> int | None:
+    """The mode of a file that may be written, None if there is none. Raises PathRefused."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        _check(found, path, directory=False)
-        mode = stat.S_IMODE(found.st_mode)
     except FileNotFoundError:
-        mode = 0o644
+        return None
+    _check(found, path, directory=False)
+    return stat.S_IMODE(found.st_mode)
+
+
+def _replace(directory: int, name: str, path: str, data: bytes) -> None:
+    """Write beside and rename, so that a reader sees the old content or the new one. A file keeps its mode."""
+    mode = _mode(directory, name, path)
     fresh = f".{secrets.token_hex(8)}.new"
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    file = os.open(fresh, CREATE, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fchmod(file, mode)
+            os.fchmod(file, 0o644 if mode is None else mode)
             os.fsync(file)
         os.rename(fresh, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         os.unlink(fresh, dir_fd=directory)
+        raise
+    os.fsync(directory)  # the name is on the disk before anybody is told
+
+
+def _append(file: int, data: bytes) -> None:
+    """All of it or nothing, unless the process dies between two writes of a full buffer."""
+    size = os.fstat(file).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
         raise

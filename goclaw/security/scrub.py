@@ -1,15 +1,16 @@
-"""Secrets in structured data: by the names they go under, by value, by shape.
+"""Data that is written down or shown elsewhere, without secrets: by name, by value, by shape.
 
-Contract: observability.md §5.2 (step "by key"); security.md §6.2.
+Contract: observability.md §5.2; security.md §6.2, whose list of shapes and of values is the same for all surfaces.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from goclaw.security.known import NOTHING, Forms
+from goclaw.security.shapes import without_pem, without_shapes
 from goclaw.settings.keys import entries
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
@@ -32,30 +33,11 @@ HARMLESS = frozenset(
     }
 )
 MARK = "***"
-SHORTEST = 6  # characters of a value that is looked for
-SHAPES = tuple(
-    re.compile(shape)
-    for shape in (
-        r"-----BEGIN (?:[A-Z0-9 ]{1,40} )?PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
-        r"(?:-----END (?:[A-Z0-9 ]{1,40} )?PRIVATE KEY(?: BLOCK)?-----|\Z)",
-        r"(?i)\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|mssql|clickhouse|nats|kafka)://"
-        r"[^\s\"'<>`]+",
-        r"\bsk-(?:ant-|proj-|svcacct-|or-v1-|or-)?[A-Za-z0-9_-]{20,}",
-        r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}",
-        r"\bglpat-[A-Za-z0-9_-]{20,}",
-        r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-        r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}",
-        r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}|\bxapp-[0-9A-Za-z-]{10,}",
-        r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}",
-        r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b",
-        r"\b(?:goclaw|brw|gcn)_[0-9a-f]{32,}\b",
-        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-        r"(?i)(?<=bearer )[A-Za-z0-9_\-./+=]{16,}",
-    )
-)  # those of security.md §6.2 that are nothing but a secret
+PREVIEW = 120  # characters; security.md §2.3
+SEEN = 4096  # characters that a preview is made of, so that a secret is not cut before it is found
 
 
-def scrubbed(value: Any, known: Sequence[str] = ()) -> Any:
+def scrubbed(value: Any, known: Forms = NOTHING) -> Any:
     """JSON data with the values of telling names replaced, and in texts what is `known` or looks like a secret.
 
     Walks as deep as the data is.
@@ -68,8 +50,22 @@ def scrubbed(value: Any, known: Sequence[str] = ()) -> Any:
         case list() | tuple():
             return [scrubbed(inner, known) for inner in value]
         case str():
-            return _concealed(value, known)
+            return scrubbed_text(value, known)
     return value
+
+
+def scrubbed_text(text: str, known: Forms = NOTHING) -> str:
+    parts, _ = without_pem(known.hide(text, marked), marked)
+    return without_shapes("".join(parts), marked)
+
+
+def preview(text: str, known: Forms = NOTHING) -> str:
+    """The beginning of a text, for a log."""
+    return scrubbed_text(text[:SEEN], known)[:PREVIEW]
+
+
+def marked(kind: str) -> str:
+    return f"[redacted:{kind}]"
 
 
 def telling(name: str) -> bool:
@@ -78,20 +74,31 @@ def telling(name: str) -> bool:
     return name not in HARMLESS and not name.endswith("_tokens") and any(part in name for part in NAMES)
 
 
-def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """What this gateway must not tell, longest first: its token, keys of providers, the database's password."""
-    found = {value.reveal() for _, value in entries(settings) if isinstance(value, Secret)}
+def secrets_of(settings: Settings) -> set[str]:
+    """What this gateway is configured with and must not tell: its token, keys of providers, the database's password."""
+    found = set(_secrets(value for _, value in entries(settings)))
     try:
         password = urlsplit(settings.database.dsn.reveal()).password or ""
     except ValueError:  # a list of words, not a URL
         password = ""
-    found |= {password, unquote(password), *settings.encryption.former}
-    return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=lambda text: (-len(text), text)))
+    keys = {key.strip() for provider in settings.providers.named.values() for key in provider.keys}
+    return {text for text in {*found, *keys, password, unquote(password), *settings.encryption.former} if text}
 
 
-def _concealed(text: str, known: Sequence[str]) -> str:
-    for secret in known:
-        text = text.replace(secret, MARK)
-    for shape in SHAPES:
-        text = shape.sub(MARK, text)
-    return text
+def _secrets(values: Any) -> Iterator[str]:
+    for value in values:
+        match value:
+            case Secret():
+                yield value.reveal()
+            case tuple():
+                yield from _secrets(value)
+            case dict():
+                yield from of_headers(value)
+
+
+def of_headers(headers: Mapping[str, Any]) -> Iterator[str]:
+    """Those whose names tell; who else asks how is no secret. After `Bearer ` the token alone is one, too."""
+    for name, value in headers.items():
+        if telling(name) or "auth" in name.lower():
+            said = value.reveal() if isinstance(value, Secret) else str(value)
+            yield from (said, said.rpartition(" ")[2])

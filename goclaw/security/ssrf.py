@@ -17,6 +17,8 @@ from urllib.parse import unquote
 import idna
 import trio
 
+from goclaw.security.allowance import NOTHING, Allowance
+
 Rule = Literal["addr", "host", "port", "userinfo", "scheme", "badurl", "resolve"]
 Resolve = Callable[[str], Awaitable[list[str]]]
 
@@ -166,32 +168,33 @@ class Guard:
     """Whom a caller may reach. Metadata services and link-local addresses never; see `allow_private`.
 
     `allow_private`: also loopback and private networks, which an operator says yes to. `loopback` alone: only this
-    machine (Ollama).
+    machine (Ollama). `allowed`: only these of them.
     """
 
     allow_private: bool = False
     loopback: bool = False
     resolve: Resolve = lookup
+    allowed: Allowance = NOTHING
 
     def check(self, url: str) -> Target:
         """What a URL means, if its host may be asked as far as can be said without a lookup. Raises Refused."""
         target = parse(url)
         if target.address is not None:
-            self._admit(target.address, target.host)
+            self._admit(target.address, target.host, target.port)
         else:
-            self._check_name(target.host)
+            self._check_name(target.host, target.port)
         return target
 
-    async def addresses(self, host: str) -> list[str]:
+    async def addresses(self, host: str, port: int = 0) -> list[str]:
         """Where to connect to for a host of a checked URL: one lookup, and every answer must pass.
 
         Raises Refused; rule `resolve` if the name has no address, or none within 5 s.
         """
         address = _v6_of(host) if ":" in host else _v4_of(host)
         if address is not None:
-            self._admit(address, host)
+            self._admit(address, host, port)
             return [str(address)]
-        self._check_name(host)
+        self._check_name(host, port)
         found: list[str] = []
         try:
             with trio.move_on_after(LOOKUP):
@@ -201,15 +204,15 @@ class Guard:
         if not found:
             raise Refused("resolve", host)
         for each in found:
-            self._admit(_v6_of(each) if ":" in each else IPv4Address(each), host)
+            self._admit(_v6_of(each) if ":" in each else IPv4Address(each), host, port)
         return found
 
-    def _check_name(self, host: str) -> None:
-        private = self.allow_private or (self.loopback and LOOPBACK.fullmatch(host))
+    def _check_name(self, host: str, port: int) -> None:
+        private = self.allow_private or (self.loopback and LOOPBACK.fullmatch(host)) or self.allowed.names(host, port)
         if host in METADATA_NAMES or (NAMES.fullmatch(host) and not private):
             raise Refused("host", host)
 
-    def _admit(self, address: IPv4Address | IPv6Address, host: str) -> None:
+    def _admit(self, address: IPv4Address | IPv6Address, host: str, port: int) -> None:
         inner = _inner(address)
         if isinstance(inner, IPv4Address):
             metadata = any(inner in net for net in METADATA4)
@@ -219,9 +222,16 @@ class Guard:
             metadata = any(inner in net for net in METADATA6)
             private = any(inner in net for net in PRIVATE6)
             refused = inner not in GLOBAL6 or any(inner in net for net in REFUSED6)
-        allowed = private and (self.allow_private or (self.loopback and inner.is_loopback))
+        allowed = private and (
+            self.allow_private or (self.loopback and inner.is_loopback) or self._listed(inner, host, port)
+        )
         if metadata or (refused and not allowed):
             raise Refused("addr", host)
+
+    def _listed(self, address: IPv4Address | IPv6Address, host: str, port: int) -> bool:
+        """Whoever spells an address in his own way means the address."""
+        spelled = ":" in host or NUMBER.fullmatch(host.rpartition(".")[2])
+        return self.allowed.takes(str(address) if spelled else host, address, port)
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from goclaw.settings.pruning import Pruning
 from goclaw.settings.section import Section
 
 
@@ -17,6 +18,13 @@ class Heartbeat(Section, frozen=True):
     every_sec: Annotated[float, Meta(ge=300, le=31_536_000)] = 1800.0
     ack_max_chars: Annotated[int, Meta(ge=0, le=100_000, description="beside HEARTBEAT_OK, not worth delivering")] = 300
     prompt_template: Annotated[str, Meta(max_length=8000, description="empty = the built-in one")] = ""
+
+
+class Texts(Section, frozen=True):
+    """What is said when a model said nothing. Contract: agent-loop.md §12.2."""
+
+    no_response_fallback: Annotated[str, Meta(min_length=1, max_length=2000)] = "..."
+    think_only_fallback: Annotated[str, Meta(min_length=1, max_length=2000, description="it only thought")] = "..."
 
 
 class AgentDefaults(Section, frozen=True):
@@ -33,11 +41,17 @@ class AgentDefaults(Section, frozen=True):
     ] = "off"
     max_tool_iterations: Annotated[int, Meta(ge=1, le=200, description="model calls per run")] = 20
     max_tool_calls: Annotated[int, Meta(ge=0, le=1000, description="per run; 0 = unlimited")] = 25
+    tool_max_parallel_calls: Annotated[int, Meta(ge=1, le=8, description="calls of one answer at a time")] = 2
     context_window: Annotated[int, Meta(ge=2048, le=10_000_000, description="tokens")] = 200_000
+    bootstrap_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of one context file")] = 20_000
+    bootstrap_total_max_chars: Annotated[int, Meta(ge=100, le=1_000_000, description="of all context files")] = 24_000
     run_timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="a chat run, from acceptance")] = 600.0
     llm_timeout_sec: Annotated[float, Meta(ge=5, le=86_400, description="one whole model call")] = 300.0
     timezone: Annotated[str, Meta(max_length=64, description="IANA name; empty = the machine's")] = ""
+    system_prompt_budget_tokens: Annotated[int, Meta(ge=1000, le=1_000_000, description="of the whole prompt")] = 24_000
+    context_pruning: Pruning = Pruning()
     heartbeat: Heartbeat = Heartbeat()
+    texts: Texts = Texts()
 
 
 class Agents(Section, frozen=True):

@@ -47,6 +47,11 @@ VARIABLES = {
     "GEMINI_API_KEY": "providers.gemini.api_key",
     "OPENAI_API_KEY": "providers.openai.api_key",
     "OPENROUTER_API_KEY": "providers.openrouter.api_key",
+    # who searches the web (tools.md §11)
+    "BRAVE_API_KEY": "tools.web.brave.api_key",
+    "EXA_API_KEY": "tools.web.exa.api_key",
+    "PERPLEXITY_API_KEY": "tools.web.perplexity.api_key",
+    "TAVILY_API_KEY": "tools.web.tavily.api_key",
 }
 OLD = {"GOCLAW_LANE_DELEGATE": "GOCLAW_LANE_TEAM"}  # names that still work, and what they are called now
 WORDS = {  # variables with words of their own

@@ -6,7 +6,7 @@ Contract: config-cli.md §4.2, edge-auth.md §3, §8, §9.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -30,6 +30,10 @@ class Gateway(Section, frozen=True):
     allowed_origins: Annotated[tuple[str, ...], Meta(description="browser origins; empty = same origin only")] = ()
     allowed_hosts: Annotated[tuple[str, ...], Meta(description="extra Host names of browsers without a token")] = ()
     max_message_chars: Annotated[int, Meta(ge=100, le=500_000, description="longer messages are cut")] = 32_000
+    block_reply: Annotated[bool, Meta(description="tell what agents say beside their calls as messages")] = False
+    injection_action: Annotated[
+        Literal["off", "log", "warn", "block"], Meta(description="when text of others looks like instructions")
+    ] = "warn"
     max_ws_connections: Annotated[int, Meta(ge=1, le=1_000_000, description="open sockets")] = 10_240
     admin_tree: Annotated[bool, Meta(description="operators may look at actors and steer them")] = True
     metrics_public: Annotated[bool, Meta(description="GET /metrics needs no credential")] = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
 from goclaw.settings.providers import OFFLINE, first_usable
 from goclaw.settings.section import Secret
+from goclaw.settings.security import door_of
 from goclaw.settings.settings import Settings
 
 REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
@@ -85,8 +87,9 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     data_dir = builder.value("data_dir", fields(Settings)["data_dir"])  # first: other paths lie below it
     builder.variables["GOCLAW_DATA_DIR"] = str(data_dir)
     settings = builder.section(Settings)
-    problems += builder.problems or _contradictions(settings, given)
-    production = variables.get("GOCLAW_ENV", "").strip().lower() == "production"
+    env = variables.get("GOCLAW_ENV", "").strip().lower()
+    problems += builder.problems or _contradictions(settings, given, env)
+    production = env == "production"
     crash_at = environ.get("GOCLAW_CRASH_AT", "")
     if crash_at and production:
         problems.append(Problem("GOCLAW_CRASH_AT", "GOCLAW_CRASH_AT is for tests, never with GOCLAW_ENV=production"))
@@ -183,7 +186,7 @@ def undecided(loaded: Loaded) -> Loaded:
     return replace(loaded, settings=replace(loaded.settings, agents=agents))
 
 
-def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Problem]:
+def _contradictions(settings: Settings, given: Mapping[str, Given], env: str) -> list[Problem]:
     """What is wrong although each value is right."""
     problems = []
 
@@ -198,6 +201,15 @@ def _contradictions(settings: Settings, given: Mapping[str, Given]) -> list[Prob
         wrong("database.mode", "asks for the embedded database, but GOCLAW_POSTGRES_DSN is set: unset one of them")
     if gateway.require_token and gateway.dev_mode and "gateway.token" in given:
         wrong("gateway.require_token", "is true, but the token is empty: set GOCLAW_GATEWAY_TOKEN")
+    ssrf = settings.security.ssrf
+    for key, read in (("allow_hosts", door_of), ("allow_cidrs", ip_network)):
+        for entry in getattr(ssrf, key):
+            try:
+                read(entry)
+            except ValueError as error:
+                wrong(f"security.ssrf.{key}", str(error))
+    if ssrf.test_hosts and env != "test":
+        wrong("security.ssrf.test_hosts", "is for tests: needs GOCLAW_ENV=test")
     return problems
 
 

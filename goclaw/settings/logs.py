@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -11,6 +13,9 @@ import structlog
 from goclaw.settings.logging import Logging
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+LATEST: deque[str] = deque(maxlen=500)  # lines of this process, for who may see them (tools.md §10, `gateway`)
+LINE = 2000  # characters of one
 
 
 def configure(settings: Logging, *, json: bool) -> None:
@@ -22,6 +27,7 @@ def configure(settings: Logging, *, json: bool) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([structlog.processors.format_exc_info] if json else []),
+            _keep,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
@@ -30,3 +36,9 @@ def configure(settings: Logging, *, json: bool) -> None:
     )
     # libraries speak through the standard module; only what went wrong is worth a line
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def _keep(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    facts = (f"{name}={value!r}" for name, value in event.items() if name not in ("timestamp", "level", "event"))
+    LATEST.append(f"{event['timestamp']} {event['level']} {event['event']} {' '.join(facts)}".strip()[:LINE])
+    return event

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from goclaw.settings.agents import Agents
+from goclaw.settings.alerts import Alerts
 from goclaw.settings.budgets import Budgets
 from goclaw.settings.chaos import Chaos
 from goclaw.settings.cluster import Cluster
@@ -18,12 +19,15 @@ from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
+from goclaw.settings.policy import Policy
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
 from goclaw.settings.retention import Retention
 from goclaw.settings.section import Section
+from goclaw.settings.security import Security
 from goclaw.settings.telemetry import Telemetry
+from goclaw.settings.tools import Tools
 
 
 class Settings(Section, frozen=True):
@@ -34,7 +38,11 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     failover: Failover = Failover()
+    policy: Policy = Policy()
+    tools: Tools = Tools()
+    security: Security = Security()
     budgets: Budgets = Budgets()
+    alerts: Alerts = Alerts()
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()

@@ -25,6 +25,7 @@ class Job(Struct, frozen=True, kw_only=True):
     agent_id: str
     agent_key: str
     workspace: str  # of its agent
+    workspace_sharing: dict[str, Any] | None
     runnable: bool  # its agent is there and active
     user_id: str
     name: str
@@ -109,7 +110,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     next_run_at: datetime | None
 
 
-COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.workspace,
+COLUMNS = """j.id, j.tenant_id, j.agent_id, a.agent_key, a.workspace, a.workspace_sharing,
 a.status = 'active' AND a.deleted_at IS NULL AS runnable, j.user_id, j.name, j.enabled, j.schedule_kind,
 j.cron_expression, j.interval_ms, j.run_at, j.timezone, j.stagger_ms, j.payload, j.timeout_sec, j.delete_after_run,
 j.stateless, j.deliver, j.deliver_channel, j.deliver_to, j.wake_heartbeat, j.next_run_at, j.last_run_at, j.last_status,

@@ -11,6 +11,15 @@ from typing import Protocol
 import msgspec
 
 
+class Media(msgspec.Struct, frozen=True):
+    """A file to be delivered with the answer."""
+
+    path: str  # relative to the workspace
+    mime: str
+    as_voice: bool = False
+    caption: str = ""
+
+
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """`text` is for the model; an error starts with `Error: ` and says what to do next."""
 
@@ -18,6 +27,10 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
     error_code: str = ""
     duration_ms: int = 0
+    for_user: str = ""  # what clients show; empty: nothing but that it ran
+    silent: bool = False
+    media: tuple[Media, ...] = ()
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Place(msgspec.Struct, frozen=True):

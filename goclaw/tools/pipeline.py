@@ -1,35 +1,31 @@
-"""What happens to every tool call, whoever asks: look up, check, write down, run with a deadline, cut.
+"""What happens to every tool call, whoever asks: look up, let pass, check, write down, run with a deadline, clean, cut.
 
-Each call gets exactly one result and no call raises; later steps (policy, approval, scrubbing) join here.
-Contract: tools.md §2, durability.md §7.2.
+Each call gets exactly one result and no call raises. Contract: tools.md §2, durability.md §7.2.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 import time
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import structlog
 import trio
+from msgspec.structs import replace as changed
 
 from goclaw.domain.chat import ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected
 from goclaw.domain.texts import text_of
+from goclaw.tools.arguments import NAME, Read, read
+from goclaw.tools.cut import shortened
+from goclaw.tools.groups import ALIASES, PRESETS
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
-from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed
+from goclaw.tools.tool import Answer, Effect, Source, Tool, ToolContext, ToolFailed
 
-RESULT = 50_000  # characters kept of a result, error or not; tools.md §8
-HEAD, TAIL = 0.6, 0.35  # of them, from where; the rest is for the note between
-NAME = 64  # characters of a name worth repeating; tools.md §1.1
-ALIASES = {"Read": "read_file", "list_dir": "list_files"}  # tools.md §6, for the tools that exist
-PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+FOR_USER = 8_000  # characters of what clients show; tools.md §8
 CODES = {
     "INVALID_REQUEST": "invalid_args",
     "NOT_FOUND": "not_found",
@@ -41,7 +37,6 @@ CODES = {
     "RESOURCE_EXHAUSTED": "rate_limited",
     "UNAVAILABLE": "unavailable",
 }  # of a refusal by the house, as tools.md §1.3 has it
-JOINER = "\u200d"  # makes one sign of two: 👩 + 🚀
 
 log = structlog.get_logger()
 
@@ -58,9 +53,16 @@ FORMER = "[Done at {when} in an earlier try, and not repeated. Call it again to 
 BROKEN = "Outcome unknown: {tool} broke or did not end in time, and may have acted. Verify before you repeat it."
 
 
+Gate = Callable[[Tool, ToolContext], Awaitable[None]]
+"""Lets a call pass, or refuses it by ToolFailed. What it takes away (a rate) it takes once per call."""
+
+Finish = Callable[[Tool, ToolContext, Answer], Awaitable[Answer]]
+"""What is done to every result before anybody sees it: an error is an answer too."""
+
+
 def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     """The tool a model means by `name`, which may be an alias."""
-    return tools.get(ALIASES.get(name, name))
+    return tools.get(name) or tools.get(ALIASES.get(name, name))
 
 
 def effect_of(tools: Mapping[str, Tool], wanted: ToolCall) -> str:
@@ -71,11 +73,15 @@ def effect_of(tools: Mapping[str, Tool], wanted: ToolCall) -> str:
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The tools of one run."""
+    """The tools of one run. `hidden` are those that exist and are not for it."""
 
     tools: Mapping[str, Tool]
     ctx: ToolContext
-    ledger: Ledger
+    ledger: Ledger | None = None
+    hidden: frozenset[str] = frozenset()
+    before: tuple[Gate, ...] = ()  # asked before arguments are read (steps 3, 4)
+    after: tuple[Gate, ...] = ()  # … and when they are fine (steps 6, 7)
+    finish: tuple[Finish, ...] = ()  # steps 10, 11
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -84,155 +90,157 @@ class Toolbox:
     def only_reads(self, wanted: ToolCall) -> bool:
         return effect_of(self.tools, wanted) == Effect.PURE.value
 
-    async def act(self, wanted: ToolCall, place: Place) -> ToolResult:
+    def beside_others(self, wanted: ToolCall) -> bool:
+        """Whether a call may run while its neighbours do (agent-loop.md §10.3)."""
+        tool = find(self.tools, wanted.name)
+        return tool is not None and tool.parallel
+
+    async def act(self, wanted: ToolCall, place: Place | None = None) -> ToolResult:
         """The one result of the call at `place`. One with an effect is made once, however often this is asked.
 
-        Raises `LedgerConflict`, and what the ledger's store raises.
+        Raises `LedgerConflict`, and what the ledger's store raises; nothing else but cancellation.
         """
-        return await call(self.tools, self.ctx, wanted, place, self.ledger)
+        began = time.monotonic()
+        result = await self._acted(wanted, place)
+        return changed(result, duration_ms=int((time.monotonic() - began) * 1000))
 
+    async def _acted(self, wanted: ToolCall, place: Place | None) -> ToolResult:
+        try:
+            ready = await self._ready(wanted)
+        except ToolFailed as failure:
+            return failed(failure.code, str(failure))
+        if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and self.ledger is not None:
+            return await self._once(ready, wanted, place, self.ledger)
+        return await self._run(ready)
 
-async def call(
-    tools: Mapping[str, Tool],
-    ctx: ToolContext,
-    wanted: ToolCall,
-    place: Place | None = None,
-    ledger: Ledger | None = None,
-) -> ToolResult:
-    """Run one call to its one result. Only cancellation and the ledger's troubles pass through."""
-    began = time.monotonic()
-    try:
-        ready = _prepared(tools, wanted)
-    except ToolFailed as failure:
-        return _result(began, f"Error: {failure}", failure.code)
-    if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and ledger is not None:
-        return await _once(ready, ctx, wanted, place, ledger)
-    return await _run(ready, ctx)
+    async def _ready(self, wanted: ToolCall) -> _Ready:
+        tool = self._found(wanted.name)
+        ctx = replace(self.ctx, call_id=wanted.id)
+        for gate in self.before:
+            await gate(tool, ctx)
+        if wanted.parse_error is not None:
+            raise ToolFailed("invalid_args", f"the arguments are not a JSON object: {wanted.parse_error}")
+        args = read(tool, {**PRESETS.get(wanted.name, {}), **wanted.arguments})
+        for gate in self.after:
+            await gate(tool, ctx)
+        return _Ready(tool, ctx, args)
+
+    def _found(self, name: str) -> Tool:
+        tool = find(self.tools, name)
+        if tool is not None:
+            return tool
+        if {name, ALIASES.get(name)} & self.hidden:
+            raise ToolFailed("denied_policy", f"tool not allowed by policy: {name}")
+        near = difflib.get_close_matches(name[:NAME], self.tools, 3, 0.4)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise ToolFailed("not_found", f"there is no tool {name[:NAME]}{hint}")
+
+    async def _once(self, ready: _Ready, wanted: ToolCall, place: Place, ledger: Ledger) -> ToolResult:
+        """Make a call with an effect, unless an earlier life or try of this run made it or may have made it."""
+        tool = ready.tool
+        digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
+        past = await ledger.past(place, digest)
+        if past is not None and past.request_hash != digest:
+            raise LedgerConflict(f"{ledger.key(place)} was begun as another call")
+        key = ledger.key(place) if past is None else past.key
+        ready = replace(ready, ctx=replace(ready.ctx, key=key, again=past is not None))
+        known = None if past is None else await self._known(ready, past)
+        if known is not None and past is not None and not past.former:
+            return known
+        ask = ready.args.ask
+        try:
+            before = past.before if past is not None else await tool.before(ready.ctx, ask) if tool.before else ""
+        except ToolFailed as failure:  # nothing has begun
+            return failed(failure.code, str(failure))
+        await ledger.begin(
+            Begun(
+                place=place,
+                tool=tool.name,
+                effect=tool.effect.value,
+                request_hash=digest,
+                before=before[:255],
+                adopts=past.key if past is not None and past.former else "",
+                settled=known is not None,
+            )
+        )
+        if known is not None:
+            return known
+        result = await self._run(ready)
+        if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
+            return ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
+        return result
+
+    async def _known(self, ready: _Ready, past: Past) -> ToolResult | None:
+        """The result of a call that was begun before, as far as it is known; None if it is to be made."""
+        tool, when = ready.tool, f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
+        if past.result is not None and not past.former:
+            return past.result
+        if tool.effect is Effect.KEYED and past.result is None:
+            return None  # its target knows whether
+        if tool.settle is not None:
+            try:
+                settled = await tool.settle(ready.ctx, ready.args.ask, past.before)
+            except Exception:  # who cannot find out does not know
+                log.exception("tool.settle_failed", tool=tool.name)
+            else:
+                if settled.done is not None:
+                    return await self._finished(ready, Answer(text=settled.text)) if settled.done else None
+        if past.result is not None:
+            return ToolResult(text=FORMER.format(when=when, text=past.result.text))
+        return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
+
+    async def _run(self, ready: _Ready) -> ToolResult:
+        tool = ready.tool
+        try:
+            with trio.fail_after(tool.timeout):
+                said = await tool.fn(ready.ctx, ready.args.ask)
+        except trio.TooSlowError:
+            text = f"{tool.name} took longer than {tool.timeout:g} s and was stopped"
+            return await self._refused(ready, "timeout", text)
+        except ToolFailed as failure:
+            return await self._refused(ready, failure.code, str(failure), failure.source)
+        except Rejected as refusal:  # by the house; what it says is meant for whoever asked
+            code = CODES.get(refusal.err.code, "internal")
+            return await self._refused(ready, code, text_of(refusal.err, "en"))
+        except Exception:  # a broken tool is the model's problem to work around, and ours to log
+            log.exception("tool.crashed", tool=tool.name)
+            return await self._refused(ready, "internal", f"{tool.name} failed inside; try another way")
+        answer = Answer(text=said) if isinstance(said, str) else said
+        if ready.args.ignored:
+            note = f"(ignored, not parameters of {tool.name}: {', '.join(ready.args.ignored)})"
+            answer = changed(answer, text=f"{answer.text}\n{note}")
+        return await self._finished(ready, answer)
+
+    async def _refused(self, ready: _Ready, code: str, text: str, source: Source | None = None) -> ToolResult:
+        return await self._finished(ready, Answer(text=f"Error: {text}", failed=True, source=source), code)
+
+    async def _finished(self, ready: _Ready, answer: Answer, code: str = "") -> ToolResult:
+        for finish in self.finish:
+            answer = await finish(ready.tool, ready.ctx, answer)
+        return ToolResult(
+            text=shortened(answer.text, min(ready.ctx.most, ready.tool.most)),
+            is_error=answer.failed,
+            error_code=code,
+            for_user=answer.for_user[:FOR_USER],
+            silent=answer.silent,
+            media=answer.media,
+            data=msgspec.Raw(msgspec.json.encode(answer.data)),
+        )
 
 
 @dataclass(frozen=True)
 class _Ready:
+    """A call that may be made."""
+
     tool: Tool
-    ask: msgspec.Struct
-    ignored: tuple[str, ...]  # arguments that are no parameters
+    ctx: ToolContext
+    args: Read
 
 
-def _prepared(tools: Mapping[str, Tool], wanted: ToolCall) -> _Ready:
-    tool = find(tools, wanted.name)
-    if tool is None:
-        name = wanted.name[:NAME]
-        near = difflib.get_close_matches(name, tools, 3, 0.4)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise ToolFailed("not_found", f"there is no tool {name}{hint}")
-    if wanted.parse_error is not None:
-        raise ToolFailed("invalid_args", f"the arguments are not a JSON object: {wanted.parse_error}")
-    known = {name: value for name, value in wanted.arguments.items() if name in tool.spec.parameters["properties"]}
-    try:
-        ask = msgspec.convert(known, tool.input, strict=False)  # "5" for 5 is fine
-    except msgspec.ValidationError as error:
-        raise ToolFailed("invalid_args", f"{tool.name}: {_with_pointer(str(error))}") from None
-    ignored = sorted(name[:NAME] for name in wanted.arguments.keys() - known.keys())[:10]
-    return _Ready(tool, ask, tuple(ignored))
+def failed(code: str, text: str) -> ToolResult:
+    return ToolResult(text=f"Error: {text}", is_error=True, error_code=code)
 
 
-async def _once(ready: _Ready, ctx: ToolContext, wanted: ToolCall, place: Place, ledger: Ledger) -> ToolResult:
-    """Make a call with an effect, unless an earlier life or try of this run made it or may have made it."""
-    tool = ready.tool
-    digest = hashlib.sha256(msgspec.json.encode([tool.name, wanted.arguments], order="sorted")).hexdigest()
-    past = await ledger.past(place, digest)
-    if past is not None and past.request_hash != digest:
-        raise LedgerConflict(f"{ledger.key(place)} was begun as another call")
-    ctx = replace(ctx, key=ledger.key(place) if past is None else past.key, again=past is not None)
-    known = None if past is None else await _known(ready, ctx, past)
-    if known is not None and past is not None and not past.former:
-        return known
-    before = past.before if past is not None else await tool.before(ctx, ready.ask) if tool.before else ""
-    await ledger.begin(
-        Begun(
-            place=place,
-            tool=tool.name,
-            effect=tool.effect.value,
-            request_hash=digest,
-            before=before[:255],
-            adopts=past.key if past is not None and past.former else "",
-            settled=known is not None,
-        )
-    )
-    if known is not None:
-        return known
-    result = await _run(ready, ctx)
-    if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
-        broken = ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
-        return msgspec.structs.replace(broken, duration_ms=result.duration_ms)
-    return result
-
-
-async def _known(ready: _Ready, ctx: ToolContext, past: Past) -> ToolResult | None:
-    """The result of a call that was begun before, as far as it is known; None if it is to be made."""
-    tool, when = ready.tool, f"{past.at:%Y-%m-%d %H:%M:%S} UTC"
-    if past.result is not None and not past.former:
-        return past.result
-    if tool.effect is Effect.KEYED and past.result is None:
-        return None  # its target knows whether
-    if tool.settle is not None:
-        try:
-            settled = await tool.settle(ctx, ready.ask, past.before)
-        except Exception:  # who cannot find out does not know
-            log.exception("tool.settle_failed", tool=tool.name)
-        else:
-            if settled.done is not None:
-                return ToolResult(text=shortened(settled.text)) if settled.done else None
-    if past.result is not None:
-        return ToolResult(text=FORMER.format(when=when, text=past.result.text))
-    return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
-
-
-async def _run(ready: _Ready, ctx: ToolContext) -> ToolResult:
-    began, tool = time.monotonic(), ready.tool
-    try:
-        with trio.fail_after(TIMEOUT):
-            text: Any = await tool.fn(ctx, ready.ask)
-    except trio.TooSlowError:
-        return _result(began, f"Error: {tool.name} took longer than {TIMEOUT:g} s and was stopped", "timeout")
-    except ToolFailed as failure:
-        return _result(began, f"Error: {failure}", failure.code)
-    except Rejected as refusal:  # by the house; what it says is meant for whoever asked
-        return _result(began, f"Error: {text_of(refusal.err, 'en')}", CODES.get(refusal.err.code, "internal"))
-    except Exception:  # a broken tool is the model's problem to work around, and ours to log
-        log.exception("tool.crashed", tool=tool.name)
-        return _result(began, f"Error: {tool.name} failed inside; try another way", "internal")
-    if ready.ignored:
-        text = f"{text}\n(ignored, not parameters of {tool.name}: {', '.join(ready.ignored)})"
-    return _result(began, text)
-
-
-def _result(began: float, text: str, code: str = "") -> ToolResult:
-    spent = int((time.monotonic() - began) * 1000)
-    return ToolResult(text=shortened(text), is_error=bool(code), error_code=code, duration_ms=spent)
-
-
-def shortened(text: str) -> str:
-    """At most `RESULT` characters: the beginning, how much is missing, and the end. Never cuts a sign in two."""
-    if len(text) <= RESULT:
-        return text
-    head = _between_signs(text, int(RESULT * HEAD))
-    tail = _between_signs(text, len(text) - int(RESULT * TAIL))
-    return f"{text[:head]}\n[… {tail - head} characters omitted]\n{text[tail:]}"
-
-
-def _between_signs(text: str, place: int) -> int:
-    """`place`, or a little before it when it is inside of what a reader sees as one sign."""
-    for cut in range(place, place - 32, -1):
-        joined = text[cut] == JOINER or text[cut - 1] == JOINER or unicodedata.category(text[cut]).startswith("M")
-        if not joined:
-            return cut
-    return place
-
-
-def _with_pointer(message: str) -> str:
-    """A validation message with its place as a JSON pointer (tools.md §2, step 5)."""
-    found = PLACE.search(message)
-    if found is None:
-        return message
-    pointer = found["path"].replace(".", "/").replace("[", "/").replace("]", "")
-    return f"{message[: found.start()]} at {pointer or '/'}"
+async def call(tools: Mapping[str, Tool], ctx: ToolContext, wanted: ToolCall) -> ToolResult:
+    """One call of tools that nobody guards, outside of any run."""
+    return await Toolbox(tools, ctx).act(wanted)

@@ -21,11 +21,14 @@ import trio
 from goclaw.domain.chat import ToolSpec
 from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
+from goclaw.tools.ledger import Media
 from goclaw.tools.methods import NOBODY, Asker
 
-Fn = TypeVar("Fn", bound=Callable[..., Awaitable[str]])
+Fn = TypeVar("Fn", bound="Callable[..., Awaitable[str | Answer]]")
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 TIMEOUT = 120.0  # seconds for a whole call; tools.md §1.1
+MOST = 50_000  # characters of a result that a model reads; tools.md §8
 
 
 class Effect(Enum):
@@ -41,9 +44,29 @@ class Effect(Enum):
 class ToolFailed(Exception):
     """An expected failure. The text is for the model: what was wrong, and what would be right."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, source: Source | None = None) -> None:
         super().__init__(text)
         self.code = code  # of tools.md §1.3
+        self.source = source  # whose words it repeats
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Whose words a result holds when they are nobody's we know: a model is told so (security.md §5.2)."""
+
+    kind: str  # "web page", "web search", "MCP server X / tool Y", …
+    origin: str  # which one: an address, a query
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A result that is more than its text; a tool with nothing more to say returns the text alone."""
+
+    text: str  # for the model
+    for_user: str = ""  # shown in clients
+    data: Any = None  # the same as JSON, for programs that call tools
+    media: tuple[Media, ...] = ()
+    silent: bool = False  # clients show nothing of it
+    source: Source | None = None
+    failed: bool = False  # the text tells of an error, and says all of it
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,26 @@ class ToolContext:
     asker: Asker = NOBODY
     key: str = ""  # of this call: the same after a crash, another for every other call
     again: bool = False  # an earlier life of the run began this call, and nobody saw its end
+    run_id: str = ""
+    call_id: str = ""
+    run_kind: RunKind = "chat"
+    role: str = "operator"  # of the run's user
+    sender_id: str = ""  # the person inside of a group; else the user
+    peer_kind: str = "direct"
+    provider: str = ""
+    model: str = ""
+    depth: int = 0  # of subagents; 0 = none
+    most: int = MOST  # characters of a result; tools of larger output have less (tools.md §8)
+    settings: Mapping[str, msgspec.Raw] = field(default_factory=dict)  # of tools, by name (tools.md §3.3)
+    delivered: set[str] = field(default_factory=set)  # files the run has given to its chat
+    deny_groups_off: frozenset[str] = frozenset()  # of the shell's deny engine (security.md §3.4)
+
+    def setting(self, tool: str, kind: type[S]) -> S:
+        """What is set for a tool of this agent; all defaults if that does not fit any more."""
+        try:
+            return msgspec.json.decode(self.settings.get(tool, msgspec.Raw(b"{}")), type=kind)
+        except msgspec.ValidationError:
+            return kind()
 
     async def thread(self, work: Callable[..., T], *args: object) -> T:
         """Run blocking work in a thread; cancelling leaves it behind until it calls `from_thread.check_cancelled`."""
@@ -77,12 +120,21 @@ class Tool:
     effect: Effect
     spec: ToolSpec
     input: type[msgspec.Struct]
-    fn: Callable[..., Awaitable[str]]
+    fn: Callable[..., Awaitable[str | Answer]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
     reads: frozenset[str] = frozenset()  # actions that are pure whatever the others are
     not_in: frozenset[RunKind] = frozenset()  # runs that do not get it
+    timeout: float = TIMEOUT  # seconds
+    parallel: bool = False  # neighbours of its kind may run at the same time
+    most: int = MOST  # characters of its results
+    settings: type[msgspec.Struct] | None = None
+    requires: tuple[str, ...] = ()  # programs that must be there
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return (self.group, "goclaw")
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
         """The class of one call: a tool with actions may have some that only read."""
@@ -99,16 +151,24 @@ def tool(
     not_in: Collection[RunKind] = (),
     before: Callable[..., Awaitable[str]] | None = None,
     settle: Callable[..., Awaitable[Settled]] | None = None,
+    timeout: float = TIMEOUT,
+    parallel: bool = False,
+    most: int = MOST,
+    settings: type[msgspec.Struct] | None = None,
+    requires: Collection[str] = (),
 ) -> Callable[[Fn], Fn]:
     """Declare a coroutine `(ctx, ask, …) -> text` as a tool; the first paragraph of its docstring is what models read.
 
     Parameters after `ask` are what it needs of the house, by type (`equipped`).
 
     A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
-    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
+    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters). Both
+    are given what the tool itself needs.
     """
     if (settle is None) is (effect in (Effect.LOCAL, Effect.CHECKABLE)):
         raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
+    if parallel and effect is not Effect.PURE:
+        raise TypeError("only tools that read may run beside others")
 
     def declare(fn: Fn) -> Fn:
         hints = get_type_hints(fn)
@@ -118,7 +178,22 @@ def tool(
         summary = (inspect.getdoc(fn) or "").partition("\n\n")[0].replace("\n", " ")
         spec = ToolSpec(name=called, description=summary, parameters=_schema(ask))
         declared = Tool(
-            called, group, effect, spec, ask, fn, before, settle, frozenset(reads), frozenset(not_in), needs
+            name=called,
+            group=group,
+            effect=effect,
+            spec=spec,
+            input=ask,
+            fn=fn,
+            before=before,
+            settle=settle,
+            reads=frozenset(reads),
+            not_in=frozenset(not_in),
+            timeout=timeout,
+            parallel=parallel,
+            most=most,
+            settings=settings,
+            requires=tuple(requires),
+            needs=needs,
         )
         fn.__tool__ = declared  # type: ignore[attr-defined]  # read by `collect`
         return fn
@@ -149,12 +224,18 @@ def equipped(tools: Mapping[str, Tool], things: Mapping[type, object]) -> dict[s
     for tool in tools.values():
         if missing := [need.__name__ for need in tool.needs.values() if need not in things]:
             raise LookupError(f"the tool {tool.name} needs {', '.join(missing)}")
-    return {
-        name: replace(tool, fn=partial(tool.fn, **{at: things[need] for at, need in tool.needs.items()}), needs={})
-        if tool.needs
-        else tool
-        for name, tool in tools.items()
-    }
+    return {name: _equipped(tool, things) if tool.needs else tool for name, tool in tools.items()}
+
+
+def _equipped(tool: Tool, things: Mapping[type, object]) -> Tool:
+    given: dict[str, Any] = {at: things[need] for at, need in tool.needs.items()}
+    return replace(
+        tool,
+        fn=partial(tool.fn, **given),
+        before=partial(tool.before, **given) if tool.before else None,
+        settle=partial(tool.settle, **given) if tool.settle else None,
+        needs={},
+    )
 
 
 def _schema(ask: type[msgspec.Struct]) -> dict[str, Any]:
@@ -176,5 +257,7 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
             return _without_null(only)
         case {"enum": [str(), *_]}:
             return {"type": "string", **shape}
+        case {"type": "array", "items": dict(items)}:
+            return {**shape, "items": _without_null(items)}
         case _:
             return shape

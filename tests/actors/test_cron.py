@@ -11,11 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from goclaw.actors.engine.engine import place_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import CRON
 from goclaw.domain.errors import StoreError, not_found
 from goclaw.domain.ids import new_id
+from goclaw.domain.workspace import place_of
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron

@@ -123,7 +123,7 @@ async def test_a_session_has_its_own_model_and_queue_mode(database: Database, tm
         last = await talk.say("instead")
         cancelled, answer = await talk.ended(held.run_id, last.run_id)
 
-    assert result.content == "word0 word1 "
+    assert result.content == "word0 word1"
     assert cancelled.cancelled
     assert answer.content == "echo instead"
 

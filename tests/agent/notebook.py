@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from goclaw.agent.loop import Draft, result_of, resumed
+from goclaw.agent.act import result_of
+from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 

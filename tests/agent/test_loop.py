@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from trio.testing import MockClock
 
+from goclaw.agent.act import distinct, interrupt
 from goclaw.agent.history import repair
-from goclaw.agent.loop import CLOSING, CUT, Draft, Task, _distinct, answer, interrupt
+from goclaw.agent.loop import answer
+from goclaw.agent.think import CLOSING, CUT
+from goclaw.agent.turn import Draft, Task
 from goclaw.domain.chat import (
     ChatMessage,
     ChatOptions,
@@ -98,6 +101,9 @@ class Ear:
 
     def note(self, note: object) -> None: ...
 
+    def block(self, text: str) -> None:
+        self.heard.append(("block", text))
+
     def tool_result(self, call: ToolCall, result: ToolResult) -> None:
         self.heard.append(("result", call.id, result.text))
 
@@ -110,7 +116,7 @@ class Ask(Struct):
 
 
 def stand_in(name: str, work: Callable[[str], Awaitable[str]], effect: Effect = Effect.PURE) -> Tool:
-    @tool(group="test", effect=effect, name=name)
+    @tool(group="test", effect=effect, name=name, parallel=effect is Effect.PURE)
     async def fn(ctx: ToolContext, ask: Ask) -> str:
         """Do as told."""
         return await work(ask.text)
@@ -266,8 +272,8 @@ async def test_calls_beyond_the_budget_are_answered_without_being_run() -> None:
 
 
 async def test_without_a_budget_calls_go_on() -> None:
-    steps = [wants((f"{n}", "look", "")) for n in range(30)]
-    assert (await play(*steps, says("done"), max_tool_calls=0, max_iterations=200)).draft.tool_calls == 30
+    steps = [wants((f"{n}", "look", f"{n}")) for n in range(29)]
+    assert (await play(*steps, says("done"), max_tool_calls=0, max_iterations=200)).draft.tool_calls == 29
 
 
 # --- answers cut inside of a call -----------------------------------------------------------------
@@ -451,12 +457,12 @@ async def test_a_cancel_while_reading_in_parallel_gives_every_call_its_one_resul
 def test_ids_exist_are_short_and_never_repeat(ids: list[str], taken: set[str], iteration: int) -> None:
     calls = [ToolCall(id=id, name="look", arguments={"n": n}) for n, id in enumerate(ids)]
 
-    fixed = _distinct(calls, {"", *taken}, iteration)
+    fixed = distinct(calls, {"", *taken}, iteration)
 
     assert len({call.id for call in fixed} | taken) == len(ids) + len(taken)
     assert all(1 <= len(call.id) <= 40 for call in fixed)
     assert [call.arguments for call in fixed] == [call.arguments for call in calls]
-    assert fixed == _distinct(calls, {"", *taken}, iteration)  # the same again after a crash
+    assert fixed == distinct(calls, {"", *taken}, iteration)  # the same again after a crash
     kept = [call.id for call, given in zip(fixed, ids, strict=True) if call.id == given]
     assert set(kept) == {id for id in ids if 0 < len(id) <= 40} - taken
 

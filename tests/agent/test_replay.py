@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goclaw.agent.act import interrupt
 from goclaw.agent.compare import compare
-from goclaw.agent.loop import Draft, interrupt
 from goclaw.agent.recorder import Level, Recorder, Row
 from goclaw.agent.replay import SUPPRESSED, Played, RecordedModel, Stand, lives, play
+from goclaw.agent.turn import Draft
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.errors import ProviderError
 from goclaw.tools.ledger import ToolResult
@@ -96,6 +97,9 @@ class Spoken:
         self.say("tool.call", id=call.id, arguments=call.arguments)
 
     def note(self, note: object) -> None: ...
+
+    def block(self, text: str) -> None:
+        self.say("block.reply", content=text)
 
     def tool_result(self, call: ToolCall, result: ToolResult) -> None:
         self.say("tool.result", id=call.id, text=result.text, durationMs=time.perf_counter_ns())

@@ -135,7 +135,7 @@ async def test_crashes_under_load_lose_nothing_and_the_same_seed_hits_the_same(g
         assert 0 < spans["before"]["p50"] <= spans["before"]["p99"] <= spans["before"]["max"]
         assert report["recovery_ms"]["n"] > 0
         assert gateway.rows("SELECT count(*) FROM sessions") == [(0,)]
-        assert gateway.rows("SELECT agent_key FROM agents") == [("default",)]
+        assert gateway.rows("SELECT agent_key FROM agents WHERE provider = 'offline'") == []
 
         stored = (await http.get(f"{PLANS}/{first['id']}")).json()
         assert stored["report"] == report

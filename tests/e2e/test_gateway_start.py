@@ -133,7 +133,7 @@ def test_a_second_gateway_on_the_same_data_is_told_who_is_there(home: Path) -> N
         assert first.address.removeprefix("http://") in said
         assert first.process is not None
         assert first.process.poll() is None
-        assert first.rows("SELECT count(*) FROM agents") == [(1,)]
+        assert first.rows("SELECT count(*) FROM agents WHERE is_default") == [(1,)]
         assert first.complaints() == []
 
 
@@ -171,4 +171,4 @@ def test_a_full_disk_is_told_and_with_some_space_the_same_start_succeeds(small_d
     assert not (home / "data/pg").exists()
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
     with running(Gateway(home)) as gateway:
-        assert gateway.rows("SELECT count(*) FROM agents") == [(1,)]
+        assert gateway.rows("SELECT count(*) FROM agents WHERE is_default") == [(1,)]

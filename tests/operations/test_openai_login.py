@@ -22,6 +22,7 @@ from goclaw.operations.provider_shapes import CreateProvider, ProviderId
 from goclaw.providers.authority import account_of
 from goclaw.providers.provider import Provider
 from goclaw.security.box import Box
+from goclaw.security.known import Known
 from goclaw.settings.providers import Providers
 from goclaw.settings.settings import Settings
 from goclaw.stores.database import Database
@@ -41,10 +42,17 @@ async def authority() -> AsyncIterator[Authority]:
 
 
 @pytest.fixture
-async def ctx(database: Database, tmp_path: Path, farm: Farm, authority: Authority) -> AsyncIterator[Context]:
+def known() -> Known:
+    return Known()
+
+
+@pytest.fixture
+async def ctx(
+    database: Database, tmp_path: Path, farm: Farm, authority: Authority, known: Known
+) -> AsyncIterator[Context]:
     """A house whose provider `chatgpt` is the farm's."""
     settings, box = Providers(allow_private=True), Box(b"k" * 32)
-    opening = Opening(box, allow_private=True, authority=authority.url)
+    opening = Opening(box, allow_private=True, authority=authority.url, known=known)
     async with open_house(database, tmp_path, providers=settings, opening=opening) as system:
         house = House(Settings(providers=settings), system, "0", new_id(), 0, box=box, auth_base=authority.url)
         ctx = Context(house, Caller(user_id="lan", role=Role.ADMIN))
@@ -93,6 +101,17 @@ async def test_an_account_logs_in_and_pays_for_calls(ctx: Context, farm: Farm, a
     assert kept.count("aes-gcm2:") == 3
     assert "access-1" not in kept
     assert (await login.start(ctx, NOBODY)).status == "already_authenticated"
+
+
+async def test_the_tokens_of_an_account_are_known_as_secrets(
+    ctx: Context, farm: Farm, authority: Authority, known: Known
+) -> None:
+    farm["chatgpt"].will(answer("by account"))
+    await log_in(ctx, authority)
+
+    await say(ctx)
+
+    assert "access-1" in known.forms.values
 
 
 async def test_a_token_is_renewed_before_it_ends_and_once_for_all_calls(

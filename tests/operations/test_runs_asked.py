@@ -455,7 +455,7 @@ async def test_what_the_gateway_must_not_tell_is_in_no_text_of_an_export(system:
     bundle = await incident.bundle(ctx, GetRun(run_id=run_id))
 
     assert document.request is not None
-    assert document.request["message"] == document.run.content_preview == "the token is ***"
+    assert document.request["message"] == document.run.content_preview == "the token is [redacted:secret]"
     assert b"door-token" not in b"".join(unpacked(bundle.body).values())
 
 

@@ -258,6 +258,15 @@ async def test_a_key_that_the_vendor_repeats_is_not_shown(vendor):
     await model.aclose()
 
 
+async def test_a_key_too_short_to_be_one_is_not_looked_for_in_words(vendor):
+    model = open_provider(Vendor("acme"), keys=("bad-key", "e"), base_url=vendor.url)
+    with pytest.raises(ProviderError) as caught:
+        await model.models()
+
+    assert "Incorrect API key provided" in caught.value.message
+    await model.aclose()
+
+
 @pytest.mark.parametrize("key", ["line\nbreak", "schlüssel"])
 async def test_a_key_that_cannot_be_a_key_is_an_auth_failure(key):
     with pytest.raises(ProviderError) as caught:

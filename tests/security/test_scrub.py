@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from goclaw.security.scrub import MARK, scrubbed, secrets_of, telling
+from goclaw.security.known import Known
+from goclaw.security.scrub import MARK, marked, of_headers, preview, scrubbed, secrets_of, telling
 from goclaw.settings.database import Database
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.providers import Provider, Providers
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
 
@@ -39,13 +41,37 @@ def test_secrets_are_found_wherever_they_are() -> None:
 
 def test_what_this_gateway_knows_is_found_in_texts() -> None:
     dsn = "postgresql://goclaw:p%40ssword@db/goclaw"
-    settings = Settings(gateway=Gateway(token=Secret("door-token")), database=Database(dsn=Secret(dsn)))
-    known = secrets_of(settings)
+    vendor = Provider(
+        api_key=Secret("first-key,second-key"),
+        api_keys=(Secret("third-key"),),
+        headers={"X-Title": Secret("harmless"), "X-Auth": Secret("Bearer fourth-key")},
+    )
+    settings = Settings(
+        gateway=Gateway(token=Secret("door-token")),
+        database=Database(dsn=Secret(dsn)),
+        providers=Providers(named={"acme": vendor}),
+    )
+    known = Known(secrets_of(settings)).forms
 
-    assert known == (dsn, "door-token", "p%40ssword", "p@ssword")
-    said = {"text": ["say door-token to p@ssword", "a door"]}
-    assert scrubbed(said, known) == {"text": [f"say {MARK} to {MARK}", "a door"]}
+    said = {"text": ["say door-token to p@ssword", "a door", "second-key, third-key; fourth-key is harmless"]}
+    hidden = marked("secret")
+    assert scrubbed(said, known) == {
+        "text": [f"say {hidden} to {hidden}", "a door", f"{hidden}, {hidden}; {hidden} is harmless"]
+    }
+    assert scrubbed(dsn, known) == hidden
     assert scrubbed(said) == said
+
+
+def test_headers_that_tell() -> None:
+    headers = {"X-Title": "me", "Authorization": Secret("Bearer abc"), "x-api-key": "k"}
+
+    assert list(of_headers(headers)) == ["Bearer abc", "abc", "k", "k"]
+
+
+def test_a_preview_is_scrubbed_before_it_is_cut() -> None:
+    key = "sk-" + "a" * 40
+
+    assert preview("x" * 110 + f" {key}") == "x" * 110 + " [redacted"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +89,7 @@ def test_what_this_gateway_knows_is_found_in_texts() -> None:
     ],
 )
 def test_what_looks_like_a_secret_is_found_in_texts(secret: str) -> None:
-    assert scrubbed([f"it is {secret}, really"])[0].startswith(f"it is {MARK}")
+    assert scrubbed([f"it is {secret}, really"])[0].startswith("it is [redacted:")
     assert secret not in scrubbed([f"it is {secret}, really"])[0]
 
 

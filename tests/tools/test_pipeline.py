@@ -16,8 +16,10 @@ from trio.testing import MockClock
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
-from goclaw.tools.pipeline import RESULT, ToolResult, call, shortened
-from goclaw.tools.tool import TIMEOUT, Effect, Tool, ToolContext, ToolFailed, collect, tool
+from goclaw.tools.cut import shortened
+from goclaw.tools.ledger import ToolResult
+from goclaw.tools.pipeline import call
+from goclaw.tools.tool import MOST, TIMEOUT, Effect, Tool, ToolContext, ToolFailed, collect, tool
 
 
 class Inner(Struct):
@@ -124,8 +126,8 @@ async def test_a_name_like_nothing_is_answered_shortly(name: str) -> None:
 async def test_an_alias_is_the_tool(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("hello")
     ctx = ToolContext(Workspace(tmp_path), lambda: datetime.now(UTC), "")
-    wanted = ToolCall(id="c", name="Read", arguments={"path": "a"})
-    assert (await call(collect("goclaw.tools"), ctx, wanted)).text == "hello"
+    wanted = ToolCall(id="c", name="grep_files", arguments={"pattern": "hell"})
+    assert (await call(collect("goclaw.tools"), ctx, wanted)).text.startswith("a:1:hello")
 
 
 async def test_an_expected_failure_keeps_its_code() -> None:
@@ -183,13 +185,13 @@ async def test_a_long_result_keeps_its_beginning_and_its_end(failed: bool) -> No
     assert "begin" in result.text[:20]
     assert result.text.endswith("end")
     assert "characters omitted" in result.text
-    assert len(result.text) <= RESULT
+    assert len(result.text) <= MOST
 
 
 @given(st.integers(0, 40), st.sampled_from(["👩\u200d🚀", "e\u0301", "👍🏽", "x", "名"]))
 def test_a_cut_never_splits_a_sign(shift: int, sign: str) -> None:
-    text = "-" * shift + sign * (RESULT // len(sign) + 100)
-    head, _, tail = shortened(text).partition("\n[… ")
+    text = "-" * shift + sign * (MOST // len(sign) + 100)
+    head, _, tail = shortened(text, MOST).partition("\n[… ")
     tail = tail.partition(" characters omitted]\n")[2]
 
     assert head.lstrip("-").replace(sign, "") in ("", "👍")  # skin tones are no marks, and may be cut off
@@ -199,5 +201,5 @@ def test_a_cut_never_splits_a_sign(shift: int, sign: str) -> None:
 
 
 def test_a_result_at_the_limit_is_left_alone() -> None:
-    assert shortened("x" * RESULT) == "x" * RESULT
-    assert len(shortened("x" * (RESULT + 1))) <= RESULT
+    assert shortened("x" * MOST, MOST) == "x" * MOST
+    assert len(shortened("x" * (MOST + 1), MOST)) <= MOST

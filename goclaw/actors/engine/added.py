@@ -26,6 +26,8 @@ from goclaw.providers.rows import configured, guard_of, program_of, settings_of,
 from goclaw.runtime.actor import Context, handles
 from goclaw.runtime.message import Message
 from goclaw.security.box import Box, Place, SecretUnreadable
+from goclaw.security.known import Known
+from goclaw.security.scrub import of_headers
 from goclaw.settings.failover import Failover
 from goclaw.settings.providers import PROGRAMS
 from goclaw.stores import cooldowns
@@ -44,6 +46,16 @@ class Opening:
     allow_private: bool = False
     authority: str = AUTHORITY
     data_dir: Path = Path()
+    known: Known = field(default_factory=Known)
+
+    def learn(self, row: ProviderRow) -> None:
+        """What the row must not tell, whether it is ever asked or not."""
+        try:
+            key = self.box.unseal(row.api_key, Place(KEY_COLUMN, row.id)) if row.api_key else ""
+        except SecretUnreadable:
+            key = ""  # nobody can tell it either
+        keys = (each.strip() for each in key.split(","))
+        self.known.hold(holder(row.id), (*keys, *of_headers(settings_of(row).headers)))
 
     def client(self, row: ProviderRow, db: Callable[..., Awaitable[Any]]) -> Provider:
         """Raises ProviderError for a row that cannot be asked: off, or with a key that does not open."""
@@ -58,7 +70,9 @@ class Opening:
             raise ProviderError("auth_permanent", f"{row.name}: its key cannot be opened: write it again") from None
         said = configured(row, key)
         guard = guard_of(row, self.allow_private) if row.api_base else None
-        account = Account(row.id, self.box, self.authority, db) if row.provider_type == CHATGPT.name else None
+        account = (
+            Account(row.id, self.box, self.authority, db, self.known) if row.provider_type == CHATGPT.name else None
+        )
         sign = account.headers if account is not None else None
         keys = tuple(each for each in key.split(",") if each.strip())
         return open_provider(
@@ -70,6 +84,11 @@ class Opening:
             guard=guard,
             sign=sign,
         )
+
+
+def holder(provider_id: str) -> str:
+    """Who holds the secrets of a row."""
+    return f"provider {provider_id}"
 
 
 class CloseFormer(Message[None]):
@@ -85,6 +104,7 @@ class Added(ProviderActor):
             open_for=opening.failover.cooldown_sec,
             tenant=tenant,
         )
+        self.opening = opening
         self.row: ProviderRow
         self.database: Any
         self.former: deque[Provider] = deque()
@@ -121,6 +141,7 @@ class Added(ProviderActor):
         if row is None:
             raise Rejected(not_found("provider", self.name))
         self.row = row
+        self.opening.learn(row)
         self.at_once = settings_of(row).max_concurrency
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.actors.engine.spending import Spending
-from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
-from goclaw.domain.run import KINDS, RunKind
+from goclaw.domain.session import parse_key
+from goclaw.domain.workspace import group_of, place_of
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -40,7 +39,11 @@ class Engine:
     spending: Spending = field(default_factory=Spending)
     locks: Locks = field(default_factory=Locks)
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
+    node_name: str = "alone"  # of this gateway, the same after a restart
     box: Box = field(default_factory=Box)  # for records of level `full`
+    guards: Guards = field(default_factory=Guards)
+    block_reply: bool = False
+    denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
     @property
     def rules(self) -> Rules:
@@ -52,10 +55,6 @@ class Engine:
             poison=queue.poison_threshold,
             interactive=queue.interactive_retry_sec,
         )
-
-    def tools_of(self, kind: RunKind) -> Mapping[str, Tool]:
-        """What runs of a kind have of them."""
-        return self._tools_of[kind]
 
     def reach(self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime]) -> ToolContext:
         """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
@@ -69,33 +68,28 @@ class Engine:
             channel=to.channel_instance if to is not None else "",
             chat_id=to.chat_id if to is not None else "",
         )
-        return ToolContext(self.workspace(agent, run.user_id), now, self.defaults.timezone, asker)
+        return ToolContext(
+            self.workspace(agent, run.user_id, group_of(parse_key(run.session_key))),
+            now,
+            self.defaults.timezone,
+            asker,
+            run_id=run.run_id,
+            run_kind=run.kind,
+            sender_id=run.request.sender or run.user_id,
+            peer_kind="group" if parse_key(run.session_key).group else "direct",
+            provider=agent.provider,
+            model=agent.model,
+            most=self.guards.settings.max_result_chars,
+        )
 
-    @cached_property
-    def _tools_of(self) -> dict[RunKind, Mapping[str, Tool]]:
-        return {kind: {name: tool for name, tool in self.tools.items() if kind not in tool.not_in} for kind in KINDS}
-
-    def workspace(self, agent: AgentProfile, user_id: str) -> Workspace:
-        """The directory of an agent for one user, made on first use."""
-        return _made(place_of(self.defaults.workspace, agent.workspace, user_id))
-
-
-def place_of(root: Path, workspace: str, user_id: str) -> Path:
-    """Where an agent works for one user (tools.md §9.1): the installation's own user in its base directory, everybody
-    else below it. An absolute `workspace` replaces `root`.
-    """
-    base = root / workspace
-    return base if user_id == SYSTEM_USER else base / f"user_{file_name(user_id)}"
+    def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:
+        """The directory of an agent for one user, or for a group, made on first use."""
+        place = place_of(self.defaults.workspace, agent.workspace, user_id, agent.sharing, group=group)
+        return _made(place, self.denied)
 
 
 @lru_cache(maxsize=4096)
-def _made(place: Path) -> Workspace:
+def _made(place: Path, denied: tuple[Path, ...]) -> Workspace:
     """A few system calls on first use, none later. Raises OSError."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Workspace(place.resolve())
-
-
-def file_name(id: str) -> str:
-    """A name no two ids share: odd characters replaced, and 8 hex of the id's SHA-256 (tools.md §9.1)."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:200]
-    return f"{plain}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
+    return Workspace(place.resolve(), barred=denied)

@@ -13,8 +13,9 @@ import msgspec
 import trio
 
 from goclaw.actors.engine.calls import CallLog
-from goclaw.agent.loop import Draft, result_of, resumed
+from goclaw.agent.act import result_of
 from goclaw.agent.recorder import Recorder, Row
+from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.address import BUDGETS
 from goclaw.domain.budget import Settled
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
@@ -213,7 +214,7 @@ class RunJournal:
         return draft
 
     def failed(self, error: ProviderError) -> None:
-        """The model did not answer, and this life ends."""
+        """The model did not answer."""
         self.recorder.failed(error)
         self.calls.failed(error.kind)
 
@@ -234,7 +235,8 @@ class RunJournal:
         """That commit is done."""
         self.calls.stored(kept.calls)
         if kept.calls and kept.payers:
-            self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers))
+            overshot = tuple(id for call in kept.calls if call.overshot for id in call.reservations)
+            self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers, overshot=overshot))
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
 

@@ -10,14 +10,15 @@ from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import place_of
+from goclaw.actors.engine.prepare import history_of
 from goclaw.actors.engine.voice import voice_of
 from goclaw.agent.compare import Comparison, compare
-from goclaw.agent.history import Remembered, chat_messages
-from goclaw.agent.loop import Task
+from goclaw.agent.history import Remembered
 from goclaw.agent.recorder import Level, Row
 from goclaw.agent.replay import Life, Stand, lives, play
+from goclaw.agent.turn import Task
 from goclaw.domain.address import provider
-from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall
+from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
 from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
@@ -26,6 +27,7 @@ from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.runtime.faults import NoSuchActor
 from goclaw.security.box import Box, SecretUnreadable
+from goclaw.settings.pruning import Pruning
 from goclaw.stores import run_steps, runs, sessions
 from goclaw.stores.run_steps import RecordRow
 from goclaw.stores.runs import Claimed
@@ -80,7 +82,7 @@ async def replay(
             log=log,
             level=_level(life),
             voice_for=lambda recorder, said, stream: voice_of(
-                ctx, run, seq=said, stream=stream, recorder=recorder, quiet=True
+                ctx, run, seq=said, stream=stream, recorder=recorder, quiet=True, blocks=engine.block_reply
             ),
             effect_of=lambda wanted: effect_of(engine.tools, wanted),
             shared=shared,
@@ -127,8 +129,11 @@ async def _task(
     if opened["history"] is not None:
         found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
         remembered += [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
-    history = chat_messages(remembered, opened["window"])
-    system, user, model = msgspec.json.decode(shared)["system"], original.request.message, opened["model"]
+    facts = msgspec.json.decode(shared)
+    specs = msgspec.convert(facts["tools"], list[ToolSpec])
+    pruning = msgspec.convert(opened.get("pruning", {"mode": "off"}), Pruning)
+    history = history_of(remembered, facts["system"], specs, opened["window"], pruning)
+    system, user, model = facts["system"], original.request.message, opened["model"]
     if other is not None:
         system = other.system or system
         system = f"{system}\n\n{other.append}" if other.append else system
@@ -142,6 +147,10 @@ async def _task(
         max_iterations=opened["limits"]["iterations"],
         max_tool_calls=opened["limits"]["tool_calls"],
         call_timeout=engine.defaults.llm_timeout_sec,
+        window=opened["window"],
+        nothing_said=engine.defaults.texts.no_response_fallback,
+        only_thought=engine.defaults.texts.think_only_fallback,
+        mentioned=original.request.mentioned,
         hint=opened["hint"],
     )
 

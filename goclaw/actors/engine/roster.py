@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from goclaw.actors.engine.added import Added, AddedProgram, Opening
+from goclaw.actors.engine.added import Added, AddedProgram, Opening, holder
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import provider, provider_id
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import Rejected, StoreError
 from goclaw.domain.model import PROVIDERS, Changed, LookAtProviders, ProvidersChanged
+from goclaw.providers.account import login
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import Child, child
@@ -85,5 +86,7 @@ class Roster(Actor):
     async def _stop(self, ctx: Context, address: Address, row: Written) -> None:
         await ctx.ask(SUPERVISOR, StopChild(address=address), within=WITHIN)
         del self.running[address]
+        self.opening.known.drop(holder(row.id))
+        self.opening.known.drop(login(row.id))
         if row.tenant_id == MASTER_TENANT and row.name in self.configured:
             await ctx.ask(SUPERVISOR, StartChild(child=self.configured[row.name]), within=WITHIN)

@@ -13,27 +13,26 @@ from typing import Any
 import msgspec
 import trio
 from msgspec import Struct
-from msgspec.structs import replace
 
 from goclaw import __version__
 from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.waits import requeued
 from goclaw.actors.engine.written import rows_of
-from goclaw.agent.again import again
-from goclaw.agent.history import Remembered, chat_messages
-from goclaw.agent.loop import Draft, Task, answer, interrupt
-from goclaw.agent.prompt import system_prompt
+from goclaw.agent.act import interrupt
+from goclaw.agent.loop import answer
 from goclaw.agent.recorder import Recorder
+from goclaw.agent.turn import Draft, Task
 from goclaw.domain.address import OUTBOX, agent, lane, session
-from goclaw.domain.agent import AgentProfile, GetProfile
+from goclaw.domain.agent import AgentProfile, GetProfile, TurnEnded
 from goclaw.domain.budget import about_money, payers_of
-from goclaw.domain.chat import ChatMessage, ChatOptions
+from goclaw.domain.chat import ChatMessage, ToolSpec
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
     Err,
@@ -46,7 +45,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunRequest, RunResult, stop_reason
+from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -54,17 +53,15 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
-from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
 from goclaw.tools.ledger import LedgerConflict
-from goclaw.tools.pipeline import Toolbox, effect_of
+from goclaw.tools.pipeline import effect_of
 
 HISTORY = 400  # messages read for a turn; the prompt takes what fits
 COMMIT_TRIES = 6  # the last commit of a run is worth waiting for a database that comes back
-SILENT = "NO_REPLY"  # a whole answer of it is no answer; agent-loop.md §12.3
 RELEASE = "release"  # reason of a cancel that puts the run back into the queue
 PROVIDERS = {"FAILED_PROVIDER", "FAILED_AUTH", "FAILED_BILLING"}
 WITHIN_OTHERS = frozenset({"delegation", "subagent", "evaluate", "pipeline", "announce"})  # never the top of a tree
@@ -98,6 +95,7 @@ class Run(Actor):
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.ending = False  # it hears nothing more
+        self.stranger = False  # its user meets the agent for the first time
         self.over = False
 
     @property
@@ -109,9 +107,10 @@ class Run(Actor):
         self.request = run.request
         self.recorder = Recorder(self.engine.record.level if self.request.replay is None else "off")
         seq = said_in(run.fence - 1)
-        self.voice = voice_of(ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder)
-        self.tools = self.engine.tools_of(run.kind) if self.request.use_tools else {}
-        own, effects = self.engine.ownership, partial(effect_of, self.tools)
+        self.voice = voice_of(
+            ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder, blocks=self.engine.block_reply
+        )
+        own, effects = self.engine.ownership, partial(effect_of, self.engine.tools)
         calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
         self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
         self.purse = CallPurse(
@@ -151,6 +150,11 @@ class Run(Actor):
             return False
         return self.journal.tell(ask)
 
+    @handles
+    def awaiting(self, _ctx: Context, news: Awaiting) -> None:
+        waits = body(phase="thinking", detail=news.what, tool=news.tool, iteration=self.draft.iterations)
+        self.voice.say("activity", waits, logged=False)
+
     # --- the turn -----------------------------------------------------------------------------
 
     async def _work(self, ctx: Context) -> None:
@@ -183,7 +187,7 @@ class Run(Actor):
             retry = "RETRY_PROVIDER" if error.retryable else ""
             return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
         except Rejected as refusal:
-            reason = "FAILED_QUOTA" if about_money(refusal) else "FAILED_INPUT"
+            reason = "FAILED_QUOTA" if about_money(refusal.err) else "FAILED_INPUT"
             return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
         except (StoreError, RuntimeFault) as trouble:
             ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))
@@ -199,7 +203,7 @@ class Run(Actor):
 
     async def _answer(self, ctx: Context) -> None:
         run, request = self.run, self.request
-        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(), within=10)
+        profile = await ctx.ask(agent(run.tenant_id, run.agent_key), GetProfile(user_id=run.user_id), within=10)
         profile = profile.answering_with(request.provider, request.model)
         rows: list[MessageRow] = []
         if not run.first:
@@ -220,10 +224,10 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        hands = Toolbox(self.tools, self.engine.reach(run, profile, ctx.clock.now), self.journal)
-        remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
-        task = self._task(ctx, profile, chat_messages(remembered, profile.context_window))
-        self._record(task, profile, rows)
+        reach = self.engine.reach(run, profile, ctx.clock.now)
+        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal)
+        task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
+        self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
@@ -234,33 +238,14 @@ class Run(Actor):
         self.comparison = msgspec.json.encode(comparison).decode()
         self.draft.text = f"{comparison.verdict}: {ask.of}"
 
-    def _task(self, ctx: Context, profile: AgentProfile, history: list[ChatMessage]) -> Task:
-        defaults, request, run = self.engine.defaults, self.request, self.run
-        specs = [tool.spec for tool in self.tools.values()]
-        hint = again(run.attempt, run.last_error or "", self.draft.messages) if run.attempt > 1 else ""
-        return Task(
-            model=profile.model,
-            system=system_prompt(profile, specs, ctx.clock.now(), request.instructions),
-            history=(*history, ChatMessage(role="user", content=request.message)),
-            options=options_of(profile, defaults, request),
-            metadata={
-                "run_kind": run.kind,
-                "agent": profile.key,
-                "session": run.session_key,
-                "tenant": run.tenant_id,
-            },
-            max_iterations=profile.max_tool_iterations,
-            max_tool_calls=defaults.max_tool_calls,
-            call_timeout=defaults.llm_timeout_sec,
-            hint=hint,
-        )
-
-    def _record(self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow]) -> None:
+    def _record(
+        self, task: Task, profile: AgentProfile, rows: Sequence[MessageRow], specs: tuple[ToolSpec, ...]
+    ) -> None:
         """A life begins: everything it will need that its row, the journal and former records do not say."""
         if self.recorder.level == "off":
             return
         said = [row.seq for row in rows if row.seq]
-        shared = {"system": task.system, "tools": [tool.spec for tool in self.tools.values()]}
+        shared = {"system": task.system, "tools": specs}
         self.recorder.open(
             msgspec.json.encode(shared, order="sorted").decode(),
             build=__version__,
@@ -270,6 +255,7 @@ class Run(Actor):
             options=msgspec.to_builtins(task.options),
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
             window=profile.context_window,
+            pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
             summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
             history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
             given=self.journal.given,
@@ -284,7 +270,13 @@ class Run(Actor):
 
     async def _succeed(self, ctx: Context) -> None:
         draft = self.draft
-        result = self._result(content=draft.text, finish_reason=draft.finish_reason, comparison=self.comparison)
+        result = self._result(
+            content=draft.text,
+            finish_reason=draft.finish_reason,
+            stop_reason=draft.stop_reason,
+            silent=draft.silent,
+            comparison=self.comparison,
+        )
         rows = self._rows(draft.messages)
         self.recorder.end(draft.text, draft.finish_reason)
         kept = self.journal.kept(*self._last_step())
@@ -304,9 +296,16 @@ class Run(Actor):
             "durationMs": int((ctx.clock.monotonic() - self.began) * 1000),
             "iterations": draft.iterations,
             "toolCalls": draft.tool_calls,
+            "stopReason": draft.stop_reason,
         }
         if draft.offline:
             members["offline"] = True
+        if draft.silent:
+            members["silent"] = True
+        if draft.media:
+            members["media"] = [{"path": file.path, "content_type": file.mime} for file in draft.media]
+        if self.stranger and self.profile is not None:
+            ctx.tell(agent(self.run.tenant_id, self.run.agent_key), TurnEnded(user_id=self.run.user_id))
         self.voice.say("run.completed", body(**members), result=result)
         self._leave(ctx)
 
@@ -315,7 +314,7 @@ class Run(Actor):
     ) -> Depth:
         """Its end in the store, and in the same commit what a chat is sent of it."""
         to = self.request.reply_to
-        if to is None or text.strip() in ("", SILENT):
+        if to is None or not text.strip():
             return await ctx.db(end, self.run, **ending)
         depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, ending=ending)
         ctx.tell(OUTBOX, Post())
@@ -534,20 +533,6 @@ class Run(Actor):
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
-
-
-def options_of(profile: AgentProfile, defaults: AgentDefaults, request: RunRequest) -> ChatOptions:
-    """What the request says, else the agent, else everybody's."""
-    asked = request.options or ChatOptions()
-    if request.response_format:
-        asked = replace(asked, response_format=msgspec.json.decode(request.response_format))
-    if asked.temperature is None and asked.top_p is None:
-        asked = replace(asked, temperature=defaults.temperature if profile.temperature is None else profile.temperature)
-    if asked.max_tokens is None:
-        asked = replace(asked, max_tokens=profile.max_tokens or defaults.max_tokens)
-    if asked.reasoning_effort is None and profile.effort != "off":
-        asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
-    return asked
 
 
 def absent(numbers: Sequence[int]) -> list[int]:

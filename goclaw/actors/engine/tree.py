@@ -6,14 +6,19 @@ from functools import partial
 from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
+from goclaw.actors.engine.policy import PolicyFile, Watch
+from goclaw.actors.engine.processes import ProcessSupervisor
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
+from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
+from goclaw.actors.engine.summoner import summoning
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
 from goclaw.providers.choose import usable
@@ -39,24 +44,36 @@ def engine(
     *,
     data_dir: Path,
     opening: Opening = Opening(),  # noqa: B008 - frozen
+    watch: Watch | None = None,
 ) -> Supervisor:
+    """`watch`: where the policy comes from; tests have none."""
     vendors = providers(settings, failover, data_dir)
     configured = {vendor.id: vendor for vendor in vendors}
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("policy", policy, engine),
+            child("policy", policy, engine, watch),
+            child("processes", ProcessSupervisor, data_dir, engine.node_name),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
+            child("summoning", summoning, engine),
         ],
     )
 
 
-def policy(engine: Engine) -> Supervisor:
-    return Supervisor([child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings)])
+def policy(engine: Engine, watch: Watch | None) -> Supervisor:
+    file = [child("file", PolicyFile, watch)] if watch is not None else []
+    return Supervisor(
+        [
+            *file,
+            child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
+            child("rates", Rates, engine.guards.settings),
+            child("approvals", ApprovalBroker, engine.guards.settings.exec_approval, engine.node_name),
+        ]
+    )
 
 
 def providers(settings: Providers, failover: Failover, data_dir: Path) -> list[Child]:

@@ -39,6 +39,7 @@ def voice_of(
     stream: bool = True,
     recorder: Recorder | None = None,
     quiet: bool = False,
+    blocks: bool = False,
 ) -> Voice:
     """The voice of a claimed run, whose next event is number `seq` + 1."""
     return Voice(
@@ -53,6 +54,7 @@ def voice_of(
         seq=seq,
         recorder=recorder,
         quiet=quiet,
+        blocks=blocks,
     )
 
 
@@ -73,10 +75,12 @@ class Voice:
         seq: int = 0,
         recorder: Recorder | None = None,
         quiet: bool = False,
+        blocks: bool = False,
     ) -> None:
         self._ctx = ctx
         self._recorder = recorder
         self._stream = stream
+        self._blocks = blocks
         self._held = ""  # text of the current segment while not streaming
         self.seq = seq
         self._groups = () if quiet else (RUNS, of_run(run_id), of_user(tenant_id, user_id), of_admins(tenant_id))
@@ -148,6 +152,12 @@ class Voice:
         if self._stream:
             self.say("thinking", text=text)
 
+    def block(self, text: str) -> None:
+        """What an agent said beside its calls, as a message of its own."""
+        if self._blocks:
+            self.flush()
+            self.say("block.reply", body(content=text))
+
     def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None:
         arguments: dict[str, Any] = call.arguments
         if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:
@@ -161,7 +171,7 @@ class Voice:
         )
 
     def tool_result(self, call: ToolCall, result: ToolResult, *, logged: bool = True) -> None:
-        preview = result.text[:PREVIEW]
+        preview = (result.for_user or result.text)[:PREVIEW]
         members: dict[str, Any] = {
             "id": call.id,
             "name": call.name,
@@ -173,6 +183,8 @@ class Voice:
         }
         if result.is_error:
             members["content"] = result.text
+        if result.silent:
+            members["silent"] = True
         self.say("tool.result", body(**members), logged=logged)
 
     def note(self, note: Note) -> None:
@@ -182,6 +194,8 @@ class Voice:
                 retry = {"attempt": note.attempt, "maxAttempts": note.most, "delayMs": delay, "error": note.error}
                 self.say("run.retrying", body(**retry))
             case FellBack():
+                first, then = note.wanted.partition(":")[0], note.now.partition(":")[0]
+                self._ctx.system.meter.count("llm_fallbacks_total", first, then, note.trouble)
                 self.say("provider.fallback", body(**{"from": note.wanted, "to": note.now, "reason": note.trouble}))
             case OwnTool():
                 call = ToolCall(id=note.id, name=note.name, arguments=note.arguments)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.purse import CallPurse
+from goclaw.actors.engine.settling import pay
 from goclaw.actors.engine.spending import Spending
-from goclaw.agent.compaction import WITHIN, summarise
-from goclaw.domain.address import BUDGETS, agent
+from goclaw.agent.compaction import WITHIN, asking, summarise
+from goclaw.domain.address import agent
 from goclaw.domain.agent import GetProfile
-from goclaw.domain.budget import Payer, Settled
+from goclaw.domain.budget import Payer
 from goclaw.domain.errors import Err, ProviderError, Rejected, StoreError, provider_failed, unavailable
 from goclaw.domain.ids import new_id
 from goclaw.domain.session_change import Compacted
@@ -21,7 +22,7 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
-from goclaw.stores import reservations, session_changes
+from goclaw.stores import session_changes
 from goclaw.stores.session_changes import Live
 
 
@@ -73,29 +74,6 @@ class Compaction(Actor):
         ctx.tell(ctx.parent, news)
         ctx.stop()
 
-    async def _pay(self, ctx: Context, calls: CallLog) -> None:
-        """Book what the calls took. What is not booked here is when its reservation expires."""
-        if not calls.payers:
-            return
-        for call in calls.waiting():
-            if call.reservations:
-                await ctx.db(
-                    reservations.settle,
-                    tenant=self.tenant,
-                    id=call.reservations[0],
-                    spent=call.spent,
-                    tokens=call.spent_tokens,
-                )
-            elif call.spent_tokens:
-                await ctx.db(
-                    reservations.count,
-                    tenant=self.tenant,
-                    payers=self.payers,
-                    spent=call.spent,
-                    tokens=call.spent_tokens,
-                )
-        ctx.tell(BUDGETS, Settled(tenant_id=self.tenant, payers=self.payers))
-
     async def _compact(self, ctx: Context) -> Compacted:
         profile = await ctx.ask(agent(self.tenant, self.agent_key), GetProfile(), within=10)
         calls = CallLog(ctx.clock, self.spending.pricing)
@@ -111,9 +89,9 @@ class Compaction(Actor):
         )
         model = Logged(models_of(ctx, profile.candidates, purse, self.tenant), calls)
         try:
-            summary = await summarise(self.covered, model, profile.model, session=self.key)
+            summary = await summarise(self.covered, asking(model), profile.model, session=self.key)
         finally:
-            await self._pay(ctx, calls)
+            await pay(ctx, self.tenant, self.payers, calls)
         crash_point("session.compacting")
         done = await ctx.db(
             session_changes.archive, tenant=self.tenant, key=self.key, covered=self.covered, summary=summary

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from goclaw.edge.cli import agents
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import Exit, Failure, Json, Options, options, print_json
 
@@ -18,6 +19,10 @@ app = typer.Typer(name="agent", cls=WithOperations, help="Talk to agents.", no_a
 @app.callback()
 def agent() -> None:
     """Talk to agents."""
+
+
+app.command()(agents.add)
+app.command()(agents.delete)
 
 
 @app.command()

@@ -17,13 +17,14 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, metrics, openapi, runs, wake
+from goclaw.edge.http import actors, completions, docs, instances, metrics, openapi, runs, wake
 from goclaw.edge.http.answers import encoded, json_bytes, json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
 from goclaw.edge.http.ui import UiFiles
 from goclaw.edge.outcomes import refusal_of
 from goclaw.operations.actor_orders import Ordered
+from goclaw.operations.agent_shares import Granted
 from goclaw.operations.context import House
 from goclaw.operations.once import once
 from goclaw.operations.operation import Http, Operation
@@ -64,6 +65,7 @@ class HttpServer:
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
             wake.ROUTE,
+            instances.ROUTE,
             *runs.ROUTES,
             *metrics.routes(house.settings.gateway),
             *(actors.ROUTES if admin_tree else ()),
@@ -176,5 +178,7 @@ def _status(http: Http, result: Any) -> int:
     if http.path in ("/health", "/healthz") and isinstance(result, dict):
         return 503 if result["status"] in ("shutting_down", "unhealthy", "down") else 200
     if isinstance(result, Ordered) and result.state:
+        return 200
+    if isinstance(result, Granted) and not result.new:
         return 200
     return http.status

@@ -2,80 +2,74 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
 from itertools import repeat
 from typing import Annotated
 
-import trio
 from msgspec import Meta, Struct
 
-from goclaw.security.paths import PathRefused, is_hidden
-from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
+from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.fs.refusals import reading
+from goclaw.tools.fs.tree import LOOKED_AT, UNFIT, below
+from goclaw.tools.tool import Effect, ToolContext, tool
 
-LOOKED_AT = 100_000  # entries of all directories together, hidden ones too; what lies beyond is not counted
-UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # in names: would forge lines or break encoding
+Line = tuple[tuple[tuple[bool, bytes], ...], str]  # where it stands, and what it says
 
 
 class ListFiles(Struct):
-    path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")] = "."
+    path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")] | None = None
     recursive: bool = False
     max_depth: Annotated[int, Meta(ge=1, le=10)] = 10
     limit: Annotated[int, Meta(ge=1, le=5000)] = 1000
     show_hidden: bool = False
 
 
-@tool(group="fs", effect=Effect.PURE)
-async def list_files(ctx: ToolContext, ask: ListFiles) -> str:
+@tool(group="fs", effect=Effect.PURE, parallel=True)
+async def list_files(ctx: ToolContext, ask: ListFiles, texts: ContextFiles) -> str:
     """List a directory of the workspace: one line per entry, directories first."""
-    try:
-        lines = await ctx.thread(_list, ctx, ask)
-    except PathRefused as refusal:
-        raise ToolFailed("denied_path", str(refusal)) from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise ToolFailed("not_found", f"there is no directory {ask.path}") from None
-    except OSError as error:
-        raise ToolFailed("unsupported", f"{ask.path} cannot be listed: {error.strerror}") from None
+    path = ask.path or "."
+    with reading(f"directory {path}"):
+        at = ctx.workspace.relative(path)
+        kept = await texts.listed(ctx, at) if at is not None else ()
+        try:
+            found = await ctx.thread(_on_disk, ctx, path, ask)
+        except (FileNotFoundError, NotADirectoryError):
+            if not kept:
+                raise
+            found = []
+    prefix = len(at) + 1 if at else 0
+    found += [line for path, size in kept for line in _lines_of(path[prefix:], size, ask)]
+    lines = [line for _, line in sorted(dict(found).items())]  # of a text and a file with one name, the text
     shown = lines[: ask.limit]
     if len(lines) > ask.limit:
         shown.append(f"… {len(lines) - ask.limit} more")
     return "\n".join(shown) or "(empty)"
 
 
-def _list(ctx: ToolContext, ask: ListFiles) -> list[str]:
-    with ctx.workspace.open(ask.path, directory=True) as directory:
-        depth = ask.max_depth if ask.recursive else 1
-        return list(entries(directory, "", depth, ask.show_hidden, repeat(None, LOOKED_AT)))
-
-
-def entries(directory: int, prefix: str, depth: int, hidden: bool, looks: Iterator[None]) -> Iterator[str]:
-    """Lines for what is in an open directory. What vanishes or closes itself while we look is skipped.
-
-    Every look at an entry takes one of `looks`, and so does the end of each directory.
-    """
-    with os.scandir(directory) as scan:
-        found = [
-            entry
-            for _, entry in zip(looks, scan, strict=False)
-            if not is_hidden(entry.name) and (hidden or not entry.name.startswith("."))
-        ]
-    found.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), os.fsencode(entry.name)))
-    for entry in found:
-        trio.from_thread.check_cancelled()
-        name = prefix + UNFIT.sub("\ufffd", entry.name)
-        try:
-            if not entry.is_dir(follow_symlinks=False):
-                yield f"[FILE] {name} ({entry.stat(follow_symlinks=False).st_size})"
+def _on_disk(ctx: ToolContext, path: str, ask: ListFiles) -> list[Line]:
+    lines: list[Line] = []
+    depth = ask.max_depth if ask.recursive else 1
+    with ctx.workspace.open(path, directory=True) as directory:
+        for found in below(ctx.workspace, directory, repeat(None, LOOKED_AT), depth=depth, hidden=ask.show_hidden):
+            try:
+                size = 0 if found.is_dir else found.entry.stat(follow_symlinks=False).st_size
+            except OSError:  # it is gone
                 continue
-            yield f"[DIR] {name}/"
-            if depth > 1:
-                below = os.open(
-                    entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
-                )
-                try:
-                    yield from entries(below, f"{name}/", depth - 1, hidden, looks)
-                finally:
-                    os.close(below)
-        except OSError:
-            continue
+            lines.append(_line(found.path, size, is_dir=found.is_dir))
+    return lines
+
+
+def _lines_of(path: str, size: int, ask: ListFiles) -> list[Line]:
+    """A text that is no file, and the directories it seems to lie in, as deep as is asked for."""
+    steps = path.split("/")
+    if not ask.show_hidden and any(step.startswith(".") for step in steps):
+        return []
+    depth = ask.max_depth if ask.recursive else 1
+    above = [_line("/".join(steps[:end]), 0, is_dir=True) for end in range(1, min(len(steps), depth + 1))]
+    return above if len(steps) > depth else [*above, _line(path, size, is_dir=False)]
+
+
+def _line(path: str, size: int, *, is_dir: bool) -> Line:
+    path = UNFIT.sub("\ufffd", path)
+    *above, name = (step.encode() for step in path.split("/"))
+    place = (*((False, step) for step in above), (not is_dir, name))
+    return place, f"[DIR] {path}/" if is_dir else f"[FILE] {path} ({size})"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from io import BufferedReader
+from functools import partial
+from io import BufferedReader, BytesIO
 from typing import Annotated
 
 import trio
 from msgspec import Meta, Struct
 
-from goclaw.security.paths import PathRefused
-from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
+from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.fs.kinds import kind_of
+from goclaw.tools.fs.refusals import reading
+from goclaw.tools.tool import Answer, Effect, ToolContext, ToolFailed, tool
 
 WHOLE = 10 * 1024 * 1024  # bytes of one answer, before the pipeline cuts it
 SNIFF = 8192  # bytes looked at for NULs
@@ -23,31 +26,37 @@ class ReadFile(Struct):
     limit: Annotated[int, Meta(ge=1, le=LINES, description="number of lines")] | None = None
 
 
-@tool(group="fs", effect=Effect.PURE)
-async def read_file(ctx: ToolContext, ask: ReadFile) -> str:
+@tool(group="fs", effect=Effect.PURE, parallel=True)
+async def read_file(ctx: ToolContext, ask: ReadFile, texts: ContextFiles) -> Answer:
     """Read a text file of the workspace, whole or some of its lines."""
-    try:
-        return await ctx.thread(_read, ctx, ask)
-    except PathRefused as refusal:
-        raise ToolFailed("denied_path", str(refusal)) from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise ToolFailed("not_found", f"there is no file {ask.path}; list_files shows what there is") from None
-    except OSError as error:
-        raise ToolFailed("unsupported", f"{ask.path} cannot be read: {error.strerror}") from None
+    with reading(ask.path):
+        name = ctx.workspace.relative(ask.path)
+        kept = await texts.read(ctx, name) if name is not None else None
+        work = partial(_read, ctx, ask) if kept is None else partial(_of_text, kept.text, ask)
+        return Answer(text=await ctx.thread(work), silent=True)
+
+
+def _of_text(text: str, ask: ReadFile) -> str:
+    if ask.offset is None and ask.limit is None:
+        return text
+    return _lines(BytesIO(text.encode("utf-8", "replace")), ask.path, ask.offset or 1, ask.limit or LINES)
 
 
 def _read(ctx: ToolContext, ask: ReadFile) -> str:
     with ctx.workspace.open(ask.path) as descriptor, open(descriptor, "rb", closefd=False) as file:
-        if b"\0" in file.peek(SNIFF)[:SNIFF]:
+        head, size = file.peek(SNIFF)[:SNIFF], os.fstat(descriptor).st_size
+        if kind := kind_of(head):
+            return f"{ask.path} is {'an' if kind[0] in 'ai' else 'a'} {kind} of {size} bytes: use read_{kind}"
+        if b"\0" in head:
             raise ToolFailed("unsupported", f"{ask.path} is a binary file")
         if ask.offset is not None or ask.limit is not None:
             return _lines(file, ask.path, ask.offset or 1, ask.limit or LINES)
-        if os.fstat(descriptor).st_size > WHOLE:
+        if size > WHOLE:
             raise ToolFailed("too_large", f"{ask.path} is larger than 10 MiB; ask for lines with offset and limit")
         return file.read(WHOLE).decode("utf-8", "replace")
 
 
-def _lines(file: BufferedReader, path: str, first: int, count: int) -> str:
+def _lines(file: BufferedReader | BytesIO, path: str, first: int, count: int) -> str:
     """Lines `first` and following, each after its number and a tab."""
     found: list[str] = []
     room = WHOLE

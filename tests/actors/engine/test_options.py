@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from goclaw.actors.engine.run import options_of
+from goclaw.actors.engine.prepare import options_of
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatOptions
 from goclaw.domain.run import RunRequest

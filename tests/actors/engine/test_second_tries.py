@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.journal import KnownBlobs, RunJournal
-from goclaw.agent.loop import Draft
 from goclaw.agent.recorder import Recorder
+from goclaw.agent.turn import Draft
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ChatMessage, ToolCall, Usage
 from goclaw.domain.cluster import Ownership

@@ -13,30 +13,39 @@ import msgspec
 
 from goclaw.actors.agents import agents
 from goclaw.actors.cron import cron
+from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.ids import new_id
+from goclaw.operations.alerts import AlertsForAgents
 from goclaw.operations.context import House
+from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect as collect_operations
-from goclaw.runtime.child import child
+from goclaw.operations.workings import WorkingsForAgents
+from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.cron import Cron
 from goclaw.settings.providers import Providers
+from goclaw.settings.queue import Queue
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
-from goclaw.tools.ledger import Ledger, Place
+from goclaw.tools.automation.workings import Workings
+from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.ledger import Ledger, Place, ToolResult
+from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Asker, Methods
-from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import ToolContext, collect, equipped
+from goclaw.tools.web.outside import Outside
 
 OWNER = "system"  # of an installation that names nobody
-TOOLS = collect("goclaw.tools")
+TOOLS = collect("goclaw.tools.automation")
 
 
 class Desk:
@@ -45,7 +54,16 @@ class Desk:
         self.workspace = workspace
         self.agent = agent  # ids of two agents
         self.other = other
-        self.tools = equipped(TOOLS, {Methods: ForAgents(house, collect_operations("goclaw.operations"))})
+        self.tools = equipped(
+            TOOLS,
+            {
+                Methods: ForAgents(house, collect_operations("goclaw.operations")),
+                ContextFiles: FilesForAgents(house),
+                Alerts: AlertsForAgents(house),
+                Workings: WorkingsForAgents(house),
+                Outside: Outside(house.settings.tools, house.settings.security.ssrf, "0"),
+            },
+        )
         self._keys = count()
 
     async def use(
@@ -55,18 +73,21 @@ class Desk:
         *,
         agent: str = "",
         chat: tuple[str, str] = ("", ""),
-        key: str = "",
+        call_key: str = "",
         again: bool = False,
         place: Place | None = None,
         ledger: Ledger | None = None,
+        session: str = "agent:default:x",
+        nameless: bool = False,
         **arguments: Any,
     ) -> ToolResult:
-        """One call. `key` is that of an earlier one, `again` says that nobody saw its end; or a `ledger` says both."""
-        asker = Asker(MASTER_TENANT, user, agent or self.agent, "", "agent:default:x", *chat)
+        """One call. `call_key` is that of an earlier one, `again`: nobody saw its end; or a `ledger` says both."""
+        name = "" if nameless else "other" if agent == self.other else "default"
+        asker = Asker(MASTER_TENANT, user, agent or self.agent, name, session, *chat)
         clock = self.house.system.clock.now
-        key = key or f"run:{next(self._keys)}:0"
+        key = call_key or f"run:{next(self._keys)}:0"
         ctx = ToolContext(Workspace(self.workspace), clock, "", asker, key, again)
-        return await call(self.tools, ctx, ToolCall(id="c", name=tool, arguments=arguments), place, ledger)
+        return await Toolbox(self.tools, ctx, ledger).act(ToolCall(id="c", name=tool, arguments=arguments), place)
 
     async def said(self, tool: str, user: str = "lan", **arguments: Any) -> Any:
         """What a call that goes well says."""
@@ -81,7 +102,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(database: Database, workspace: Path) -> AsyncIterator[Desk]:
+async def open_desk(database: Database, workspace: Path, *more: Child) -> AsyncIterator[Desk]:
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="minh")
     default = await database.run(rows.default, tenant=MASTER_TENANT)
     assert default is not None
@@ -90,9 +111,9 @@ async def open_desk(database: Database, workspace: Path) -> AsyncIterator[Desk]:
     clock = partial(cron, resting=lambda: False)
 
     def tree() -> Supervisor:
-        return Supervisor(
-            children=[child("agents", agents, defaults, Providers()), child("cron", clock, new_id(), Cron(), workspace)]
-        )
+        talks = child("sessions", sessions, new_id(), Queue(), 600.0)
+        jobs = child("cron", clock, new_id(), Cron(), workspace)
+        return Supervisor(children=[child("agents", agents, defaults, Providers()), jobs, talks, *more])
 
     async with open_system(database) as system:
         await system.start(child("", tree))

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import of_kind
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.cron import NAME
-from goclaw.settings.agents import AgentDefaults
-from goclaw.settings.queue import Queue
+from goclaw.domain.run import RunKind
 from goclaw.stores import cron as jobs
 from goclaw.stores.database import Database
 from goclaw.tools.ledger import Place
@@ -100,11 +99,13 @@ async def test_what_is_asked_twice_under_one_key_is_made_once(desk: Desk) -> Non
     """The gateway died after the effect and before it was written down: the call is made again."""
     await add(desk)
 
-    first = await desk.said("cron", action="add", job=JOB, key="run:1:0")
-    second = await desk.said("cron", action="add", job=JOB, key="run:1:0", again=True)
-    ran = [await desk.said("cron", action="run", jobId=first["job"]["id"], runMode="force", key="r") for _ in range(2)]
+    first = await desk.said("cron", action="add", job=JOB, call_key="run:1:0")
+    second = await desk.said("cron", action="add", job=JOB, call_key="run:1:0", again=True)
+    ran = [
+        await desk.said("cron", action="run", jobId=first["job"]["id"], runMode="force", call_key="r") for _ in range(2)
+    ]
     gone = [
-        await desk.said("cron", action="remove", jobId=first["job"]["id"], key="x", again=again)
+        await desk.said("cron", action="remove", jobId=first["job"]["id"], call_key="x", again=again)
         for again in (False, True)
     ]
 
@@ -217,11 +218,7 @@ def test_only_what_changes_something_is_written_down_before_it_is_done() -> None
     assert {effect(), effect(action=["list"])} == {"keyed"}
 
 
-def test_a_job_makes_no_jobs(tmp_path: Path) -> None:
-    engine = Engine("n", TOOLS, AgentDefaults(workspace=tmp_path), Queue())
-
-    assert {kind for kind in ("cron", "subagent", "chat", "heartbeat") if "cron" in engine.tools_of(kind)} == {
-        "chat",
-        "heartbeat",
-    }
-    assert "datetime" in engine.tools_of("cron")
+def test_a_job_makes_no_jobs() -> None:
+    kinds: tuple[RunKind, ...] = ("cron", "subagent", "chat", "heartbeat")
+    assert {kind for kind in kinds if "cron" in of_kind(TOOLS, kind)} == {"chat", "heartbeat"}
+    assert "datetime" in of_kind(TOOLS, "cron")

@@ -10,7 +10,8 @@ import pytest
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
-from goclaw.tools.pipeline import ToolResult, call
+from goclaw.tools.ledger import ToolResult
+from goclaw.tools.pipeline import call
 from goclaw.tools.tool import ToolContext, collect
 
 TOOLS = collect("goclaw.tools")
@@ -48,3 +49,11 @@ async def test_without_any_zone_the_machine_has_one() -> None:
 )
 async def test_what_is_no_zone_is_an_invalid_argument(zone: str) -> None:
     assert (await asked(timezone=zone)).error_code == "invalid_args"
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [("iso", "2026-03-01T23:30:00+00:00"), ("unix", "1772407800"), ("human", "Sunday, 01 March 2026, 23:30")],
+)
+async def test_the_time_in_a_form(form: str, text: str) -> None:
+    assert msgspec.json.decode((await asked("UTC", format=form)).text)["text"] == text

@@ -51,11 +51,11 @@ async def test_what_cannot_be_is_an_invalid_argument(desk: Desk) -> None:
 async def test_it_is_run_once_for_one_key(desk: Desk, database: Database) -> None:
     await desk.said("heartbeat", OWNER, action="set")
 
-    await desk.said("heartbeat", OWNER, action="run", key="run:1:0")
+    await desk.said("heartbeat", OWNER, action="run", call_key="run:1:0")
     await desk.house.system.ask(HEARTBEAT, Beat(), within=10)
     await database.run(ended)
     await desk.house.system.ask(HEARTBEAT, Beat(), within=10)
-    await desk.said("heartbeat", OWNER, action="run", key="run:1:0", again=True)
+    await desk.said("heartbeat", OWNER, action="run", call_key="run:1:0", again=True)
     await desk.house.system.ask(HEARTBEAT, Beat(), within=10)
 
     assert len(await database.run(beats)) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,14 @@ import msgspec
 import pytest
 import trio
 
-from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
-from goclaw.tools.fs.list_files import entries
-from goclaw.tools.pipeline import ToolResult, call
-from goclaw.tools.tool import ToolContext, collect
-
-TOOLS = collect("goclaw.tools")
+from goclaw.tools.fs.tree import below
+from goclaw.tools.ledger import ToolResult
+from tests.tools.fs.shelf import Shelf, Texts
 
 
 async def listed(root: Path, **arguments: Any) -> ToolResult:
-    ctx = ToolContext(Workspace(root), lambda: datetime.now(UTC), "")
-    return await call(TOOLS, ctx, ToolCall(id="c", name="list_files", arguments=arguments))
+    return await Shelf(root).use("list_files", **arguments)
 
 
 @pytest.fixture
@@ -103,12 +98,33 @@ async def test_hidden_entries_and_those_of_all_directories_are_looked_at_once_an
         (tmp_path / name).touch()
 
     def look(times: int) -> list[str]:
-        directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            return list(entries(directory, "", 10, False, repeat(None, times)))
-        finally:
-            os.close(directory)
+        workspace = Workspace(tmp_path)
+        with workspace.open(".", directory=True) as directory:
+            return [found.path for found in below(workspace, directory, repeat(None, times))]
 
     found = [len(await trio.to_thread.run_sync(look, times)) for times in (0, 3, 8, 100)]
 
     assert found == [0, 1, 4, 4], "three looks see what is at the top"
+
+
+async def test_what_is_denied_is_left_out_in_silence(tree: Path) -> None:
+    shelf = Shelf(tree, barred=[tree / "sub/deep", tree / "b.txt"])
+    shown = (await shelf.use("list_files", recursive=True)).text
+    assert "deep" not in shown
+    assert "b.txt (" not in shown
+    assert "B.txt" in shown
+
+
+async def test_an_agents_texts_are_listed_among_the_files(tree: Path) -> None:
+    (tree / "SOUL.md").write_text("on the disk, and nobody reads it")
+    texts = Texts({"SOUL.md": "soul", "memory/2026/11.md": "eleven", "memory/.prev/11.md": "ten", "MEMORY.md": ""})
+
+    top = (await Shelf(tree, texts).use("list_files")).text.splitlines()
+    memory = (await Shelf(tree, texts).use("list_files", path="memory", recursive=True)).text.splitlines()
+
+    assert top[:3] == ["[DIR] memory/", "[DIR] sub/", "[DIR] z/"]
+    assert "[FILE] SOUL.md (4)" in top
+    assert "[FILE] MEMORY.md (0)" in top
+    assert len(top) == 9
+    assert memory == ["[DIR] 2026/", "[FILE] 2026/11.md (6)"]
+    assert (await Shelf(tree, texts).use("list_files", path="nope")).error_code == "not_found"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from goclaw.domain.chat import ToolCall
-from goclaw.security.paths import Workspace
-from goclaw.tools.pipeline import ToolResult, call
-from goclaw.tools.tool import ToolContext, collect
+from goclaw.tools.ledger import ToolResult
+from tests.tools.fs.shelf import Shelf, Texts
 
-TOOLS = collect("goclaw.tools")
 MIB = 1024 * 1024
 
 
 async def read(root: Path, path: str, **more: Any) -> ToolResult:
-    ctx = ToolContext(Workspace(root), lambda: datetime.now(UTC), "")
-    return await call(TOOLS, ctx, ToolCall(id="c", name="read_file", arguments={"path": path, **more}))
+    return await Shelf(root).use("read_file", path=path, **more)
 
 
 async def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
@@ -124,3 +119,52 @@ async def test_a_cancelled_read_ends_its_thread_too(tmp_path: Path) -> None:
 
     with trio.fail_after(2):
         await threads.acquire_on_behalf_of("us")
+
+
+@pytest.mark.parametrize(
+    ("begins", "reader"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0", "read_image"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "read_image"),
+        (b"GIF89a", "read_image"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "read_image"),
+        (b"%PDF-1.7\n%no NUL in sight\n", "read_document"),
+        (b"ID3\x04\0", "read_audio"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "read_audio"),
+        (b"OggS\0\x02", "read_audio"),
+        (b"\0\0\0\x20ftypM4A \0", "read_audio"),
+        (b"\0\0\0\x20ftypisom\0", "read_video"),
+        (b"\x1aE\xdf\xa3\x9f", "read_video"),
+    ],
+)
+async def test_what_is_no_text_names_the_tool_that_reads_it(begins: bytes, reader: str, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(begins)
+    result = await read(tmp_path, "x.txt")
+    assert not result.is_error
+    assert result.text.endswith(f"of {len(begins)} bytes: use {reader}")
+    assert "\n" not in result.text
+
+
+@pytest.mark.parametrize("text", ["BM is no bitmap", "ID3 tags, explained", "GIF", "%PD", "<svg/>", "II*", "RIFF raff"])
+async def test_texts_that_begin_alike_are_texts(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text(text)
+    assert (await read(tmp_path, "x.png")).text == text
+
+
+async def test_an_agents_texts_are_read_before_any_file(tmp_path: Path) -> None:
+    for name in ("SOUL.md", "TEAM.md", "sub/SOUL.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("on the disk")
+    shelf = Shelf(tmp_path, Texts({"SOUL.md": "one\ntwo\n"}))
+
+    for path in ("SOUL.md", "./SOUL.md", f"{tmp_path}/SOUL.md", "sub/../SOUL.md"):
+        assert (await shelf.use("read_file", path=path)).text == "one\ntwo\n"
+    assert (await shelf.use("read_file", path="SOUL.md", offset=2)).text == "2\ttwo\n"
+    assert (await shelf.use("read_file", path="sub/SOUL.md")).text == "on the disk"
+    assert (await shelf.use("read_file", path="TEAM.md")).text == "already in your prompt"
+    assert (await shelf.use("read_file", path="AGENTS.md")).error_code == "not_found"
+
+
+async def test_clients_do_not_show_what_was_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("long")
+    assert (await read(tmp_path, "a")).silent

@@ -1,0 +1,126 @@
+"""What stands before and behind every tool call of a run. Contract: tools.md §2, §4, §7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from goclaw.domain.address import RATES
+from goclaw.domain.agent import AgentProfile
+from goclaw.domain.rates import TakeCall
+from goclaw.domain.run import RunKind
+from goclaw.domain.tool_rules import Rules
+from goclaw.runtime.actor import Context
+from goclaw.security.estop import Brake
+from goclaw.security.injection import Action
+from goclaw.security.known import Known
+from goclaw.security.policy_book import PolicyBook
+from goclaw.settings.tools import Tools
+from goclaw.stores.runs import Claimed
+from goclaw.tools.clean import marking, scrubbing
+from goclaw.tools.gates import Capabilities, Estop, Pinned
+from goclaw.tools.ledger import Ledger
+from goclaw.tools.pipeline import Gate, Toolbox
+from goclaw.tools.policy import Situation, allowed
+from goclaw.tools.tool import Tool, ToolContext, ToolFailed
+
+
+@dataclass(frozen=True)
+class Guards:
+    settings: Tools = field(default_factory=Tools)
+    known: Known = field(default_factory=Known)
+    injection: Action = "warn"
+    policy: Capabilities = field(default_factory=PolicyBook)
+    estop: Estop = field(default_factory=Brake)
+
+    def box(
+        self,
+        ctx: Context,
+        tools: Mapping[str, Tool],
+        run: Claimed,
+        agent: AgentProfile,
+        reach: ToolContext,
+        ledger: Ledger | None = None,
+    ) -> Toolbox:
+        """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
+        names = self.allowed(tools, run, agent)
+        return Toolbox(
+            {name: tools[name] for name in names},
+            reach,
+            ledger,
+            hidden=frozenset(tools) - set(names),
+            before=(permit(self.policy.pin(run.tenant_id)), unless_stopped(self.estop)),
+            after=(rate(ctx, run),),
+            finish=(
+                *((scrubbing(self.known),) if self.settings.scrub_credentials else ()),
+                marking(self.known, self.injection),
+            ),
+        )
+
+    def allowed(self, tools: Mapping[str, Tool], run: Claimed, agent: AgentProfile) -> tuple[str, ...]:
+        if not run.request.use_tools:
+            return ()
+        there = {name: tool.groups for name, tool in of_kind(tools, run.kind).items()}
+        situation = Situation(provider=agent.provider, request=run.request.tool_allow, subagent=run.kind == "subagent")
+        return allowed(there, rules_of(self.settings), own_rules(agent), situation)
+
+
+def of_kind(tools: Mapping[str, Tool], kind: RunKind) -> dict[str, Tool]:
+    return {name: tool for name, tool in tools.items() if kind not in tool.not_in}
+
+
+def rules_of(settings: Tools) -> Rules:
+    return Rules(
+        profile=settings.profile,
+        allow=settings.allow,
+        deny=settings.deny,
+        also_allow=settings.also_allow,
+        by_provider={
+            name: Rules(profile=row.profile, allow=row.allow, deny=row.deny)
+            for name, row in settings.by_provider.named.items()
+        },
+    )
+
+
+def own_rules(agent: AgentProfile) -> Rules:
+    """What an agent's record says. One that cannot be read leaves it next to nothing."""
+    try:
+        return msgspec.json.decode(agent.tools, type=Rules)
+    except msgspec.ValidationError:
+        return Rules(profile="minimal")
+
+
+def permit(pinned: Pinned) -> Gate:
+    """What the policy file allows (step 3)."""
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if not (decision := pinned.tool(tool.name)).allowed:
+            raise ToolFailed("denied_policy", decision.reason)
+
+    return gate
+
+
+def unless_stopped(estop: Estop) -> Gate:
+    """What operators stopped (step 4)."""
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if why := estop.tool(tool.name):
+            raise ToolFailed("denied_policy", f"{tool.name} was {why}")
+
+    return gate
+
+
+def rate(ctx: Context, run: Claimed) -> Gate:
+    """Counts calls of the session and of the user (step 7)."""
+    take = TakeCall(
+        session=f"{run.tenant_id}:{run.session_key}", payer=f"{run.tenant_id}:{run.agent_key}:{run.user_id}"
+    )
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if much := await ctx.ask(RATES, take, within=10):
+            text = f"tool rate limit reached ({much.limit}/hour); try again in {much.wait:.0f}s"
+            raise ToolFailed("rate_limited", text)
+
+    return gate

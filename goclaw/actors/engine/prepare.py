@@ -1,0 +1,141 @@
+"""What a run asks its model: agent, prompt and history, put together once per life.
+
+Contract: agent-loop.md §3 phase 3, §4, §6 to §8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from goclaw.actors.engine.engine import Engine
+from goclaw.agent.again import again
+from goclaw.agent.history import Remembered, chat_messages
+from goclaw.agent.prompt import Facts, mode_of, system_prompt
+from goclaw.agent.pruning import prune
+from goclaw.agent.turn import Draft, Task
+from goclaw.domain.agent import AgentProfile
+from goclaw.domain.chat import ChatMessage, ChatOptions, ToolSpec
+from goclaw.domain.errors import StoreError
+from goclaw.domain.run import RunRequest
+from goclaw.domain.session import parse_key
+from goclaw.domain.tokens import estimate, estimate_prompt
+from goclaw.knowledge.context import Limits, Loaded, load
+from goclaw.knowledge.context_files import AMONG_STRANGERS, circumstances
+from goclaw.runtime.actor import Context
+from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.pruning import Pruning
+from goclaw.stores import agent_shares
+from goclaw.stores.runs import Claimed
+from goclaw.stores.sessions import MessageRow
+
+
+class Prepared(NamedTuple):
+    task: Task
+    stranger: bool  # the agent meets this user for the first time
+
+
+async def prepared(
+    ctx: Context,
+    engine: Engine,
+    run: Claimed,
+    profile: AgentProfile,
+    rows: Sequence[MessageRow],
+    specs: tuple[ToolSpec, ...],
+    draft: Draft,
+) -> Prepared:
+    """Raises StoreError."""
+    defaults, request = engine.defaults, run.request
+    mode = mode_of(run.kind)
+    group = parse_key(run.session_key).group
+    writer = not group or await _writes(ctx, run, profile)
+    loaded: Loaded = await load(
+        ctx.db,
+        profile,
+        tenant=run.tenant_id,
+        user=run.user_id,
+        when=circumstances(run.kind, run.session_key, writer=writer),
+        mode=mode,
+        limits=Limits(defaults.bootstrap_max_chars, defaults.bootstrap_total_max_chars),
+    )
+    channel = request.reply_to.channel_instance if request.reply_to is not None else parse_key(run.session_key).channel
+    facts = Facts(
+        agent=profile,
+        now=ctx.clock.now(),
+        mode=mode,
+        tools=specs,
+        files=loaded.files,
+        hidden=AMONG_STRANGERS if loaded.hidden else "",
+        kind=run.kind,
+        group=group,
+        channel=channel,
+        user=run.user_id,
+        extra=request.instructions,
+        turn=sum(1 for row in rows if row.role == "user") + 1,
+    )
+    system = system_prompt(facts, defaults.system_prompt_budget_tokens)
+    remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
+    task = Task(
+        model=profile.model,
+        system=system,
+        history=(
+            *history_of(remembered, system, specs, profile.context_window, defaults.context_pruning),
+            ChatMessage(role="user", content=request.message),
+        ),
+        options=options_of(profile, defaults, request),
+        metadata={
+            "run_kind": run.kind,
+            "agent": profile.key,
+            "session": run.session_key,
+            "tenant": run.tenant_id,
+        },
+        max_iterations=min(profile.max_tool_iterations, request.max_iterations or profile.max_tool_iterations),
+        max_tool_calls=defaults.max_tool_calls,
+        call_timeout=defaults.llm_timeout_sec,
+        parallel=defaults.tool_max_parallel_calls,
+        window=profile.context_window,
+        mentioned=request.mentioned,
+        nothing_said=defaults.texts.no_response_fallback,
+        only_thought=defaults.texts.think_only_fallback,
+        hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
+    )
+    return Prepared(task, loaded.first_contact)
+
+
+async def _writes(ctx: Context, run: Claimed, profile: AgentProfile) -> bool:
+    """Whether the one who speaks in a group may write its agent's files; not while nobody can tell."""
+    to = run.request.reply_to
+    chat = f"group:{to.channel_instance}:{to.chat_id}" if to is not None else ""
+    speaker = [run.request.sender or run.user_id]
+    try:
+        writes: bool = await ctx.db(
+            agent_shares.may_write, tenant=run.tenant_id, agent=profile.id, scope=chat, users=speaker
+        )
+    except StoreError:
+        return False
+    return writes
+
+
+def history_of(
+    remembered: Sequence[Remembered], system: str, specs: Sequence[ToolSpec], window: int, pruning: Pruning
+) -> list[ChatMessage]:
+    """What was said before, as the model gets it: valid, with old results shortened, within the window."""
+    overhead = estimate(system) + estimate_prompt((), specs)
+    return chat_messages(remembered, window, lambda messages: prune(messages, overhead, window, pruning))
+
+
+def options_of(profile: AgentProfile, defaults: AgentDefaults, request: RunRequest) -> ChatOptions:
+    """What the request says, else the agent, else everybody's."""
+    asked = request.options or ChatOptions()
+    if request.response_format:
+        asked = replace(asked, response_format=msgspec.json.decode(request.response_format))
+    if asked.temperature is None and asked.top_p is None:
+        asked = replace(asked, temperature=defaults.temperature if profile.temperature is None else profile.temperature)
+    if asked.max_tokens is None:
+        asked = replace(asked, max_tokens=profile.max_tokens or defaults.max_tokens)
+    if asked.reasoning_effort is None and profile.effort != "off":
+        asked = replace(asked, reasoning_effort=profile.effort, reasoning_exact=profile.exact_effort)
+    return asked

@@ -1,0 +1,1 @@
+"""Talking to people beyond the answer of a run."""

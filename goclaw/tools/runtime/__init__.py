@@ -1,0 +1,1 @@
+"""Programs, and the machine they run on."""

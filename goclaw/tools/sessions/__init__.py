@@ -1,0 +1,1 @@
+"""Other conversations of the same agent."""

@@ -1,0 +1,1 @@
+"""Who searches the web: one file per vendor. Contract: tools.md §11."""
