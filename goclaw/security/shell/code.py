@@ -56,7 +56,7 @@ LANGUAGES: dict[str, Language] = {
             r"""['"]environb?['"]""",
             r"\bin\s+(?:os\s*\.\s*)?environ\b(?!\s*\[)",
         ),
-        spawn=_any(SYSTEM, r"\bsubprocess\b"),
+        spawn=_any(SYSTEM, r"\b(?:subprocess|os|posix|commands|importlib|builtins)\b"),
     ),
     "perl": Language(
         inline="eE",
