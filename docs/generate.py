@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from goclaw.domain.approval import ApprovalEvent
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.errors import Err
+from goclaw.domain.process import ProcessEvent
 from goclaw.domain.texts import TEXTS
 from goclaw.edge.http import actors, completions, runs, wake
 from goclaw.edge.http.answers import STATUS, status_of
@@ -95,6 +97,11 @@ SOCKET_EVENTS = {
     "budget.warning": "most of a budget is spent, told once in its window; for its owner and the admins",
     "budget.reached": "all of a budget is spent, told once in its window; for its owner and the admins",
     "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",
+    "exec.approval.requested": "a command waits for somebody's yes; for the run's user and the admins",
+    "exec.approval.resolved": "somebody answered, or nobody did in time; for the run's user and the admins",
+    "process.start": "an agent left a program running; like all `process.*`, for its user and the admins",
+    "process.exit": "it has ended",
+    "process.kill": "the agent is ending it",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "startup.selfcheck": "after a start, how many conversations were looked at and made shorter; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
@@ -328,10 +335,11 @@ def literal(node: ast.expr) -> str:
 
 
 def sent_events() -> set[str]:
-    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those `BudgetEvent` says it has."""
+    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and what events of several say."""
     named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
     sent = {text for name in named if (text := literal(name))}
-    return sent | set(re.findall(r"`(budget\.\w+)`", BudgetEvent.__doc__ or ""))
+    several = " ".join(event.__doc__ or "" for event in (BudgetEvent, ApprovalEvent, ProcessEvent))
+    return sent | set(re.findall(r"`((?:budget|exec\.approval|process)\.\w+)`", several))
 
 
 def errors() -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -25,9 +26,11 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import AtBroker
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
@@ -59,6 +62,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.confine import unreadable
 from goclaw.security.estop import Brake, Stopped
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import STARTER, shape
@@ -77,10 +81,14 @@ from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
+from goclaw.tools.processes import Processes
+from goclaw.tools.runtime.rules import Rules as CommandRules
+from goclaw.tools.runtime.rules import hidden
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
 from goclaw.tools.web.outside import Outside
@@ -100,6 +108,7 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
     """
     if loaded.crash_at:
         crashpoint.arm(loaded.crash_at)
+    unreadable()
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
         first = loaded.origins["gateway.token"] == "default"
@@ -136,12 +145,9 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
             house.brake = Brake(loaded.settings.data_dir / "estop.json", partial(_hold, house.ownership))
-            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
-            things[ContextFiles] = FilesForAgents(house)
-            things[Outside] = await _outside(loaded.settings, sockets[0].getsockname()[1])
-            things[Alerts] = AlertsForAgents(house)
-            things[Workings] = WorkingsForAgents(house)
-            tools = equipped(tools, things)
+            outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            tools = {name: tool for name, tool in tools.items() if not hidden(name, settings.tools)}
+            tools = equipped(tools, {**_things(house), Outside: outside})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -189,9 +195,17 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake),
+        guards=Guards(
+            settings.tools,
+            house.known,
+            settings.gateway.injection_action,
+            settings.security.leak_scan,
+            house.policy,
+            house.brake,
+        ),
         block_reply=settings.gateway.block_reply,
         denied=(settings.data_dir, *settings.tools.deny_paths),
+        node_name=house.node_name,
     )
     opening = Opening(
         box,
@@ -229,6 +243,24 @@ def tree(
             child("edge", edge, doorway),
         ],
     )
+
+
+def _things(house: House) -> dict[type, object]:
+    """What tools may need of the house."""
+    settings = house.settings.tools
+    return {
+        Methods: ForAgents(house, collect("goclaw.operations")),
+        ContextFiles: FilesForAgents(house),
+        Approvals: AtBroker(house.system, settings.exec_approval),
+        Processes: Background(house.system),
+        Alerts: AlertsForAgents(house),
+        Workings: WorkingsForAgents(house),
+        CommandRules: CommandRules(
+            denied=(str(house.settings.data_dir),),
+            channels=settings.exec.allow_channels,
+            variables=os.environ,
+        ),
+    }
 
 
 def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:

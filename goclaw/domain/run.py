@@ -229,6 +229,13 @@ class InjectText(Message[bool]):
     sender: str
 
 
+class Awaiting(Message[None]):
+    """To a run that works: a call of it waits for somebody outside. `what` is the detail of its activity."""
+
+    what: str
+    tool: str
+
+
 class LaneLoad(Message[None]):
     name: str
     limit: int

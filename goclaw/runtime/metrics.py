@@ -69,6 +69,9 @@ METRICS: dict[str, Metric] = {
     "provider_errors_total": Metric("counter", "calls that failed", ("provider", "kind")),
     "queue_dropped_total": Metric("counter", "turns that were dropped or refused", ("policy",)),
     "lane_dropped_total": Metric("counter", "turns that were dropped or refused, by lane", ("lane",)),
+    "approvals_pending": Metric("gauge", "commands that wait for somebody's yes"),
+    "approvals_total": Metric("counter", "answers, and those that did not come in time", ("decision",)),
+    "approval_wait_seconds": Metric("histogram", "asked to answered", (), LONG),
     "poll_hits_total": Metric("counter", "looks that found work nobody rang for", ("kind",)),
     # edge
     "http_requests_total": Metric("counter", "answers", ("route", "method", "status")),

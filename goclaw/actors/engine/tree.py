@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.policy import PolicyFile, Watch
+from goclaw.actors.engine.processes import ProcessSupervisor
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
@@ -52,6 +54,7 @@ def engine(
         limit=Limit(restarts=3, within=30.0),
         children=[
             child("policy", policy, engine, watch),
+            child("processes", ProcessSupervisor, data_dir, engine.node_name),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
             child("queue", queue, engine, gateway),
@@ -68,6 +71,7 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
             *file,
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
             child("rates", Rates, engine.guards.settings),
+            child("approvals", ApprovalBroker, engine.guards.settings.exec_approval, engine.node_name),
         ]
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.domain.approval import ApprovalEvent
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.events import (
     AgentAlert,
@@ -25,6 +26,7 @@ from goclaw.domain.events import (
     ShuttingDown,
 )
 from goclaw.domain.policy import PolicyEvent
+from goclaw.domain.process import ProcessEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -51,6 +53,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
         case CronEvent():
             return Entry("keep", "cron", message.body)
         case BudgetEvent(type=type):
+            return Entry("keep", type, message.body)
+        case ApprovalEvent(type=type) | ProcessEvent(type=type):
             return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
