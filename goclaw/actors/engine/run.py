@@ -19,6 +19,7 @@ from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
@@ -229,7 +230,9 @@ class Run(Actor):
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
-        await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
+        guards = self.engine.guards
+        clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
+        await answer(task, Thrifty(clean, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
