@@ -186,7 +186,8 @@ class Run(Actor):
         except ProviderError as error:
             self.journal.failed(error)
             retry = "RETRY_PROVIDER" if error.retryable else ""
-            return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
+            too_long = "context overflow after compaction: " if error.kind == "context_overflow" else ""
+            return Trouble(provider_failed(error), _reason(error), error.kind, too_long + error.message, retry)
         except Rejected as refusal:
             reason = "FAILED_QUOTA" if about_money(refusal.err) else "FAILED_INPUT"
             return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
