@@ -195,7 +195,9 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake),
+        guards=Guards(
+            settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake, house.audit
+        ),
         block_reply=settings.gateway.block_reply,
         denied=(settings.data_dir, *settings.tools.deny_paths),
         node_name=house.node_name,

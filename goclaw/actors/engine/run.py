@@ -22,6 +22,7 @@ from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
+from goclaw.actors.engine.tool_calls import ToolCalls
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.waits import requeued
 from goclaw.actors.engine.written import rows_of
@@ -137,6 +138,9 @@ class Run(Actor):
             else:
                 await self._cancelled(ctx, self.stopped_by.reason, self.stopped_by.by)
 
+    def release(self) -> None:
+        self.engine.guards.ended(self.run.run_id)
+
     @handles
     async def cancel(self, ctx: Context, signal: Cancel) -> None:
         """The first reason counts, but nobody goes back into the queue who was told to stop."""
@@ -225,7 +229,8 @@ class Run(Actor):
             ),
         )
         reach = self.engine.reach(run, profile, ctx.clock.now)
-        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal)
+        calls = ToolCalls(ctx, run.session_key, self.engine.guards.estop, self.engine.durations, self.voice.tool_slow)
+        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal, through=calls)
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)

@@ -71,7 +71,13 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
             *file,
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
             child("rates", Rates, engine.guards.settings),
-            child("approvals", ApprovalBroker, engine.guards.settings.exec_approval, engine.node_name),
+            child(
+                "approvals",
+                ApprovalBroker,
+                engine.guards.settings.exec_approval,
+                engine.node_name,
+                engine.guards.audit,
+            ),
         ]
     )
 
