@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from goclaw.actors.engine.guards import Guards
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tool_calls import Durations
@@ -44,6 +45,7 @@ class Engine:
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
     durations: Durations = field(default_factory=Durations)  # of calls of tools
+    hooks: HookWorks | None = None  # None: a house of tests, where nobody has any
     block_reply: bool = False
     denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 

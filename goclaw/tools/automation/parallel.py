@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 import trio
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from goclaw.domain.chat import ToolCall
 from goclaw.tools.ledger import ToolResult
@@ -16,7 +16,7 @@ from goclaw.tools.tool import Answer, Effect, ToolContext, ToolFailed, tool
 class Inner(Struct, forbid_unknown_fields=True):
     tool: str
     arguments: dict[str, Any]
-    id: Annotated[str, Meta(max_length=64)] | None = None
+    id: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
 
 
 class Parallel(Struct):

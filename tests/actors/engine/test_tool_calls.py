@@ -108,7 +108,6 @@ async def test_a_killed_call_is_an_internal_result_and_the_run_goes_on() -> None
     async def hang() -> str:
         begun.set()
         await trio.sleep_forever()
-        return ""
 
     scene = Scene(hang)
     async with open_system(NoDatabase()) as system:
@@ -129,7 +128,6 @@ async def test_a_stop_of_tools_ends_the_calls_that_are_made() -> None:
     async def hang() -> str:
         begun.set()
         await trio.sleep_forever()
-        return ""
 
     scene = Scene(hang)
     async with open_system(NoDatabase()) as system:
@@ -160,7 +158,6 @@ async def test_a_cancelled_run_waits_for_the_tool_to_clean_up_and_no_longer_than
             with trio.CancelScope(shield=True):
                 await trio.sleep(3)
                 cleaned.append(trio.current_time())
-        return ""
 
     async def deaf() -> str:
         with trio.CancelScope(shield=True):
