@@ -87,7 +87,9 @@ async def test_a_command_is_told_of_the_call_and_of_nothing_else(tmp_path: Path)
     told = msgspec.json.decode((tmp_path / "hooks" / "told.json").read_bytes())
     assert (told["event"], told["toolName"], told["toolInput"]) == ("pre_tool_use", "exec", {"command": "ls"})
     env = (tmp_path / "hooks" / "env.txt").read_text()
-    assert "SEEN=yes" in env and "TOKEN=s3cret" in env and "GOCLAW" not in env
+    assert "SEEN=yes" in env
+    assert "TOKEN=s3cret" in env
+    assert "GOCLAW" not in env
 
 
 async def test_secrets_of_another_hook_do_not_open(tmp_path: Path) -> None:
@@ -216,7 +218,8 @@ async def test_a_server_says_yes_or_no(
         config = {"url": url, "allow_private_network": True}
         outcome = await asked(tmp_path, hook(config, handler_type="http", secrets=sealed))
     assert (outcome.blocked, len(heard)) == (blocked, times)
-    assert b"X-Token: s3cret" in heard[0] and b'"toolInput":{"command":"ls"}' in heard[0]
+    assert b"X-Token: s3cret" in heard[0]
+    assert b'"toolInput":{"command":"ls"}' in heard[0]
 
 
 async def test_a_private_address_is_asked_only_where_an_admin_said_so(tmp_path: Path) -> None:
