@@ -198,7 +198,13 @@ def tree(
         locks=settings.locks,
         spending=spending,
         guards=Guards(
-            settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake, house.audit
+            settings.tools,
+            house.known,
+            settings.gateway.injection_action,
+            settings.security.leak_scan,
+            house.policy,
+            house.brake,
+            house.audit,
         ),
         hooks=HookWorks(hook_handlers(house), settings.hooks, house.policy, box),
         block_reply=settings.gateway.block_reply,

@@ -28,7 +28,7 @@ class Hook(Struct, frozen=True, kw_only=True):
     event: Event
     handler_type: Handler
     name: str
-    config: msgspec.Raw  # of the handler
+    config: str  # of the handler, JSON
     secrets: str | None = None  # sealed, in hex
     matcher: str | None
     if_expr: str | None

@@ -259,7 +259,7 @@ async def test(ctx: Context, ask: TestHook) -> TestResult:
     hook = Hook(
         id=id,
         tenant_id=ctx.caller.tenant_id,
-        config=msgspec.Raw(msgspec.json.encode(config)),
+        config=msgspec.json.encode(config).decode(),
         secrets=secrets,
         version=1,
         source="api",
@@ -402,9 +402,10 @@ def row_of(box: Box, hook: Hook) -> HookRow:
         secret_names=names,
         agent_ids=list(hook.agents),
         source="builtin" if hook.source == "builtin" else "user",
+        config=msgspec.Raw(hook.config.encode()),
         **{
             name: getattr(hook, name)
             for name in HookRow.__struct_fields__
-            if name not in ("secret_names", "agent_ids", "source")
+            if name not in ("secret_names", "agent_ids", "source", "config")
         },
     )

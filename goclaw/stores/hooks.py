@@ -25,8 +25,8 @@ class Execution(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-COLUMNS = """id, tenant_id, scope, event, handler_type, name, config, encode(secrets, 'hex') AS secrets, matcher,
-  if_expr, timeout_ms, on_timeout, priority, enabled, version, source,
+COLUMNS = """id, tenant_id, scope, event, handler_type, name, config::text AS config,
+  encode(secrets, 'hex') AS secrets, matcher, if_expr, timeout_ms, on_timeout, priority, enabled, version, source,
   array(SELECT agent_id::text FROM hook_agents a WHERE a.hook_id = h.id ORDER BY 1) AS agents"""
 
 ADD = """
@@ -97,7 +97,7 @@ SELECT count(*) FROM hook_executions
 WHERE tenant_id = %(tenant)s AND (hook_id = %(hook)s::uuid OR %(hook)s IS NULL)
 """
 
-TENANTS = "SELECT count(*) FROM (SELECT 1 FROM tenants LIMIT 2) AS some"
+TENANTS = "SELECT count(*) FROM (SELECT 1 FROM tenants LIMIT 2) AS found"
 
 
 @transaction(retry_safe=True)

@@ -28,7 +28,7 @@ HOOK = Hook(
     event="pre_tool_use",
     handler_type="command",
     name="guard",
-    config=msgspec.Raw(b"{}"),
+    config="{}",
     matcher=None,
     if_expr=None,
     timeout_ms=5000,
@@ -41,7 +41,7 @@ HOOK = Hook(
 
 
 def hook(config: dict[str, Any], **more: Any) -> Hook:
-    return replace(HOOK, config=msgspec.Raw(msgspec.json.encode(config)), **more)
+    return replace(HOOK, config=msgspec.json.encode(config).decode(), **more)
 
 
 class Notes:
