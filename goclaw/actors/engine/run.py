@@ -241,7 +241,7 @@ class Run(Actor):
         )
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         if hooks is not None and not self.draft.messages:
-            task = await submitted(hooks, task, first=run.first)
+            task = await submitted(hooks, task, first=not rows)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         guards = self.engine.guards
