@@ -237,7 +237,7 @@ async def toggle(ctx: Context, ask: ToggleHook) -> Done:
 
 
 @operation(Rpc("hooks.test", Role.OPERATOR))
-async def test(ctx: Context, ask: TestHook) -> TestResult:
+async def try_hook(ctx: Context, ask: TestHook) -> TestResult:
     """Ask a hook about a made-up call. Nothing is recorded."""
     wanted = decode(Wanted, {"event": "pre_tool_use", "scope": "tenant", **ask.config})
     if wanted.handler_type == "prompt":

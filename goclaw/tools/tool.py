@@ -101,6 +101,7 @@ class ToolContext:
     delivered: set[str] = field(default_factory=set)  # files the run has given to its chat
     deny_groups_off: frozenset[str] = frozenset()  # of the shell's deny engine (security.md §3.4)
     calls: Calls | None = None  # of the run; there while one is made
+    host: Callable[[str], str] = lambda _: ""  # why one (in ASCII) may not be reached; empty: it may
     at_once: int = 2  # calls of one answer; agent-loop.md §10.3
 
     def setting(self, tool: str, kind: type[S]) -> S:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -54,6 +54,7 @@ class Guards:
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
         names, pinned = self.allowed(tools, run, agent), self.policy.pin(run.tenant_id)
+        reach = replace(reach, host=lambda host: self.estop.host(host) or pinned.host(host).reason)
         permits, made = permit(pinned), through
         if self.audit is not None:
             book = Book(self.audit, run, pinned.version)
@@ -181,7 +182,7 @@ def unless_stopped(estop: Estop) -> Gate:
     """What operators stopped (step 4)."""
 
     async def gate(tool: Tool, _: ToolContext) -> None:
-        if why := estop.tool(tool.name):
+        if why := estop.tool(tool.name) or (estop.network() if tool.group == "web" else ""):
             raise ToolFailed("denied_policy", f"{tool.name} was {why}")
 
     return gate

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from goclaw.actors.engine.engine import place_of
+from goclaw.domain.workspace import place_of
 from goclaw.actors.engine.hooks import HookWorks
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import HOOKS, session
@@ -26,11 +26,10 @@ from goclaw.settings.hooks import Hooks
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents, hooks
 from goclaw.stores.database import Database
-from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.context_files import ContextFiles, OnlyFiles
 from goclaw.tools.hooks.handlers import Handlers
 from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
-from tests.tools.fs.shelf import OnlyFiles
 
 BOX = Box(bytes(range(32)))
 WRITE = 'write "hello" to notes.txt'
