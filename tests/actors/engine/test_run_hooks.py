@@ -10,13 +10,13 @@ from typing import Any
 
 import trio
 
-from goclaw.domain.workspace import place_of
 from goclaw.actors.engine.hooks import HookWorks
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import HOOKS, session
 from goclaw.domain.events import RunEvent
 from goclaw.domain.hook import Happening, HookEnded
 from goclaw.domain.ids import new_id
+from goclaw.domain.workspace import place_of
 from goclaw.operations.context import Context, House
 from goclaw.operations.feed import listening
 from goclaw.operations.hooks import AskHistory, AskHooks, Wanted, create, history, list_hooks
