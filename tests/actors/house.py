@@ -11,6 +11,7 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -52,6 +53,7 @@ async def house(
     opening: Opening | None = None,
     spending: Spending | None = None,
     compaction: Compaction = Compaction(),  # noqa: B008 - frozen
+    hooks: HookWorks | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -68,6 +70,7 @@ async def house(
         ownership=own,
         box=Box(bytes(range(32))),
         spending=spending or Spending(),
+        hooks=hooks,
     )
 
     def tree() -> Supervisor:

@@ -25,6 +25,7 @@ from goclaw.domain.events import (
     SessionUpdated,
     ShuttingDown,
 )
+from goclaw.domain.hook import HookEvent
 from goclaw.domain.policy import PolicyEvent
 from goclaw.domain.process import ProcessEvent
 from goclaw.edge.ws.outbox import Entry
@@ -62,6 +63,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "policy.reloaded", message.body)
         case PolicyEvent():
             return Entry("keep", "policy.rejected", message.body)
+        case HookEvent():
+            return Entry("keep", "security.hook.circuit_breaker", message.body)
         case EstopEvent(type="estop.engaged"):
             return Entry("keep", "estop.engaged", message.body)
         case EstopEvent():
