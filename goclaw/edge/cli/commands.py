@@ -15,7 +15,7 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, cron, migrate, providers, runs, sessions
+from goclaw.edge.cli import agent, chaos, config, cron, deny_check, migrate, providers, runs, sessions
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -40,6 +40,7 @@ app.add_typer(runs.tasks)
 app.add_typer(runs.queue)
 app.add_typer(sessions.app)
 app.command()(runs.incident)
+app.command("deny-check")(deny_check.deny_check)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,104 @@
+"""The verdict on a command line. Contract: security.md §3."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+from msgspec import Struct
+
+from goclaw.security.shell.analysis import Analysis, Refused
+from goclaw.security.shell.call import Call
+from goclaw.security.shell.grammar import parse
+from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
+from goclaw.security.shell.text import HOLE, MARKS
+
+BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+INVISIBLE = re.compile(  # §2.1 step 2 and §3.1 step 4
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+)
+
+
+class Verdict(Struct, frozen=True):
+    """`group` is one of the safety groups, `invalid_args` or `denied_path`; empty if the command may run.
+
+    `why` is a class for logs. Neither goes to the model: see `told`.
+    """
+
+    decision: Literal["allow", "deny"]
+    group: str = ""
+    why: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return self.decision == "allow"
+
+
+ALLOW = Verdict("allow")
+
+
+class SimpleCommand(Struct, frozen=True):
+    """One command of a line. `name` is empty where it cannot be known which program runs."""
+
+    name: str
+    text: str
+
+
+def deny_check(
+    command: str, groups_off: frozenset[str] = frozenset(), workspace: str = "", denied: tuple[str, ...] = ()
+) -> Verdict:
+    """May this line be given to a shell? Runs nothing and reads no file.
+
+    `workspace`: the absolute directory in which rights may be changed. `denied`: absolute prefixes that no command
+    may name, beside `.goclaw`. Never raises; what cannot be judged is denied.
+    """
+    if len(command) > LENGTH or "\0" in command:
+        return Verdict("deny", "invalid_args", "length" if len(command) > LENGTH else "nul")
+    if BIDI.search(command) or MARKS.search(command):
+        return Verdict("deny", "filter_bypass", "bidi")
+    raw = command.replace("\r\n", "\n").replace("\r", "\n")
+    verdict = _judge(raw, groups_off, workspace, denied)
+    seen = INVISIBLE.sub("", unicodedata.normalize("NFKC", raw))
+    if verdict.allowed and seen != raw:
+        return _judge(seen[: 4 * LENGTH], groups_off, workspace, denied)
+    return verdict
+
+
+def _judge(text: str, off: frozenset[str], workspace: str, denied: tuple[str, ...]) -> Verdict:
+    walk = Analysis(off, workspace, denied)
+    try:
+        walk.script(parse(text, walk.budget))
+    except Refused as refused:
+        return Verdict("deny", refused.group, refused.why)
+    except TooMuch as much:
+        return Verdict("deny", "filter_bypass", much.why)
+    except RecursionError:
+        return Verdict("deny", "filter_bypass", "too_deep")
+    except Unreadable as unreadable:
+        if "filter_bypass" not in off:
+            return Verdict("deny", "filter_bypass", str(unreadable))
+    return ALLOW
+
+
+def simple_commands(command: str) -> tuple[SimpleCommand, ...]:
+    """Every command the line would run, wrappers and what they wrap both, in order of execution.
+
+    A line that cannot be read is one command without a name, which no allow-list matches.
+    """
+    from goclaw.security.shell.groups import RULES
+
+    found: dict[SimpleCommand, None] = {}
+
+    def watch(call: Call) -> None:
+        found[SimpleCommand(call.name, " ".join(call.words))] = None
+
+    walk = Analysis(frozenset(RULES), watch=watch)
+    try:
+        walk.script(parse(command.replace("\r\n", "\n").replace("\r", "\n"), walk.budget))
+    except (Refused, TooMuch, RecursionError, Unreadable):
+        return (SimpleCommand("", command),)
+    return tuple(found)
+
+
+__all__ = ["HOLE", "SimpleCommand", "Verdict", "deny_check", "simple_commands"]

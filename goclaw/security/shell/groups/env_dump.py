@@ -1,0 +1,51 @@
+"""Printing the environment, where secrets may be."""
+
+from __future__ import annotations
+
+import re
+
+from goclaw.security.shell import paths
+from goclaw.security.shell.call import Call
+from goclaw.security.shell.wrappers import peel
+
+ENVIRON = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?environ$")
+SAMPLES = ("/proc/self/environ", "/proc/1/environ", "/proc/1234/environ")
+JQ = re.compile(
+    r"""(?<![.\w$"'])env(?![\w"'(])(?!\s*(?:\.\s*\w|\[))|\$ENV(?!\w)(?!\s*(?:\.\s*\w|\[))|(?<![\w])\$__prog"""
+)
+
+
+def refuse(call: Call) -> str | None:
+    name, args = call.name, call.args
+    if any(paths.matches(each, ENVIRON, SAMPLES) for each in paths.named(call)):
+        return "environ"
+    if name == "env" and not any(inner.words for inner in peel(call)) and not call.long("--help", "--version"):
+        return "listing"
+    if name == "printenv":
+        return "listing"
+    if name == "set" and not args:
+        return "listing"
+    if name in ("export", "declare", "typeset", "readonly"):
+        if not call.operands and (not call.flags or name != "declare" or not call.short("fFaAi")):
+            return None if call.flags and call.short("fF") else "listing"
+        if call.short("p") and name in ("declare", "typeset", "export") and not call.short("fF"):
+            return "listing"
+    if name == "compgen" and call.short("ev"):
+        return "listing"
+    if name == "ps" and _shows_environment(args):
+        return "ps"
+    if name in ("jq", "gojq", "jaq") and args and _jq(call):
+        return "jq"
+    return None
+
+
+def _shows_environment(args: list[str]) -> bool:
+    """BSD options have no dash; `e` among them shows the environment."""
+    return any(re.fullmatch(r"[a-zA-Z]*e[a-zA-Z]*", each) for each in args[:2] if not each.startswith("-")) and not any(
+        each.startswith("-") for each in args[:1]
+    )
+
+
+def _jq(call: Call) -> bool:
+    filters = call.operands[:1]
+    return any(JQ.search(re.sub(r'"(?:[^"\\(]|\\[^(])*"', '""', each)) for each in filters)
