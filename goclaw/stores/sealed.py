@@ -38,6 +38,7 @@ COLUMNS = (
     Column("oauth_tokens", "access_token"),
     Column("oauth_tokens", "refresh_token"),
     Column("oauth_tokens", "id_token"),
+    Column("custom_tools", "env", bytes=True),
     Column(
         "run_records",
         "body_enc",

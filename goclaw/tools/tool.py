@@ -119,7 +119,7 @@ class Tool:
     group: str
     effect: Effect
     spec: ToolSpec
-    input: type[msgspec.Struct]
+    input: type[msgspec.Struct] | None  # None: arguments come as they are, checked against `spec`
     fn: Callable[..., Awaitable[str | Answer]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
@@ -130,6 +130,7 @@ class Tool:
     most: int = MOST  # characters of its results
     settings: type[msgspec.Struct] | None = None
     requires: tuple[str, ...] = ()  # programs that must be there
+    rehearse: Callable[[ToolContext, Any], str] | None = None  # what a call would run
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
 
     @property

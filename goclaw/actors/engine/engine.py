@@ -8,14 +8,18 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from msgspec import Raw
+
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.journal import KnownBlobs
+from goclaw.actors.engine.kit import Kit, Maker, kit_of
 from goclaw.actors.engine.spending import Spending
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.domain.session import parse_key
 from goclaw.domain.workspace import group_of, place_of
+from goclaw.runtime.actor import Context
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -25,6 +29,8 @@ from goclaw.settings.record import Record
 from goclaw.stores.runs import Claimed
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import Tool, ToolContext
+
+NO_SETTINGS: Mapping[str, Raw] = {}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Engine:
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
+    maker: Maker | None = None  # of tools from rows; None: nobody has any
     block_reply: bool = False
     denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
@@ -55,7 +62,13 @@ class Engine:
             interactive=queue.interactive_retry_sec,
         )
 
-    def reach(self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime]) -> ToolContext:
+    async def kit(self, ctx: Context, run: Claimed, agent: AgentProfile) -> Kit:
+        """The tools a run could have, and how they are set."""
+        return await kit_of(ctx, self.tools, self.maker, run.tenant_id, agent)
+
+    def reach(
+        self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime], settings: Mapping[str, Raw] = NO_SETTINGS
+    ) -> ToolContext:
         """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
         to = run.request.reply_to
         asker = Asker(
@@ -79,6 +92,7 @@ class Engine:
             provider=agent.provider,
             model=agent.model,
             most=self.guards.settings.max_result_chars,
+            settings=settings,
         )
 
     def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:

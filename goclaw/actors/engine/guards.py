@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from goclaw.actors.engine.kit import Kit
 from goclaw.domain.address import RATES
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.rates import TakeCall
@@ -33,19 +34,19 @@ class Guards:
     def box(
         self,
         ctx: Context,
-        tools: Mapping[str, Tool],
+        kit: Kit,
         run: Claimed,
         agent: AgentProfile,
         reach: ToolContext,
         ledger: Ledger | None = None,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
-        names = self.allowed(tools, run, agent)
+        names = self.allowed(kit.tools, run, agent)
         return Toolbox(
-            {name: tools[name] for name in names},
+            {name: kit.tools[name] for name in names},
             reach,
             ledger,
-            hidden=frozenset(tools) - set(names),
+            hidden=(kit.absent | kit.tools.keys()) - set(names),
             after=(rate(ctx, run),),
             finish=(
                 *((scrubbing(self.known),) if self.settings.scrub_credentials else ()),

@@ -7,7 +7,6 @@ Contract  durability.md §3, §4, §6, §8; agent-loop.md §3, §14, §15
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +31,7 @@ from goclaw.agent.turn import Draft, Task
 from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile, TurnEnded
 from goclaw.domain.budget import about_money, payers_of
-from goclaw.domain.chat import ChatMessage, ToolSpec
+from goclaw.domain.chat import ChatMessage, ToolCall, ToolSpec
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
     Err,
@@ -110,9 +109,9 @@ class Run(Actor):
         self.voice = voice_of(
             ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder, blocks=self.engine.block_reply
         )
-        own, effects = self.engine.ownership, partial(effect_of, self.engine.tools)
+        own, self.tools = self.engine.ownership, self.engine.tools
         calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, self._effect, own, calls, box)
         self.purse = CallPurse(
             ctx,
             self.engine.spending,
@@ -219,13 +218,18 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        reach = self.engine.reach(run, profile, ctx.clock.now)
-        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal)
+        kit = await self.engine.kit(ctx, run, profile)
+        self.tools = kit.tools
+        reach = self.engine.reach(run, profile, ctx.clock.now, kit.settings)
+        hands = self.engine.guards.box(ctx, kit, run, profile, reach, self.journal)
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
+
+    def _effect(self, wanted: ToolCall) -> str:
+        return effect_of(self.tools, wanted)
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
         reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None

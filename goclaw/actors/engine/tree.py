@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.bench import Bench
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
@@ -15,6 +16,7 @@ from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
+from goclaw.actors.engine.shelf import Shelf
 from goclaw.actors.engine.summoner import summoning
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
@@ -51,6 +53,7 @@ def engine(
             child("policy", policy, engine),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
+            child("bench", Bench, engine),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
             child("summoning", summoning, engine),
@@ -63,6 +66,7 @@ def policy(engine: Engine) -> Supervisor:
         [
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
             child("rates", Rates, engine.guards.settings),
+            child("shelf", Shelf, engine.tools),
         ]
     )
 
