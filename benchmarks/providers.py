@@ -2,13 +2,17 @@
 
     python -m benchmarks.providers [--turns 400]
 
-The vendor is a process of its own that streams 20 chunks, each with the moment it was sent, on two wires. Clocks of
-processes on one machine are the same clock.
+The vendor is a process of its own that streams chunks, each with the moment it was sent, on two wires. Clocks of
+processes on one machine are the same clock. A paced answer lasts five seconds and keeps to its own schedule, and the
+answers begin at random moments: were each pause counted from the last chunk, a stall would gather all streams in one
+burst that never dissolves, and the burst would be what is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import random
 import re
 import subprocess
 import sys
@@ -27,10 +31,11 @@ from goclaw.providers.wire import Learned
 from goclaw.providers.wires import anthropic, chat
 from tests.fakes.http1 import END, HEAD, chunked, next_request
 
-CHUNKS = 20
-PACE = 20  # chunks a second, where they are paced
+CHUNKS = 20  # of an answer that comes at once
+PACE = 20  # chunks a second of one that is paced …
+ANSWER = 5  # … for as many seconds
 FEW, STREAMS, PROVIDERS = 10, 200, 4  # at once; a provider opens at most 64 connections
-SECONDS = 5.0
+SECONDS = 10.0
 TICK = 0.005  # seconds; how the lag of the loop is felt
 ASK = ChatRequest(messages=(ChatMessage(role="user", content="hello"),), model="m")
 LOAD = ChatRequest(messages=ASK.messages, model="offline-load")
@@ -84,11 +89,12 @@ async def serve(connection: trio.SocketStream) -> None:
         try:
             while request := await next_request(connection, buffer):
                 side = SIDES["anthropic" if request.target.endswith("/messages") else "chat"]
-                pace = 1 / PACE if request.target.startswith("/paced") else 0.0
+                chunks, pace = (ANSWER * PACE, 1 / PACE) if request.target.startswith("/paced") else (CHUNKS, 0.0)
                 await connection.send_all(HEAD + (chunked(side.start) if side.start else b""))
-                for _ in range(CHUNKS):
+                begun = trio.current_time()
+                for number in range(1, chunks + 1):
                     if pace:
-                        await trio.sleep(pace)
+                        await trio.sleep_until(begun + number * pace)
                     await connection.send_all(chunked(side.piece % time.perf_counter()))
                 await connection.send_all(chunked(side.end) + END)
         except trio.BrokenResourceError:
@@ -167,9 +173,10 @@ async def crowd(turns: list[Turn]) -> tuple[list[float], list[float], float]:
             lags.append(trio.current_time() - due)
 
     async with trio.open_nursery() as nursery:
-        for number, turn in enumerate(turns):
-            nursery.start_soon(again, turn, number / len(turns))
-        await trio.sleep(2)
+        moments = random.Random(5)
+        for turn in turns:
+            nursery.start_soon(again, turn, moments.uniform(0, ANSWER))
+        await trio.sleep(ANSWER + 1)
         ages.clear()
         nursery.start_soon(feel)
         before = time.process_time()
@@ -198,7 +205,7 @@ async def measure(url: str, turns: int) -> None:
                 print(f"{name:10} {at_once:7d} {floor:12.0f} {full:9.0f} {full - floor:7.0f} {full / floor:7.2f}")
         await ours.aclose()
     print(f"\nstreams of {PACE} chunks a second: age of a chunk, lag of the loop")
-    print("streams  wire       who         chunks   p50 ms   p99 ms   lag p50   lag p99   core")
+    print("streams  wire       who         chunks   p50 ms   p99 ms   lag p50   lag p99   core   load")
     report(0, "", "nobody", *await crowd([]))
     for streams in (FEW, STREAMS):
         for name, side in SIDES.items():
@@ -220,6 +227,7 @@ def report(streams: int, wire: str, who: str, ages: list[float], lags: list[floa
     print(
         f"{streams:7d}  {wire:10} {who:10} {len(ages):7d} {share(ages, 0.5):8.2f} {share(ages, 0.99):8.2f}"
         f" {share(lags, 0.5):9.2f} {share(lags, 0.99):9.2f} {core:6.2f}"
+        f" {os.getloadavg()[0]:6.2f}"
     )
 
 

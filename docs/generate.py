@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from goclaw.domain.approval import ApprovalEvent
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.errors import Err
+from goclaw.domain.process import ProcessEvent
 from goclaw.domain.texts import TEXTS
 from goclaw.edge.http import actors, completions, runs, wake
 from goclaw.edge.http.answers import STATUS, status_of
@@ -63,6 +65,7 @@ RUN_EVENTS = {
     "activity": "what the agent is doing now",
     "thinking": "a piece of the model's thinking",
     "chunk": "a piece of the answer",
+    "block.reply": "what was said beside calls of tools, as a message of its own",
     "tool.call": "a tool is about to run",
     "tool.result": "what the tool said",
     "run.completed": "the answer is stored",
@@ -87,9 +90,18 @@ SOCKET_EVENTS = {
     "cron": "a scheduled job was changed, started or ended; for its user and the admins",
     "agent.updated": "an agent was made, changed or taken away; for its owner and the admins",
     "agent.summoning": "an agent's files are being written: the start, each file, the end; for the same",
+    "policy.reloaded": "another policy is in force, and what it adds and removes; for admins",
+    "policy.rejected": "the policy file cannot be used, and why; the last good one stays; for admins",
+    "estop.engaged": "an operator stopped something; for admins",
+    "estop.released": "what was stopped may go on; for admins",
     "budget.warning": "most of a budget is spent, told once in its window; for its owner and the admins",
     "budget.reached": "all of a budget is spent, told once in its window; for its owner and the admins",
     "budget.changed": "somebody set, raised or removed a budget; for its user and the admins",
+    "exec.approval.requested": "a command waits for somebody's yes; for the run's user and the admins",
+    "exec.approval.resolved": "somebody answered, or nobody did in time; for the run's user and the admins",
+    "process.start": "an agent left a program running; like all `process.*`, for its user and the admins",
+    "process.exit": "it has ended",
+    "process.kill": "the agent is ending it",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "agent.alert": "an agent has something to say to whoever runs this gateway; for admins",
@@ -313,14 +325,20 @@ def events() -> str:
 
 def said_events() -> set[str]:
     """The types of `voice.say("run.queued", …)`."""
-    return {call.args[0].value for call in calls("say") if isinstance(call.args[0], ast.Constant)}
+    return {text for call in calls("say") if (text := literal(call.args[0]))}
+
+
+def literal(node: ast.expr) -> str:
+    """The text that stands there; empty for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def sent_events() -> set[str]:
-    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and those `BudgetEvent` says it has."""
+    """The names of `Entry("keep", "agent", …)` and `self._tell("tick", …)`, and what events of several say."""
     named = [call.args[1] for call in calls("Entry")] + [call.args[0] for call in calls("_tell")]
-    sent = {name.value for name in named if isinstance(name, ast.Constant) and name.value}
-    return sent | set(re.findall(r"`(budget\.\w+)`", BudgetEvent.__doc__ or ""))
+    sent = {text for name in named if (text := literal(name))}
+    several = " ".join(event.__doc__ or "" for event in (BudgetEvent, ApprovalEvent, ProcessEvent))
+    return sent | set(re.findall(r"`((?:budget|exec\.approval|process)\.\w+)`", several))
 
 
 def errors() -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from socket import gethostname
 
 import structlog
@@ -24,21 +26,24 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import AtBroker
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
-from goclaw.domain.address import CONFIG, DRAIN, lane
+from goclaw.domain.address import CONFIG, DRAIN, POLICY, lane
 from goclaw.domain.agent import DEFAULT_KEY
-from goclaw.domain.cluster import Lease
+from goclaw.domain.cluster import Lease, Ownership
 from goclaw.domain.config import Reload
 from goclaw.domain.errors import StartupFatal
 from goclaw.domain.ids import new_id
+from goclaw.domain.policy import ReloadPolicy
 from goclaw.domain.run import LANES
 from goclaw.domain.shutdown import BeginDrain
 from goclaw.edge.door import reserve
@@ -57,21 +62,33 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.security.box import Box, box_of
+from goclaw.security.confine import unreadable
+from goclaw.security.estop import Brake, Stopped
+from goclaw.security.policy_book import PolicyBook
+from goclaw.security.policy_file import STARTER, shape
+from goclaw.security.policy_file import load as load_policy
+from goclaw.security.policy_text import PolicyInvalid
 from goclaw.security.ssrf import lookup
 from goclaw.settings import logs
 from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
-from goclaw.settings.onboard import keep_key, onboard
+from goclaw.settings.onboard import keep_key, onboard, write_private
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
+from goclaw.stores.audit_book import AuditBook
+from goclaw.stores.audit_file import place
 from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import ensure_schema
+from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
+from goclaw.tools.processes import Processes
+from goclaw.tools.runtime.rules import Rules as CommandRules
+from goclaw.tools.runtime.rules import hidden
 from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
 from goclaw.tools.web.outside import Outside
@@ -91,9 +108,13 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
     """
     if loaded.crash_at:
         crashpoint.arm(loaded.crash_at)
+    unreadable()
     logs.configure(loaded.settings.logging, json=json_logs)
     with instance_lock(loaded.settings.data_dir) as lock:
+        first = loaded.origins["gateway.token"] == "default"
         loaded = undecided(onboard(loaded))
+        if first:
+            _begin_policy(loaded.settings.policy.file)
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
@@ -120,13 +141,13 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
+            house.audit = await _audit(loaded, database, house)
+            house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
-            things: dict[type, object] = {Methods: ForAgents(house, collect("goclaw.operations"))}
-            things[ContextFiles] = FilesForAgents(house)
-            things[Outside] = await _outside(loaded.settings, sockets[0].getsockname()[1])
-            things[Alerts] = AlertsForAgents(house)
-            things[Workings] = WorkingsForAgents(house)
-            tools = equipped(tools, things)
+            house.brake = Brake(loaded.settings.data_dir / "estop.json", partial(_hold, house.ownership))
+            outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
+            tools = {name: tool for name, tool in tools.items() if not hidden(name, settings.tools)}
+            tools = equipped(tools, {**_things(house), Outside: outside})
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
@@ -174,9 +195,10 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
-        guards=Guards(settings.tools, house.known, settings.gateway.injection_action),
+        guards=Guards(settings.tools, house.known, settings.gateway.injection_action, house.policy, house.brake),
         block_reply=settings.gateway.block_reply,
         denied=(settings.data_dir, *settings.tools.deny_paths),
+        node_name=house.node_name,
     )
     opening = Opening(
         box,
@@ -186,6 +208,7 @@ def tree(
         settings.data_dir,
         house.known,
     )
+    watch = (settings.policy.file, house.policy, frozenset(tools), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -195,7 +218,7 @@ def tree(
             child("agents", agents, defaults, settings.providers, settings.failover),
             child(
                 "engine",
-                partial(engine, data_dir=settings.data_dir, opening=opening),
+                partial(engine, data_dir=settings.data_dir, opening=opening, watch=watch),
                 work,
                 settings.providers,
                 settings.failover,
@@ -207,7 +230,7 @@ def tree(
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",
-                partial(cron, resting=lambda: house.draining, metered=metered),
+                partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
                 house.node_id,
                 settings.cron,
                 settings.agents.defaults.workspace,
@@ -217,12 +240,61 @@ def tree(
     )
 
 
+def _things(house: House) -> dict[type, object]:
+    """What tools may need of the house."""
+    settings = house.settings.tools
+    return {
+        Methods: ForAgents(house, collect("goclaw.operations")),
+        ContextFiles: FilesForAgents(house),
+        Approvals: AtBroker(house.system, settings.exec_approval),
+        Processes: Background(house.system),
+        Alerts: AlertsForAgents(house),
+        Workings: WorkingsForAgents(house),
+        CommandRules: CommandRules(
+            denied=(str(house.settings.data_dir),),
+            channels=settings.exec.allow_channels,
+            variables=os.environ,
+        ),
+    }
+
+
 def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:
     """Raises StartupFatal E_ENCRYPTION_KEY."""
     kept = keep_key(loaded)
     for warning in kept.warnings[len(loaded.warnings) :]:
         log.warning("config.warning", text=warning)
     return kept, box_of(kept.settings.encryption)
+
+
+async def _audit(loaded: Loaded, database: Database, house: House) -> AuditBook:
+    """Raises StartupFatal E_AUDIT_INIT."""
+    book = AuditBook(database, place(loaded.home), house.node_name, house.system.clock.now, house.known)
+    await book.open()
+    return book
+
+
+def _hold(ownership: Ownership, stopped: Stopped) -> None:
+    """Nothing is claimed while everything is stopped."""
+    ownership.stopped = stopped.all
+    if stopped:
+        log.warning("estop.engaged", by=stopped.by, reason=stopped.reason)
+
+
+def _begin_policy(path: Path) -> None:
+    """A first start leaves a policy to edit, which allows what is usual; where it cannot be written there is none."""
+    if shape(path) is None:
+        with suppress(OSError):
+            write_private(path, STARTER)
+
+
+def _policy(path: Path, tools: Collection[str]) -> PolicyBook:
+    """Without a file none is in force. Raises StartupFatal E_POLICY_LOAD."""
+    if shape(path) is None:
+        return PolicyBook()
+    try:
+        return PolicyBook(load_policy(path, tools))
+    except PolicyInvalid as invalid:
+        raise StartupFatal("E_POLICY_LOAD", f"{path}: {invalid}", "correct it, then: goclaw policy check") from None
 
 
 def _node_name(settings: Settings, port: int) -> str:
@@ -314,6 +386,7 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
 async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:
     async for _ in hangups:
         house.system.tell(CONFIG, Reload())
+        house.system.tell(POLICY, ReloadPolicy())
 
 
 async def _end_without_lease(gave_up: trio.Event, house: House) -> None:

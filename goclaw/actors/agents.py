@@ -23,7 +23,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
-from goclaw.settings.providers import Providers
+from goclaw.settings.providers import Providers, ReasoningDefaults
 from goclaw.stores import agent_shares
 from goclaw.stores import agents as stored
 from goclaw.stores import providers as vendors
@@ -73,7 +73,8 @@ class Agent(Actor):
         provider = wanted or row.provider or default_provider(providers, self.defaults)
         own = row.model if wanted in ("", row.provider) else ""  # a model is its own provider's
         model = (override.model if override is not None else "") or own
-        effort, exact = self._effort(row)
+        named = providers.named.get(provider)
+        effort, exact = self._effort(row, named.reasoning_defaults if named else ReasoningDefaults())
         profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
@@ -102,12 +103,17 @@ class Agent(Actor):
         )
         return override.on(profile) if override is not None else profile
 
-    def _effort(self, row: stored.AgentRow) -> tuple[str, bool]:
-        """How hard it thinks, and whether only just so: its own wish, an older form of it, everybody's."""
+    def _effort(self, row: stored.AgentRow, usual: ReasoningDefaults) -> tuple[str, bool]:
+        """How hard it thinks, and whether only just so: its own wish, an older form of it, its provider's, everybody's.
+
+        A wish of mode `inherit` is none.
+        """
         wish = row.reasoning_config or {}
-        legacy = row.thinking_level or row.other_config.get("thinking_level")
-        effort = wish.get("effort") or legacy or self.defaults.thinking_level
-        return str(effort), wish.get("fallback", "downgrade") != "downgrade"
+        if wish.get("override_mode") == "inherit":
+            wish = {}
+        own = wish.get("effort") or row.thinking_level or row.other_config.get("thinking_level")
+        effort = own or usual.effort or self.defaults.thinking_level
+        return str(effort), wish.get("fallback", "downgrade" if own else usual.fallback) != "downgrade"
 
     @handles
     async def others(self, ctx: Context, news: ProvidersChanged) -> None:

@@ -14,15 +14,18 @@ from goclaw.domain.address import lane
 from goclaw.domain.config import Reload, Reloaded
 from goclaw.domain.run import LANES, SetLimit
 from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.security.audit import Act
 from goclaw.settings.keys import entries
 from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.problems import ConfigInvalid
+from goclaw.stores.audit_book import AuditBook
 
 SIZES = {f"queue.lanes.{name}": name for name in LANES}
 
 
 class Configuration(Actor):
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, audit: AuditBook | None = None) -> None:
+        self.audit = audit
         self.loaded = loaded
         self.running: dict[str, Any] = dict(entries(loaded.settings))
 
@@ -33,6 +36,8 @@ class Configuration(Actor):
             fresh = undecided(await trio.to_thread.run_sync(self.loaded.again))
         except ConfigInvalid as invalid:
             errors = tuple(map(str, invalid.problems))
+            if self.audit is not None:
+                self.audit.note(Act(action="config.rejected", decision="error", details={"errors": errors[:20]}))
             ctx.log.warning("config.rejected", path=str(invalid.path), errors=errors)
             return Reloaded(errors=errors)
         for warning in fresh.warnings:
@@ -52,6 +57,9 @@ class Configuration(Actor):
             restart=tuple(key for key in changed if key not in SIZES),
         )
         ctx.log.info("config.reloaded", applied=news.applied)
+        if self.audit is not None and changed:
+            what = {"applied": news.applied, "restart": news.restart}
+            self.audit.note(Act(action="config.applied", details=what))
         if news.restart:
             ctx.log.warning("config.restart_needed", keys=news.restart)
         return news

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import trio
 
+from goclaw.actors.audit import AuditWriter
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cluster.tree import cluster
 from goclaw.actors.config import Configuration
@@ -110,7 +111,8 @@ def infra(
         [
             child("stores", stores, database, server, house),
             child("cluster", cluster, me, house.settings.database.dsn.reveal()),
-            child("config", Configuration, loaded, on_exhausted=rests),
+            *([child("audit", AuditWriter, house.audit, shutdown=LAST_LINES)] if house.audit is not None else []),
+            child("config", Configuration, loaded, house.audit, on_exhausted=rests),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),
             child("actor_log", ActorLog, house.node_id, owner_of, happened, on_exhausted=rests, shutdown=LAST_LINES),
             child("retention", RetentionKeeper, house.node_id, house.settings.retention, on_exhausted=rests),

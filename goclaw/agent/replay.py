@@ -256,7 +256,7 @@ async def play(
         ended = False
         recorder.failed(error)
     except Rejected as refusal:
-        if not about_money(refusal):
+        if not about_money(refusal.err):
             raise
         ended, stopped = False, True
     if ended:

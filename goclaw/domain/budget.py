@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from goclaw.domain.price import MILLION, PLACES, Price, worst
 from goclaw.domain.session import parse_key
-from goclaw.runtime.faults import Err, Rejected
+from goclaw.runtime.faults import Err
 from goclaw.runtime.message import Message
 
 Scope = Literal["tenant", "user", "agent", "run"]
@@ -150,10 +150,11 @@ class Release(Message[None]):
 
 
 class Settled(Message[None]):
-    """A commit has what calls really took."""
+    """A commit has what calls really took. `overshot`: reservations of calls that took more than was held."""
 
     tenant_id: str
     payers: tuple[Payer, ...]
+    overshot: tuple[str, ...] = ()
 
 
 class LimitsChanged(Message[None]):
@@ -271,9 +272,9 @@ def unpriced(provider: str, model: str) -> Err:
     return Err("RESOURCE_EXHAUSTED", "budget_unpriced", details)
 
 
-def about_money(refusal: Rejected) -> bool:
+def about_money(err: Err) -> bool:
     """Whether a purse said no, and nothing else is wrong."""
-    return refusal.err.details.get("reason") in ("budget", "budget_unpriced")
+    return err.details.get("reason") in ("budget", "budget_unpriced")
 
 
 def _number(amount: Decimal | None) -> float | None:

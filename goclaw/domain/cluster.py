@@ -39,6 +39,7 @@ class Ownership:
     def __init__(self, *, alone: bool = True) -> None:
         self.alone = alone
         self.held = True  # False: the node cannot prove that it lives, so it starts nothing (durability.md §12.5)
+        self.stopped = False  # an operator stopped everything, so nothing is started (security.md §13)
         self.peers = 0  # other living nodes, as of the last look
         self.met = 0  # looks that found others, and times when nobody looked
         self.listening = False  # whoever leaves us work rings

@@ -117,6 +117,15 @@ def not_found(kind: str, id: str) -> Err:
     return Err("NOT_FOUND", "not_found", {"kind": kind, "id": id})
 
 
+def approval_gone(id: str) -> Err:
+    """There is none of that name, or somebody was first."""
+    return Err("NOT_FOUND", "approval_gone", {"kind": "approval", "id": id})
+
+
+def approvals_off() -> Err:
+    return Err("FAILED_PRECONDITION", "approvals_off", {"reason": "approvals_off"})
+
+
 def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
 

@@ -115,6 +115,13 @@ class ChaosEvent(Message[None]):
     body: msgspec.Raw
 
 
+class EstopEvent(Message[None]):
+    """`estop.engaged` or `estop.released`, with what and by whom. For admins."""
+
+    type: str
+    body: msgspec.Raw
+
+
 def body(**members: Any) -> msgspec.Raw:
     """An event's payload, encoded."""
     return msgspec.Raw(msgspec.json.encode(members))

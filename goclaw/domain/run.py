@@ -215,12 +215,25 @@ class StopRun(Message[bool]):
     by: str
 
 
+class StopAll(Message[None]):
+    """To every lane: cancel what runs (security.md §13)."""
+
+    by: str
+
+
 class InjectText(Message[bool]):
     """To a run that works: somebody says something meanwhile. True when the run took it, or had taken it before."""
 
     message_id: str  # the idempotency key, if he gave one: the same in every try
     text: str
     sender: str
+
+
+class Awaiting(Message[None]):
+    """To a run that works: a call of it waits for somebody outside. `what` is the detail of its activity."""
+
+    what: str
+    tool: str
 
 
 class LaneLoad(Message[None]):

@@ -77,6 +77,16 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "từ chối quyền: {reason}",
         "zh": "权限不足：{reason}",
     },
+    "approval_gone": {
+        "en": 'approval "{id}" not found or already resolved',
+        "vi": 'không tìm thấy yêu cầu phê duyệt "{id}" hoặc đã được xử lý',
+        "zh": "未找到审批 “{id}” 或已处理",
+    },
+    "approvals_off": {
+        "en": "exec approval is not enabled",
+        "vi": "chưa bật phê duyệt lệnh",
+        "zh": "未启用命令审批",
+    },
     "not_found": {"en": "{kind} not found: {id}", "vi": "không tìm thấy {kind}: {id}", "zh": "未找到 {kind}：{id}"},
     "already_exists": {
         "en": "{kind} already exists: {id}",

@@ -12,8 +12,10 @@ import trio
 
 from goclaw.domain.access import SYSTEM_USER, Caller, Role, valid_user_id
 from goclaw.domain.errors import Err, Rejected, invalid, unauthorized
+from goclaw.security.audit import Act
 from goclaw.security.origin import dev_allowed, socket_allowed
 from goclaw.settings.gateway import Gateway
+from goclaw.tools.gates import Audit
 
 CREDENTIAL = 512  # bytes; a longer one is unknown without being hashed (edge-auth.md §2.4)
 FAILURES = 20  # wrong credentials of one address …
@@ -25,7 +27,8 @@ log = structlog.get_logger()
 
 
 class Gatekeeper:
-    def __init__(self, settings: Gateway, bound_hosts: Collection[str]) -> None:
+    def __init__(self, settings: Gateway, bound_hosts: Collection[str], audit: Audit | None = None) -> None:
+        self._audit = audit
         self._settings = settings
         self._hosts = (*bound_hosts, *settings.allowed_hosts)
         token = settings.token.reveal().strip()
@@ -73,11 +76,17 @@ class Gatekeeper:
         while len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
         if len(seen) == FAILURES and now - seen[0] < WINDOW and now - seen[-1] < BLOCK:
+            self._note("auth.blocked", peer)
             log.warning("security.auth_blocked", ip=peer)
             left = BLOCK - (now - seen[-1])
             raise Rejected(Err("RESOURCE_EXHAUSTED", "auth_blocked", {"reason": "auth_blocked"}, True, left))
         seen.append(now)
+        self._note("auth.failed", peer)
         log.warning("security.auth_failed", ip=peer)
+
+    def _note(self, action: str, peer: str) -> None:
+        if self._audit is not None:
+            self._audit.note(Act(action=action, decision="deny", actor_type="user", actor_id="", ip=peer))
 
 
 def _fits(text: str) -> bool:

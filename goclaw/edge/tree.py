@@ -38,7 +38,7 @@ class Doorway:
         operations = collect("goclaw.operations")
         if not gateway.admin_tree:
             operations = tuple(operation for operation in operations if not of_tree(operation))
-        gatekeeper = Gatekeeper(gateway, {self._host, sockets[0].getsockname()[0]})
+        gatekeeper = Gatekeeper(gateway, {self._host, sockets[0].getsockname()[0]}, house.audit)
         self._app = HttpServer(house, operations, gatekeeper).app
         self._on_socket = SocketServer(house, operations, gatekeeper)
         self.door: Door | None = None

@@ -8,10 +8,12 @@ import structlog
 
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.address import ACTIVITY
+from goclaw.domain.errors import Rejected, unavailable
 from goclaw.domain.ids import new_id
 from goclaw.operations.context import Context
 from goclaw.runtime.message import Told
 from goclaw.runtime.values import FrozenMap
+from goclaw.security.audit import Act
 
 log = structlog.get_logger()
 
@@ -21,8 +23,11 @@ def by(ctx: Context) -> str:
     return ctx.caller.user_id or ctx.caller.role.label
 
 
-def record(ctx: Context, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
-    """Written soon, whether the database is there or not: an operator must be able to act without it."""
+async def record(ctx: Context, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
+    """For people to read, written soon; and for the audit, on a disk before the caller is answered.
+
+    Refused where the audit takes nothing. Without the database it has its file, so that operators can act.
+    """
     activity = RecordActivity(
         id=new_id(),
         at=ctx.now(),
@@ -37,3 +42,14 @@ def record(ctx: Context, action: str, entity_type: str, entity_id: str, **detail
     )
     if ctx.system.tell(ACTIVITY, activity) is not Told.ACCEPTED:
         log.warning("activity.lost", action=action, entity=entity_id, by=by(ctx))
+    act = Act(
+        action=action,
+        tenant_id=activity.tenant_id,
+        actor_type=activity.actor_type,
+        actor_id=activity.actor_id,
+        subject=f"{entity_type}:{entity_id}",
+        ip=ctx.peer or None,
+        details=details,
+    )
+    if ctx.house.audit is not None and not await ctx.house.audit.write(act):
+        raise Rejected(unavailable("audit_unavailable"))

@@ -94,7 +94,7 @@ async def restart(ctx: Context, ask: Order) -> Ordered:
         raise Rejected(failed_precondition("temporary", path=str(cell.address)))
     kill, within = ask.mode == "kill", ask.timeout_ms / 1000
     ends = steer.restart(ctx.system, cell.address, kill=kill, within=within, by=by(ctx))
-    _record(ctx, "actor.restarted", cell, ask.reason, mode=ask.mode)
+    await _record(ctx, "actor.restarted", cell, ask.reason, mode=ask.mode)
     return Ordered(path=str(cell.address), action="restart", incarnation=ends)
 
 
@@ -110,7 +110,7 @@ async def stop(ctx: Context, ask: Order) -> Ordered:
     if cell.state is State.STOPPED:
         return Ordered(path=path, action="stop", incarnation=incarnation, state=cell.state.value)
     steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=by(ctx))
-    _record(ctx, "actor.stopped", cell, ask.reason, mode=ask.mode)
+    await _record(ctx, "actor.stopped", cell, ask.reason, mode=ask.mode)
     return Ordered(path=path, action="stop", incarnation=incarnation, virtual=cell.perpetual)
 
 
@@ -119,7 +119,7 @@ async def suspend(ctx: Context, ask: Hold) -> Ordered:
     """Let an actor's messages wait; control is still served."""
     cell = _living(ctx, ask)
     steer.suspend(ctx.system, cell.address)
-    _record(ctx, "actor.suspended", cell, ask.reason)
+    await _record(ctx, "actor.suspended", cell, ask.reason)
     return Ordered(path=str(cell.address), action="suspend", incarnation=cell.incarnation)
 
 
@@ -128,7 +128,7 @@ async def resume(ctx: Context, ask: Hold) -> Ordered:
     """Let an actor serve its messages again."""
     cell = _living(ctx, ask)
     steer.resume(ctx.system, cell.address)
-    _record(ctx, "actor.resumed", cell, ask.reason)
+    await _record(ctx, "actor.resumed", cell, ask.reason)
     return Ordered(path=str(cell.address), action="resume", incarnation=cell.incarnation)
 
 
@@ -144,13 +144,13 @@ async def probe(ctx: Context, ask: ProbeActor) -> ProbeResult:
     return ProbeResult(ok=True, wait_ms=round(waited * 1000, 3), handle_ms=probed.handle_ms)
 
 
-def trace(ctx: Context, ask: Trace) -> AbstractAsyncContextManager[AsyncIterator[Seen]]:
+async def trace(ctx: Context, ask: Trace) -> AbstractAsyncContextManager[AsyncIterator[Seen]]:
     """The next messages of an actor, as they are handled. For the one surface that streams them."""
     cell = _cell(ctx, ask.path)
     _check_incarnation(cell, ask.incarnation)
     if ask.include_body and not (ctx.caller.is_owner or of_one_tenant(cell.address)):
         raise Rejected(forbidden("shared_actor"))
-    _record(ctx, "actor.traced", cell, ask.reason, count=ask.count, include_body=ask.include_body)
+    await _record(ctx, "actor.traced", cell, ask.reason, count=ask.count, include_body=ask.include_body)
     return tapped(ctx.system, cell.address, ask.count, ask.seconds)
 
 
@@ -230,8 +230,8 @@ def _check_incarnation(cell: Cell, seen: int | None) -> None:
         raise Rejected(changed)
 
 
-def _record(ctx: Context, action: str, cell: Cell, reason: str, **more: Any) -> None:
+async def _record(ctx: Context, action: str, cell: Cell, reason: str, **more: Any) -> None:
     details = {"path": str(cell.address), "incarnation": cell.incarnation, **more}
     if reason:
         details["reason"] = reason
-    record(ctx, action, "actor", str(cell.address), **details)
+    await record(ctx, action, "actor", str(cell.address), **details)

@@ -118,7 +118,7 @@ async def create(ctx: Context, ask: CreateAgent) -> Agent:
     changed(ctx, made, sorted(values))
     if summoned:
         ctx.system.tell(SUMMONER, Summon())
-    record(ctx, "agent.created", "agent", made.id, key=key)
+    await record(ctx, "agent.created", "agent", made.id, key=key)
     return await _view(ctx, made, "owner" if owner == ctx.caller.user_id else "admin")
 
 
@@ -145,7 +145,7 @@ async def update(ctx: Context, ask: UpdateAgent) -> Agent:
     if values:
         saved = await _save(ctx, row, values, texts)
         changed(ctx, saved, sorted(values))
-        record(ctx, "agent.updated", "agent", row.id, key=row.agent_key, changes=", ".join(sorted(values)))
+        await record(ctx, "agent.updated", "agent", row.id, key=row.agent_key, changes=", ".join(sorted(values)))
     return await _view(ctx, saved, role)
 
 
@@ -166,7 +166,7 @@ async def delete(ctx: Context, ask: DeleteAgent) -> Deleted:
         ctx.system.tell(session(tenant, key), stop)
     if ask.delete_files:
         await _delete_workspace(ctx, row)
-    record(ctx, "agent.deleted", "agent", row.id, key=row.agent_key, files=ask.delete_files)
+    await record(ctx, "agent.deleted", "agent", row.id, key=row.agent_key, files=ask.delete_files)
     return Deleted(agent_id=row.agent_key, removed_bindings=shares or 0)
 
 

@@ -114,7 +114,7 @@ async def set_file(ctx: Context, ask: SetFile) -> WrittenFile:
     stored = await ctx.db(context_files.write, **said, columns=columns)
     ctx.system.publish(AGENTS, AgentChanged(tenant_id=ctx.caller.tenant_id))
     propagated = await ctx.db(context_files.propagate, **said) if ask.propagate else 0
-    record(ctx, "agent.file", "agent", agent.id, file=ask.name, size=stored.size, propagated=propagated)
+    await record(ctx, "agent.file", "agent", agent.id, file=ask.name, size=stored.size, propagated=propagated)
     file = File(name=stored.name, missing=False, size=stored.size, updated_at_ms=_ms(stored.updated_at))
     return WrittenFile(agent_id=agent.key, file=file, propagated=propagated)
 

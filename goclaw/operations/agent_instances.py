@@ -131,7 +131,7 @@ async def write_file(ctx: Context, ask: WriteFile) -> FileOfUser:
         content=ask.content,
         by=by(ctx),
     )
-    record(ctx, "agent.user_file", "agent", agent.id, user=ask.user_id, file=USER)
+    await record(ctx, "agent.user_file", "agent", agent.id, user=ask.user_id, file=USER)
     return FileOfUser(**_members(row))
 
 

@@ -85,7 +85,7 @@ async def set_override(ctx: Context, ask: SetOverride) -> Override:
     if row is None:
         raise Rejected(exhausted("overrides"))
     ctx.system.publish(AGENTS, AgentChanged(tenant_id=ctx.caller.tenant_id))
-    record(ctx, "agent.override", "agent", agent.id, user=ask.user_id, provider=ask.provider, model=ask.model)
+    await record(ctx, "agent.override", "agent", agent.id, user=ask.user_id, provider=ask.provider, model=ask.model)
     return row
 
 
@@ -98,5 +98,5 @@ async def clear_override(ctx: Context, ask: OfUser) -> Cleared:
     if not await ctx.db(agent_shares.drop_override, tenant=ctx.caller.tenant_id, agent=agent.id, user=ask.user_id):
         raise Rejected(not_found("override", ask.user_id[:100]))
     ctx.system.publish(AGENTS, AgentChanged(tenant_id=ctx.caller.tenant_id))
-    record(ctx, "agent.override_cleared", "agent", agent.id, user=ask.user_id)
+    await record(ctx, "agent.override_cleared", "agent", agent.id, user=ask.user_id)
     return Cleared()

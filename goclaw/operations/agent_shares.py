@@ -70,7 +70,7 @@ async def share(ctx: Context, ask: ShareAgent) -> Granted:
         raise Rejected(invalid("user_id", "owns the agent"))
     tenant = ctx.caller.tenant_id
     row = await ctx.db(agent_shares.share, tenant=tenant, agent=agent.id, user=ask.user_id, role=ask.role, by=by(ctx))
-    record(ctx, "agent.shared", "agent", agent.id, user=ask.user_id, role=ask.role)
+    await record(ctx, "agent.shared", "agent", agent.id, user=ask.user_id, role=ask.role)
     return Granted(**{name: getattr(row, name) for name in Granted.__struct_fields__})
 
 
@@ -80,5 +80,5 @@ async def revoke(ctx: Context, ask: RevokeShare) -> Revoked:
     agent = await managed(ctx, ask.id)
     if not await ctx.db(agent_shares.unshare, tenant=ctx.caller.tenant_id, agent=agent.id, user=ask.user_id):
         raise Rejected(not_found("share", ask.user_id[:100]))
-    record(ctx, "agent.unshared", "agent", agent.id, user=ask.user_id)
+    await record(ctx, "agent.unshared", "agent", agent.id, user=ask.user_id)
     return Revoked()

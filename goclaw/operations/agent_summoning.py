@@ -60,5 +60,5 @@ async def _begin(ctx: Context, id: str, wish: str | None) -> Summoning:
         raise Rejected(failed_precondition("summoning"))
     changed(ctx, row, ["status"])
     ctx.system.tell(SUMMONER, Summon())
-    record(ctx, "agent.summoned", "agent", row.id, key=row.agent_key, again=wish is None)
+    await record(ctx, "agent.summoned", "agent", row.id, key=row.agent_key, again=wish is None)
     return Summoning()

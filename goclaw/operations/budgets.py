@@ -141,7 +141,7 @@ async def put(ctx: Context, ask: SetBudget) -> ShownPurse:
         by=by(ctx),
     )
     details = {"unit": ask.unit, "window": ask.window, "limit": ask.limit, "mode": ask.mode}
-    record(ctx, "budget.set", "budget", f"{ask.scope}/{key}", **details)
+    await record(ctx, "budget.set", "budget", f"{ask.scope}/{key}", **details)
     await _changed(ctx, purse)
     return shown(purse)
 
@@ -157,7 +157,7 @@ async def grant(ctx: Context, ask: GrantBudget) -> ShownPurse:
     purse = await ctx.db(budgets.grant, tenant=ctx.caller.tenant_id, id=found[0].id, amount=_decimal(ask.amount))
     if purse is None:
         raise Rejected(not_found("budget", f"{ask.scope}/{ask.key}"))
-    record(ctx, "budget.grant", "budget", f"{ask.scope}/{ask.key}", amount=ask.amount, reason=ask.reason)
+    await record(ctx, "budget.grant", "budget", f"{ask.scope}/{ask.key}", amount=ask.amount, reason=ask.reason)
     await _changed(ctx, purse)
     return shown(purse)
 
@@ -173,7 +173,7 @@ async def delete(ctx: Context, ask: OneOf) -> Deleted:
     busy = await ctx.db(budgets.delete, tenant=ctx.caller.tenant_id, ids=[purse.id for purse in found])
     if busy:
         raise Rejected(failed_precondition("reserved", reserved=float(busy[0].reserved), unit=busy[0].unit))
-    record(ctx, "budget.delete", "budget", f"{ask.scope}/{ask.key}")
+    await record(ctx, "budget.delete", "budget", f"{ask.scope}/{ask.key}")
     for purse in found:
         await _changed(ctx, purse)
     return Deleted()

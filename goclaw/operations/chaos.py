@@ -94,7 +94,7 @@ async def start(ctx: Context, ask: StartChaos) -> StartedChaos:
         raise Rejected(unavailable("unhealthy"))
     plan = Plan(**{name: getattr(ask, name) for name in Plan.__struct_fields__})
     started: Started = await ctx.ask(CHAOS, StartPlan(plan=plan, by=_who(ctx)), within=ASK)
-    record(ctx, "chaos.started", "chaos_plan", started.id, name=plan.name, seed=started.seed)
+    await record(ctx, "chaos.started", "chaos_plan", started.id, name=plan.name, seed=started.seed)
     return StartedChaos(id=started.id, seed=started.seed, ends_at=started.ends_at)
 
 
@@ -139,7 +139,7 @@ async def stop(ctx: Context, ask: StopChaos) -> Report:
         if row.state != "running" and (report := _report(row)) is not None:
             return report
     ended: Report = await ctx.ask(CHAOS, StopPlan(id=ask.id), within=ASK)
-    record(ctx, "chaos.stopped", "chaos_plan", ended.id)
+    await record(ctx, "chaos.stopped", "chaos_plan", ended.id)
     return ended
 
 

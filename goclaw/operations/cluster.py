@@ -117,7 +117,7 @@ async def drain(ctx: Context, ask: NodeName) -> OnItsWay:
     """Let a gateway end its work and its process, as after SIGTERM. Others take over."""
     if not await ctx.db(rows.drain, name=ask.name):
         raise Rejected(not_found("node", ask.name))
-    record(ctx, "cluster.node_drained", "node", ask.name)
+    await record(ctx, "cluster.node_drained", "node", ask.name)
     ctx.system.publish(MARKS, Marked(kind="lease"))
     return OnItsWay()
 
@@ -133,7 +133,7 @@ async def move(ctx: Context, ask: MoveShard) -> OnItsWay:
         raise Rejected(failed_precondition("single_node"))
     if not await ctx.db(shards.send, shard=int(ask.n), to=ask.to):
         raise Rejected(not_found("node", ask.to))
-    record(ctx, "cluster.shard_moved", "shard", str(ask.n), to=ask.to)
+    await record(ctx, "cluster.shard_moved", "shard", str(ask.n), to=ask.to)
     ctx.system.publish(MARKS, Marked(kind="lease"))
     return OnItsWay()
 

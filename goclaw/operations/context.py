@@ -26,9 +26,12 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.message import Message
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
+from goclaw.security.estop import Brake
 from goclaw.security.known import Known
+from goclaw.security.policy_book import PolicyBook
 from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
+from goclaw.stores.audit_book import AuditBook
 
 if TYPE_CHECKING:
     from goclaw.operations.actor_events import Follow
@@ -63,6 +66,9 @@ class House:
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
     known: Known = field(default_factory=Known)  # the secrets in use, which nobody is told
+    policy: PolicyBook = field(default_factory=PolicyBook)
+    brake: Brake = field(default_factory=Brake)
+    audit: AuditBook | None = None  # None: a house of tests, which nobody has to answer for
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     couriers: dict[Line, Courier] = field(default_factory=dict)  # of the channel instances there are
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state

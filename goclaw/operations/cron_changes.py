@@ -112,7 +112,7 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
         raise Rejected(already_exists("cron_job", ask.name))
     if made == "full":
         raise Rejected(exhausted("cron_jobs"))
-    _changed(ctx, made, "created")
+    await _changed(ctx, made, "created")
     return MadeJob(job=job_of(made))
 
 
@@ -156,7 +156,7 @@ async def delete(ctx: Context, ask: JobId) -> Deleted:
     """Delete a job and its log. A run of it that works goes on."""
     job = await own(ctx, ask.job_id)
     await ctx.db(cron.remove, tenant=ctx.caller.tenant_id, id=job.id)
-    _changed(ctx, job, "deleted")
+    await _changed(ctx, job, "deleted")
     return Deleted()
 
 
@@ -179,17 +179,17 @@ async def _change(ctx: Context, job: Job, values: dict[str, Any]) -> Job:
         raise Rejected(failed_precondition("changed_meanwhile"))
     if changed == "exists":
         raise Rejected(already_exists("cron_job", str(values["name"])))
-    _changed(ctx, changed, "updated")
+    await _changed(ctx, changed, "updated")
     return changed
 
 
-def _changed(ctx: Context, job: Job, action: Action) -> None:
+async def _changed(ctx: Context, job: Job, action: Action) -> None:
     """It is stored: the ticker looks again, watchers and history hear of it."""
     ctx.system.tell(CRON, Look())
     event = news(job.id, job.name, job.agent_id, job.user_id, action, nextRunAtMs=epoch_ms(job.next_run_at))
     for group in (of_user(job.tenant_id, job.user_id), of_admins(job.tenant_id)):
         ctx.system.publish(group, event)
-    record(ctx, f"cron.{action}", "cron_job", job.id, name=job.name)
+    await record(ctx, f"cron.{action}", "cron_job", job.id, name=job.name)
 
 
 def _merged(ask: UpdateJob) -> Wanted:

@@ -165,7 +165,7 @@ async def set_checklist(ctx: Context, ask: SetChecklist) -> WrittenChecklist:
         checklist.write(root, workspace, ask.content)
 
     await _in_workspace(ctx, agent, write)
-    record(ctx, "heartbeat.checklist", "agent", agent.id, length=len(ask.content))
+    await record(ctx, "heartbeat.checklist", "agent", agent.id, length=len(ask.content))
     return WrittenChecklist(length=len(ask.content))
 
 
@@ -200,7 +200,7 @@ async def _put(ctx: Context, agent: AgentProfile, before: Heartbeat | None, term
     tenant = ctx.caller.tenant_id
     saved = await ctx.db(heartbeats.put, tenant=tenant, agent=agent.id, terms=terms, next_run_at=next_run_at)
     ctx.system.tell(HEARTBEAT, Beat())
-    record(ctx, "heartbeat.set", "agent", agent.id, enabled=terms.enabled)
+    await record(ctx, "heartbeat.set", "agent", agent.id, enabled=terms.enabled)
     return saved
 
 

@@ -50,7 +50,7 @@ async def bundle(ctx: Context, ask: GetRun) -> Bundle:
     """Gather and pack. Names of members are fixed; what has no source, or no room, is named in the manifest."""
     row = await run_seen(ctx, ask.run_id)
     tenant, run_id = ctx.caller.tenant_id, row.run_id
-    activity.record(ctx, "run.incident", "run", run_id, state=row.state)
+    await activity.record(ctx, "run.incident", "run", run_id, state=row.state)
     events = await ctx.db(run_views.events, tenant=tenant, run_id=run_id, limit=TRAIL)
     steps = await ctx.db(run_views.steps, tenant=tenant, run_id=run_id, limit=WORK)
     effects = await ctx.db(run_views.effects, tenant=tenant, run_id=run_id, limit=WORK)

@@ -87,7 +87,7 @@ async def choose(ctx: Context, ask: ChooseModel) -> Chosen:
     tenant = ctx.caller.tenant_id
     await ctx.db(agents.choose, tenant=tenant, id=profile.id, provider=ask.provider, model=ask.model)
     ctx.system.publish(PROVIDERS, ProvidersChanged())
-    record(ctx, "agent.updated", "agent", profile.id, provider=ask.provider, model=ask.model)
+    await record(ctx, "agent.updated", "agent", profile.id, provider=ask.provider, model=ask.model)
     model = ask.model or default_model(ask.provider, there, ctx.house.settings.agents.defaults)
     return Chosen(agent=profile.key, provider=ask.provider, model=model)
 

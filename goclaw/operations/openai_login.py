@@ -130,7 +130,7 @@ async def callback(ctx: Context, ask: Returned) -> LoggedIn:
         expires_at=ctx.now() + timedelta(seconds=tokens.expires_in),
     )
     await applied(ctx)
-    record(ctx, "provider.logged_in", "provider", row.id, name=row.name)
+    await record(ctx, "provider.logged_in", "provider", row.id, name=row.name)
     return LoggedIn(authenticated=True, provider_name=row.name, provider_id=row.id)
 
 
@@ -141,7 +141,7 @@ async def logout(ctx: Context, ask: AskStatus) -> LoggedOut:
     if row is not None:
         await ctx.db(oauth.forget, provider=row.id)
         await applied(ctx)
-        record(ctx, "provider.logged_out", "provider", row.id, name=row.name)
+        await record(ctx, "provider.logged_out", "provider", row.id, name=row.name)
     return LoggedOut()
 
 

@@ -77,7 +77,9 @@ async def grant(ctx: Context, ask: GrantPermission) -> Granted:
         by=by(ctx),
         metadata=ask.metadata,
     )
-    record(ctx, "agent.permission", "agent", agent.id, user=ask.user_id, scope=ask.scope, permission=ask.permission)
+    await record(
+        ctx, "agent.permission", "agent", agent.id, user=ask.user_id, scope=ask.scope, permission=ask.permission
+    )
     return Granted(permission=row)
 
 
@@ -89,7 +91,7 @@ async def revoke(ctx: Context, ask: OnePermission) -> Revoked:
     named = {"tenant": ctx.caller.tenant_id, "agent": agent.id, "scope": ask.scope, "user": ask.user_id}
     if not await ctx.db(agent_shares.revoke, **named, type=ask.config_type):
         raise Rejected(not_found("permission", ask.user_id[:100]))
-    record(ctx, "agent.permission_revoked", "agent", agent.id, user=ask.user_id, scope=ask.scope)
+    await record(ctx, "agent.permission_revoked", "agent", agent.id, user=ask.user_id, scope=ask.scope)
     return Revoked()
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
 
 from goclaw.domain.cooldown import ANY, Rest
 from goclaw.providers.rows import like
@@ -54,6 +55,10 @@ class ProviderView(Struct, kw_only=True):
     error: str | None
     cooldowns: list[Cooldown]
     agents: int
+    calls_24h: int
+    errors_24h: int  # of these, those that nobody answered
+    fallbacks: int  # times another one answered in its place, since this gateway started
+    order: list[str]  # who is asked for its agents, `provider:model`
     created_at: datetime  # of a configured one: when this gateway started
     updated_at: datetime
 
@@ -137,6 +142,16 @@ class ModelsOf(Struct, omit_defaults=True, kw_only=True):
     error: str | None = None
 
 
+class Traffic(Struct, frozen=True, kw_only=True):
+    """What a provider had to do lately: the members of the same names."""
+
+    agents: int
+    calls_24h: int
+    errors_24h: int
+    fallbacks: int
+    order: list[str]
+
+
 class Health(Struct, kw_only=True):
     """What its actor says of a provider."""
 
@@ -144,7 +159,7 @@ class Health(Struct, kw_only=True):
     rests: tuple[Rest, ...] = ()
 
 
-def view_of(row: ProviderRow, health: Health, agents: int) -> ProviderView:
+def view_of(row: ProviderRow, health: Health, traffic: Traffic) -> ProviderView:
     return ProviderView(
         id=row.id,
         name=row.name,
@@ -159,14 +174,14 @@ def view_of(row: ProviderRow, health: Health, agents: int) -> ProviderView:
         usable=row.enabled and health.error is None,
         error=health.error if row.enabled else None,
         cooldowns=_cooldowns(health),
-        agents=agents,
+        **asdict(traffic),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
 
 
 def view_of_configured(
-    name: str, said: Provider, base_url: str, health: Health, agents: int, since: datetime
+    name: str, said: Provider, base_url: str, health: Health, traffic: Traffic, since: datetime
 ) -> ProviderView:
     keyed = bool(said.keys)
     return ProviderView(
@@ -183,7 +198,7 @@ def view_of_configured(
         usable=said.enabled and health.error is None,
         error=health.error if said.enabled else None,
         cooldowns=_cooldowns(health),
-        agents=agents,
+        **asdict(traffic),
         created_at=since,
         updated_at=since,
     )

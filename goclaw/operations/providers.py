@@ -54,6 +54,7 @@ from goclaw.operations.provider_shapes import (
     view_of,
     view_of_configured,
 )
+from goclaw.operations.provider_traffic import Lately, lately
 from goclaw.providers.claude_cli.provider import AuthStatus
 from goclaw.providers.provider import Provider
 from goclaw.providers.registry import model_named
@@ -92,10 +93,10 @@ class Deleted(msgspec.Struct, kw_only=True):
 async def list_providers(ctx: Context, ask: ListProviders) -> ProviderList:
     """List who can be asked for answers: built in, configured and added."""
     rows = await ctx.db(providers.page, tenant=ctx.caller.tenant_id)
-    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
+    traffic = await lately(ctx)
     added = {row.name for row in rows}
-    views = [await _configured_view(ctx, name, agents) for name in _configured(ctx) if name not in added]
-    views += [view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0)) for row in rows]
+    views = [await _configured_view(ctx, name, traffic) for name in _configured(ctx) if name not in added]
+    views += [view_of(row, await health_of(ctx, row.name), traffic.of(row.name)) for row in rows]
     return ProviderList(providers=views)
 
 
@@ -127,12 +128,11 @@ async def claude_login(ctx: Context, ask: ListProviders) -> AuthStatus:
 @operation(Rpc("providers.get", Role.VIEWER), Http("GET /v1/providers/{id}", Role.VIEWER), Cli("providers show"))
 async def get(ctx: Context, ask: ProviderId) -> ProviderView:
     """Show a provider by id or name."""
-    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
     row = await ctx.db(providers.find, tenant=ctx.caller.tenant_id, name=ask.id)
     if row is not None:
-        return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
+        return view_of(row, await health_of(ctx, row.name), (await lately(ctx)).of(row.name))
     if ask.id in _configured(ctx):
-        return await _configured_view(ctx, ask.id, agents)
+        return await _configured_view(ctx, ask.id, await lately(ctx))
     raise Rejected(not_found("provider", ask.id[:100]))
 
 
@@ -203,7 +203,7 @@ async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     if isinstance(used, Used):
         raise Rejected(provider_in_use(row.name, used.agents))
     await applied(ctx)
-    record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
+    await record(ctx, "provider.deleted", "provider", row.id, name=row.name, forced=ask.force)
     return Deleted()
 
 
@@ -380,9 +380,8 @@ def _sealed(ctx: Context, ask: Wanted, before: ProviderRow) -> str | None:
 
 async def _changed(ctx: Context, row: ProviderRow, action: str) -> ProviderView:
     await applied(ctx)
-    record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
-    agents = await ctx.db(providers.agents_using, tenant=ctx.caller.tenant_id)
-    return view_of(row, await health_of(ctx, row.name), agents.get(row.name, 0))
+    await record(ctx, f"provider.{action}", "provider", row.id, name=row.name)
+    return view_of(row, await health_of(ctx, row.name), (await lately(ctx)).of(row.name))
 
 
 async def applied(ctx: Context) -> None:
@@ -393,11 +392,11 @@ async def applied(ctx: Context) -> None:
         log.warning("providers.not_applied", error=str(fault))
 
 
-async def _configured_view(ctx: Context, name: str, agents: dict[str, int]) -> ProviderView:
+async def _configured_view(ctx: Context, name: str, traffic: Lately) -> ProviderView:
     said = ctx.house.settings.providers.named.get(name, Configured())
     health = await health_of(ctx, name)
     since = ctx.now() - timedelta(milliseconds=ctx.house.uptime_ms)
-    return view_of_configured(name, said, vendor_of(name, said).base_url, health, agents.get(name, 0), since)
+    return view_of_configured(name, said, vendor_of(name, said).base_url, health, traffic.of(name), since)
 
 
 async def _reach(client: Provider) -> None:

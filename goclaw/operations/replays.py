@@ -108,5 +108,5 @@ async def record(ctx: Context, ask: RecordRun) -> Run:
     row = await run_seen(ctx, ask.run_id)
     if not await ctx.db(run_steps.pin, tenant=ctx.caller.tenant_id, run_id=row.run_id, pinned=ask.pinned):
         raise Rejected(failed_precondition("no_record"))
-    activity.record(ctx, "run.record", "run", row.run_id, pinned=ask.pinned)
+    await activity.record(ctx, "run.record", "run", row.run_id, pinned=ask.pinned)
     return run_of(ctx, row)

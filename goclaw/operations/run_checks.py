@@ -158,7 +158,7 @@ async def repair(ctx: Context, ask: Repair) -> Repaired:
     look = run_heads.wrong if ask.dry_run else run_heads.mend
     heads = await ctx.db(look, tenant=ctx.caller.tenant_id)
     if heads and not ask.dry_run:
-        activity.record(ctx, "queue.repaired", "queue", "heads", heads=len(heads))
+        await activity.record(ctx, "queue.repaired", "queue", "heads", heads=len(heads))
     return Repaired(heads=heads, mended=0 if ask.dry_run else len(heads))
 
 
@@ -207,7 +207,7 @@ async def purge(ctx: Context, ask: GetRun) -> dict[str, Any]:
     row = await run_seen(ctx, ask.run_id)
     if not await ctx.db(run_views.discard, tenant=ctx.caller.tenant_id, run_id=row.run_id):
         raise Rejected(failed_precondition("not_a_dead_letter", state=row.state))
-    activity.record(ctx, "run.purged", "run", row.run_id, reason=row.reason_code)
+    await activity.record(ctx, "run.purged", "run", row.run_id, reason=row.reason_code)
     return {"ok": True, "run_id": row.run_id}
 
 

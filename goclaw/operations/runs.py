@@ -264,7 +264,7 @@ async def cancel(ctx: Context, ask: CancelRun) -> Run:
     if row.state in HELD and row.cancel_requested is None:  # claimed meanwhile
         await _request_cancel(ctx, row, ask.reason)
         row = await run_seen(ctx, row.run_id)
-    activity.record(ctx, "run.cancelled", "run", row.run_id, reason=ask.reason)
+    await activity.record(ctx, "run.cancelled", "run", row.run_id, reason=ask.reason)
     return run_of(ctx, row)
 
 
@@ -305,5 +305,5 @@ async def retry(ctx: Context, ask: RetryRun) -> Retried:
         raise Rejected(failed_precondition("state", state=(await run_seen(ctx, row.run_id)).state))
     ctx.system.tell(session(tenant, row.session_key), RunLost())  # what is open there is read again
     ctx.system.tell(lane(row.lane), RunQueued(tenant_id=tenant, session_key=row.session_key))
-    activity.record(ctx, "run.retried", "run", row.run_id, run=again.run_id, fresh=ask.fresh)
+    await activity.record(ctx, "run.retried", "run", row.run_id, run=again.run_id, fresh=ask.fresh)
     return Retried(run=run_of(ctx, await run_seen(ctx, again.run_id)), new=again.new)

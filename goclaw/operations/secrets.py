@@ -33,7 +33,8 @@ async def rotate(ctx: Context, ask: RotateSecrets) -> Rotated:
     done = Rotated(rotated=0, unreadable=[])
     for column in COLUMNS:
         await _rotate(ctx, column, done)
-    record(ctx, "secrets.rotated", "secrets", ctx.house.box.kid, rotated=done.rotated, unreadable=len(done.unreadable))
+    figures = {"rotated": done.rotated, "unreadable": len(done.unreadable)}
+    await record(ctx, "secret.rotated", "secrets", ctx.house.box.kid, **figures)
     return done
 
 

@@ -10,6 +10,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
@@ -77,7 +78,13 @@ class Program:
     """One of them, made by `Programs.start`. `lines` ends when it has said its last word."""
 
     def __init__(
-        self, process: trio.Process, name: str, grace: float, polite: signal.Signals | None, raw: bool
+        self,
+        process: trio.Process,
+        name: str,
+        grace: float,
+        polite: signal.Signals | None,
+        raw: bool,
+        apart: bool = False,
     ) -> None:
         self.name = name
         self.pid = process.pid
@@ -93,6 +100,8 @@ class Program:
         self._exited = trio.Event()
         self._tail = b""
         self._heard, self.lines = trio.open_memory_channel[bytes](LINES)
+        self._apart = apart
+        self._complained, self.errors = trio.open_memory_channel[bytes](LINES)
         self._said, self._outgoing = trio.open_memory_channel[bytes](LINES)
 
     @property
@@ -114,6 +123,11 @@ class Program:
     def end(self) -> None:
         """Have it ended by the ladder. Does not wait; `over` tells."""
         self._told.set()
+
+    def strike(self, which: signal.Signals) -> None:
+        """Send it and its group a signal, if it still runs."""
+        if not self._exited.is_set():
+            self._signal(which)
 
     async def obituary(self) -> ProviderError:
         """What to say of a program that is gone before it had answered."""
@@ -137,12 +151,15 @@ class Program:
         """Until it and its group are gone: by themselves, because of `end`, or because we are cancelled."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_tail)
+                if not self._apart:
+                    nursery.start_soon(self._keep_tail)
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._mourn, nursery.cancel_scope)
                 nursery.start_soon(self._heed, nursery.cancel_scope)
                 async with trio.open_nursery() as talk:
                     talk.start_soon(self._read)
+                    if self._apart:
+                        talk.start_soon(self._read_errors)
                     if beside is not None:
                         talk.start_soon(beside, self)
                 with trio.move_on_after(self._grace):  # it said its last word, so it is about to end
@@ -161,7 +178,7 @@ class Program:
         self._signal(signal.SIGKILL)
         with trio.move_on_after(self._grace):  # nothing kills what hangs in the kernel
             self.returncode = await self._process.wait()
-        for end in (self._heard, self._said, self._outgoing):
+        for end in (self._heard, self._complained, self._said, self._outgoing):
             end.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -224,6 +241,13 @@ class Program:
             self._outgoing.close()
         await pipe.aclose()
 
+    async def _read_errors(self) -> None:
+        pipe = self._process.stderr
+        with self._complained:
+            while pipe is not None and (data := await pipe.receive_some(PIECE)):
+                with suppress(trio.BrokenResourceError):  # nobody reads it any more
+                    await self._complained.send(bytes(data))
+
     async def _keep_tail(self) -> None:
         pipe = self._process.stderr
         while pipe is not None and (data := await pipe.receive_some(PIECE)):
@@ -262,17 +286,21 @@ class Programs:
         beside: Callable[[Program], Awaitable[None]] | None = None,
         input: bool = True,
         raw: bool = False,
+        apart: bool = False,
+        hand_over: Sequence[int] = (),
     ) -> Program:
         """Start one. `polite` is the signal its ladder begins with; `beside` runs as long as it has lines.
 
-        `raw`: its lines are pieces of its output as it comes, errors included. Raises ProviderError if it cannot
-        be started.
+        `raw`: its lines are pieces of its output as it comes, errors included unless they are kept `apart`, in
+        `errors`. It gets the descriptors `hand_over`. Raises ProviderError if it cannot be started.
         """
         with trio.move_on_after(self.grace):
             await self._up.wait()
         if self._nursery is None or self._closed.is_set():
             raise ProviderError("server_error", f"{command[0]} cannot be started: its provider is being stopped")
-        program: Program = await self._nursery.start(self._run, command, cwd, env, polite, beside, input, raw)
+        program: Program = await self._nursery.start(
+            partial(self._run, apart=apart, hand_over=hand_over), command, cwd, env, polite, beside, input, raw
+        )
         return program
 
     def start_soon(self, work: Callable[..., Awaitable[object]], *args: object) -> bool:
@@ -292,6 +320,8 @@ class Programs:
         input: bool,
         raw: bool,
         *,
+        apart: bool,
+        hand_over: Sequence[int],
         task_status: trio.TaskStatus[Program],
     ) -> None:
         try:
@@ -299,16 +329,17 @@ class Programs:
                 list(command),
                 stdin=PIPE if input else DEVNULL,
                 stdout=PIPE,
-                stderr=STDOUT if raw else PIPE,
+                stderr=STDOUT if raw and not apart else PIPE,
                 cwd=cwd,
                 env=dict(env),
                 start_new_session=True,
+                pass_fds=hand_over,
             )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise ProviderError("unknown", one_line(f"{command[0]} cannot be started: {why}")) from error
         try:
-            program = Program(process, Path(command[0]).name, self.grace, polite, raw)
+            program = Program(process, Path(command[0]).name, self.grace, polite, raw, apart)
         except OSError as error:  # no descriptor is left to watch it with
             process.kill()
             raise ProviderError("server_error", f"{command[0]} cannot be watched: {error.strerror}") from error

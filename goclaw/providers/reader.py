@@ -7,6 +7,7 @@ own `Assembly`.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ BAD_CHUNKS = 10  # unreadable chunks that are forgiven; providers.md §5.2
 CALLS = 128  # tool calls in one answer; more is a model in a loop
 DEEPEST = 64  # lists and objects in each other; deeper arguments could not be written again further down the stack
 MOST_TOKENS = 10**9  # of one answer; what is counted must fit into tables
+MOST_DOLLARS = 1_000_000  # for one; more is no price
 FIELD = re.compile(rb"(?:data|event|id|retry)?:")  # how a stream of events begins
 LONGEST_FIELD = len(b"event:")
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -169,6 +171,13 @@ def nested(value: Any) -> bool:
 def tokens(said: int | None) -> int:
     """A vendor's count, or the nearest that can be one."""
     return min(max(0, said or 0), MOST_TOKENS)
+
+
+def dollars(said: Any) -> Decimal | None:
+    """What a vendor says an answer cost, if that can be a price."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said < MOST_DOLLARS:
+        return None
+    return Decimal(str(said))
 
 
 def too_many_calls() -> ProviderError:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from goclaw.providers.catalogue import BY_NAME, CHATGPT, Vendor
 from goclaw.security.ssrf import Guard
 from goclaw.settings.convert import DURATION, UNITS
-from goclaw.settings.providers import OFFLINE, ModelInfo, Provider, Providers
+from goclaw.settings.providers import OFFLINE, ModelInfo, Provider, Providers, ReasoningDefaults
 from goclaw.settings.section import Secret
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 from goclaw.stores.providers import ProviderRow
@@ -38,6 +38,7 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     headers: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=HEADERS)] = {}
     extra: Annotated[dict[str, Any], Meta(max_length=100)] = {}
     model_info: Annotated[dict[str, ModelInfo], Meta(max_length=1000)] = {}
+    reasoning_defaults: ReasoningDefaults = ReasoningDefaults()
 
 
 class AcpSettings(Struct, frozen=True, kw_only=True):
@@ -105,6 +106,7 @@ def configured(row: ProviderRow, key: str) -> Provider:
         headers={name: Secret(value) for name, value in said.headers.items()},
         extra=said.extra,
         model_info=said.model_info,
+        reasoning_defaults=said.reasoning_defaults,
     )
 
 

@@ -60,9 +60,18 @@ METRICS: dict[str, Metric] = {
     "run_lease_expired_total": Metric("counter", "runs taken from a dead owner"),
     "head_repair_total": Metric("counter", "sessions that counted their runs wrong"),
     "stale_write_rejected_total": Metric("counter", "writes of runs that belonged to others by then"),
+    "budget_reserved_usd": Metric("gauge", "what calls under way hold of purses, on all nodes", ("scope",)),
+    "budget_overshoot_usd_total": Metric("counter", "what calls took beyond what was held for them", ("scope",)),
     "budget_refused_total": Metric("counter", "calls no purse paid for", ("scope",)),
+    "llm_fallbacks_total": Metric(
+        "counter", "answers of another one than was asked", ("from_provider", "to_provider", "reason")
+    ),
+    "provider_errors_total": Metric("counter", "calls that failed", ("provider", "kind")),
     "queue_dropped_total": Metric("counter", "turns that were dropped or refused", ("policy",)),
     "lane_dropped_total": Metric("counter", "turns that were dropped or refused, by lane", ("lane",)),
+    "approvals_pending": Metric("gauge", "commands that wait for somebody's yes"),
+    "approvals_total": Metric("counter", "answers, and those that did not come in time", ("decision",)),
+    "approval_wait_seconds": Metric("histogram", "asked to answered", (), LONG),
     "poll_hits_total": Metric("counter", "looks that found work nobody rang for", ("kind",)),
     # edge
     "http_requests_total": Metric("counter", "answers", ("route", "method", "status")),

@@ -24,7 +24,7 @@ def spellings(section: type[Section]) -> dict[str, str]:
     """Every accepted spelling of a key → its canonical one: `maxChars` and `max_chars`, `enable` for `enabled`."""
     names = [name for name, field in fields(section).items() if not rows_of(field.type)]
     accepted = {camel(name): name for name in names} | {name: name for name in names}
-    return accepted | ({"enable": "enabled"} if "enabled" in names else {})
+    return accepted | ({"enable": "enabled"} if "enabled" in names else {}) | dict(section.ALIASES)
 
 
 @cache

@@ -49,6 +49,13 @@ class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
     tools: bool | None = None
 
 
+class ReasoningDefaults(Struct, frozen=True, forbid_unknown_fields=True):
+    """How hard models think for agents that do not say; providers.md §10.1."""
+
+    effort: Literal["off", "auto", "none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    fallback: Literal["downgrade", "off", "provider_default"] = "downgrade"
+
+
 class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
@@ -67,6 +74,9 @@ class Provider(Section, frozen=True):
     model_info: Annotated[dict[str, ModelInfo], Meta(description="by model or pattern: window, max_output, …")] = field(
         default_factory=dict
     )
+    reasoning_defaults: Annotated[
+        ReasoningDefaults, Meta(description="effort and fallback, of agents that do not say how hard they think")
+    ] = ReasoningDefaults()
 
     @property
     def keys(self) -> tuple[str, ...]:

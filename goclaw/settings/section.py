@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ class Section(Struct, frozen=True):
     and is one of its ROW_NAMES.
     """
 
+    ALIASES: ClassVar[Mapping[str, str]] = {}
     ROW_NAMES: ClassVar[re.Pattern[str]] = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 

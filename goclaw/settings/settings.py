@@ -19,6 +19,7 @@ from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
+from goclaw.settings.policy import Policy
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.record import Record
@@ -37,6 +38,7 @@ class Settings(Section, frozen=True):
     agents: Agents = Agents()
     providers: Providers = Providers()
     failover: Failover = Failover()
+    policy: Policy = Policy()
     tools: Tools = Tools()
     security: Security = Security()
     budgets: Budgets = Budgets()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from goclaw.settings.approval import ExecApproval, ExecRemote
 from goclaw.settings.section import Section
 from goclaw.settings.web import Web, WebFetch, WebSearch
 
@@ -46,3 +47,5 @@ class Tools(Section, frozen=True):
     web: Web = Web()
     web_search: WebSearch = WebSearch()
     web_fetch: WebFetch = WebFetch()
+    exec_approval: ExecApproval = ExecApproval()
+    exec: ExecRemote = ExecRemote()

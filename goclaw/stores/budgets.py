@@ -74,6 +74,12 @@ ON CONFLICT (tenant_id, scope, key, unit, window_kind) DO UPDATE SET limit_amoun
 WHERE p.created_by = '{BY_AGENT}' AND p.limit_amount IS DISTINCT FROM excluded.limit_amount
 """
 
+NO_LONGER = f"""
+DELETE FROM budget_purses p WHERE p.created_by = '{BY_AGENT}' AND p.reserved = 0 AND NOT EXISTS (
+  SELECT FROM agents a WHERE a.tenant_id = p.tenant_id AND a.agent_key = p.key AND a.budget_monthly_cents > 0
+    AND a.deleted_at IS NULL)
+"""  # what calls hold is given back first: the next look removes it
+
 MATCHING = """p.tenant_id = %(tenant)s AND p.scope = coalesce(%(scope)s::text, nullif(p.scope, 'run'))
   AND (%(key)s::text IS NULL OR p.key = %(key)s) AND (%(unit)s::text IS NULL OR p.unit = %(unit)s)
   AND (%(window)s::text IS NULL OR p.window_kind = %(window)s)"""
@@ -81,12 +87,13 @@ MATCHING = """p.tenant_id = %(tenant)s AND p.scope = coalesce(%(scope)s::text, n
 
 @transaction
 async def limits(db: Connection) -> list[Limit]:
-    """Every purse but those of runs, of all tenants. An agent's own monthly limit is a soft purse of it."""
+    """Every purse but those of runs, of all tenants. An agent's own monthly limit is a soft purse, and goes with it."""
     query = """
     SELECT tenant_id, scope, key, unit, mode, limit_amount IS NOT NULL AS limited FROM budget_purses
     WHERE scope <> 'run' ORDER BY tenant_id, scope, key LIMIT 1000000
     """
     await db.execute(OF_AGENTS)
+    await db.execute(NO_LONGER)
     return await many(Limit, db.execute(query))
 
 

@@ -40,6 +40,7 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     reservations: tuple[str, ...] = ()  # what was held for it; several if it was asked again …
     spent: Decimal = Decimal(0)  # … and what its purses pay: an estimate where nobody heard the end of it
     spent_tokens: int = 0
+    overshot: bool = False  # that is more than was held
 
 
 CALLS = """
@@ -75,6 +76,22 @@ async def cost_of(db: Connection, *, tenant: str, run_id: str) -> Costs:
     FROM model_calls WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND status <> 'error'
     """
     return await one(Costs, db.execute(query, {"tenant": tenant, "run": run_id}))
+
+
+class ProviderCalls(Struct, frozen=True, kw_only=True):
+    provider: str
+    calls: int = 0
+    errors: int = 0
+
+
+@transaction(readonly=True)
+async def by_provider(db: Connection, *, tenant: str, since: datetime) -> list[ProviderCalls]:
+    """Calls that began since then, by who answered; those that nobody answered by who was asked first."""
+    query = """
+    SELECT provider, count(*) AS calls, count(*) FILTER (WHERE status = 'error') AS errors
+    FROM model_calls WHERE tenant_id = %(tenant)s AND start_time >= %(since)s GROUP BY provider LIMIT 1000
+    """
+    return await many(ProviderCalls, db.execute(query, {"tenant": tenant, "since": since}))
 
 
 # --- by conversations -----------------------------------------------------------------------------

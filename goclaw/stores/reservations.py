@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from goclaw.domain.budget import Held, Payer, Short, Wanted
+from goclaw.domain.budget import Held, Payer, Scope, Short, Wanted
 from goclaw.domain.ids import new_id
 from goclaw.stores.budgets import LISTED, PAYERS, PAYING, RANK, SINCE, locked
 from goclaw.stores.unit import Connection, Json, many, one, transaction
@@ -216,6 +216,32 @@ async def reap(db: Connection) -> int:
     Their prompts are booked, as estimated: they went out.
     """
     return await one(int, db.execute(REAP, {}))
+
+
+class ByScope(Struct, frozen=True):
+    scope: Scope
+    usd: Decimal
+
+
+@transaction(readonly=True)
+async def held_by_scope(db: Connection) -> list[ByScope]:
+    """USD that calls under way hold, by the scopes of the purses they hold it in; of all tenants."""
+    query = """
+    SELECT p.scope, sum(r.amount) AS usd FROM budget_reservations r JOIN budget_purses p ON p.id = ANY(r.purse_ids)
+    WHERE r.state = 'HELD' AND p.unit = 'usd' GROUP BY p.scope
+    """
+    return await many(ByScope, db.execute(query))
+
+
+@transaction(readonly=True)
+async def overshot(db: Connection, ids: Sequence[str]) -> list[ByScope]:
+    """USD that these reservations took beyond what they held, by scope."""
+    query = """
+    SELECT p.scope, sum(r.settled - r.amount) AS usd
+    FROM budget_reservations r JOIN budget_purses p ON p.id = ANY(r.purse_ids)
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.state <> 'HELD' AND p.unit = 'usd' GROUP BY p.scope
+    """
+    return await many(ByScope, db.execute(query, {"ids": list(ids)}))
 
 
 class Reservation(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
+from goclaw.domain.cooldown import FORGOTTEN
 from goclaw.settings.retention import Retention
 from goclaw.stores.trim import TRIMMED
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
@@ -55,6 +56,7 @@ def before(column: str) -> str:
 
 
 REPLAYS = "^agent:[^:]+:replay:"  # sessions of a run that was run again
+MAY = "set_config('goclaw.retention', 'on', true) = 'on'"  # a trigger keeps everybody else from it
 ENDED = "('SUCCEEDED', 'FAILED', 'CANCELED')"
 OVER = """EXISTS (SELECT FROM runs r WHERE r.run_id = t.run_id AND r.finished_at < now() - CASE r.state
     WHEN 'SUCCEEDED' THEN interval '24 hours' ELSE interval '7 days' END)
@@ -106,6 +108,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             "t.outbox_id",
             settings.runs_days,
         ),
+        Rule("provider_cooldowns", before("t.updated_at"), "t.updated_at", FORGOTTEN / 86_400),
         Rule("announcements", f"t.state = 'INJECTED' AND {before('t.updated_at')}", "t.announce_id", 1),
         Rule("node_inbox", f"t.state = 'TAKEN' AND {before('t.at')}", "t.id", 1),
         Rule(
@@ -130,6 +133,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
             "t.updated_at",
             RESERVATIONS,
         ),
+        Rule("audit_log", f"{MAY} AND {before('t.at')}", "t.chain, t.seq", settings.audit_log_days),
         Rule("activity_logs", before("t.created_at"), "t.created_at", settings.audit_log_days),
     )
 

@@ -135,7 +135,7 @@ class Tool:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        return (self.group, "goclaw")
+        return (self.group,) if self.group == "custom" else (self.group, "goclaw")
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
         """The class of one call: a tool with actions may have some that only read."""

@@ -71,6 +71,7 @@ def test_a_provider_is_added_tried_switched_off_changed_and_removed(page: Page, 
     one = page.get_by_role("region", name="Provider acme")
     one.get_by_role("button", name="Verify").click()
     expect(one.get_by_role("status")).to_contain_text("It answers, in")
+    expect(one.locator(".traffic")).to_contain_text("In 24 hours: 0 calls")
     one.get_by_role("button", name="Fetch models").click()
     expect(one.locator("tbody tr").filter(has_text="gpt-4o").first).to_be_visible()
     row(page, "acme").get_by_role("button", name="Disable").click()

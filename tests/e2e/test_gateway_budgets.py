@@ -21,6 +21,7 @@ async def test_a_purse_made_at_one_door_is_felt_at_the_others(gateway: Gateway, 
             await client.ask("chat.send", message="hello", agentId="default")
         turn = {"model": "goclaw:default", "messages": [{"role": "user", "content": "hello"}]}
         refused = await http.post("/v1/chat/completions", json=turn)
+        capped = await http.post("/v1/chat/completions", json=turn | {"max_cost_usd": -1})
         (shown,) = (await client.ask("budgets.get", scope="user", key="saver"))["purses"]
         command = [sys.executable, "-m", "goclaw", "--json", "--url", gateway.address, "--token", gateway.token]
         listed = subprocess.run(  # noqa: ASYNC221 - our own program, a second of it
@@ -34,6 +35,9 @@ async def test_a_purse_made_at_one_door_is_felt_at_the_others(gateway: Gateway, 
     assert (refusal.value.code, refusal.value.reason) == ("RESOURCE_EXHAUSTED", "budget")
     assert refusal.value.details["purse"]["key"] == "saver"
     assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "budget"
+    assert refused.json()["error"]["details"]["purse"]["key"] == "saver"
+    assert capped.json()["error"]["param"] == "max_cost_usd"
     assert shown == made | {"updated_at": shown["updated_at"]}
     assert json.loads(listed.stdout)["purses"][0]["key"] == "saver", listed.stderr
     assert gone.json() == {"deleted": True}

@@ -70,7 +70,9 @@ async def test_a_provider_is_added_asked_and_kept_and_its_key_is_nowhere(
                 await goclaw(gateway, "providers", "add", "cli", "--type", "openai_compat", *key, said=b"sk-cli\n")
                 shown = await goclaw(gateway, "providers", "list")
                 assert [line.split()[1] for line in shown.splitlines()] == ["NAME", "offline", "zeta", "cli"]
-                assert "sk-cli" not in shown
+                examined = await goclaw(gateway, "--port", "0", "doctor")
+                assert "default cli; keys set: cli, zeta" in examined.replace("zeta, cli", "cli, zeta"), examined
+                assert "sk-cli" not in shown + examined
                 assert "it answers" in await goclaw(gateway, "providers", "verify", "cli")
                 assert "cli/gpt-4o" in await goclaw(gateway, "model", "set", "cli/gpt-4o")
                 assert (await client.chat("hi", "agent:default:ws:direct:cli"))["content"] == "by command"

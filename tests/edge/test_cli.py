@@ -133,12 +133,14 @@ def test_config_get_prints_json_or_suggests(goclaw: Shell) -> None:
 
 
 def test_doctor_of_a_fresh_machine_warns_of_the_offline_model_and_passes(goclaw: Shell) -> None:
+    """PR-01."""
     done = goclaw("doctor", "--json", GOCLAW_PORT="0")
 
     document = json.loads(done.stdout)
     found = {result["name"]: result["status"] for result in document["results"]}
     assert done.returncode == 0
     assert found["provider"] == "WARN"
+    assert json.loads(goclaw("config", "get", "agents.defaults.provider").stdout) == "offline"
     assert found["gateway"] == "SKIP"
     assert found["store"] == found["directories"] == found["port"] == found["config"] == "PASS"
     assert document["system"]["version"] == __version__

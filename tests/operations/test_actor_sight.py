@@ -179,12 +179,12 @@ async def test_a_trace_of_a_shared_actor_says_nothing_of_other_tenants(autojump_
     async with inhabited() as gateway:
         for caller, path, open_ in ((ADMIN, MAIN, False), (OWNER, MAIN, True), (ADMIN, RUN, True), (ADMIN, ADAS, True)):
             ctx = Context(gateway, caller)
-            trace(ctx, Trace(path=path))
+            await trace(ctx, Trace(path=path))
             if open_:
-                trace(ctx, Trace(path=path, include_body=True))
+                await trace(ctx, Trace(path=path, include_body=True))
             else:
                 with pytest.raises(Rejected, match="shared_actor"):
-                    trace(ctx, Trace(path=path, include_body=True))
+                    await trace(ctx, Trace(path=path, include_body=True))
         for caller, known in ((ADMIN, False), (OWNER, True)):
             shown = envelope(seen("{}", FOREIGN), Trace(path=MAIN), Sight(Context(gateway, caller)))
             assert (shown["from"] == FOREIGN) is known

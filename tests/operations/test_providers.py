@@ -39,11 +39,14 @@ from goclaw.providers.failover import Failover
 from goclaw.providers.provider import Provider
 from goclaw.runtime.actor import Actor, handles
 from goclaw.runtime.actor import Context as ActorContext
+from goclaw.runtime.address import Address
 from goclaw.runtime.child import Restart, child
+from goclaw.runtime.inbox import inbox
 from goclaw.runtime.supervisor import StartChild
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.security.known import Known
+from goclaw.settings.load import load
 from goclaw.settings.providers import Provider as Configured
 from goclaw.settings.providers import Providers
 from goclaw.settings.section import Secret
@@ -51,7 +54,9 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import providers as stored
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, transaction
+from tests.actors.house import KEY as SESSION
 from tests.actors.house import house as open_house
+from tests.actors.talk import Talk
 from tests.fakes.vendors.farm import Farm
 from tests.fakes.vendors.script import Refuse, answer
 
@@ -349,6 +354,34 @@ async def test_agents_that_name_nobody_are_answered_by_the_first_that_was_added(
         assert after.provider == "offline"
 
 
+@transaction
+async def wish(db: Connection, reasoning: str | None) -> None:
+    await db.execute("UPDATE agents SET reasoning_config = %s::jsonb WHERE agent_key = 'default'", [reasoning])
+
+
+@pytest.mark.parametrize(
+    ("own", "effort", "exact"),
+    [
+        (None, "high", True),
+        ('{"effort": "low"}', "low", False),
+        ('{"effort": "low", "override_mode": "inherit"}', "high", True),
+    ],
+)
+async def test_a_provider_says_how_hard_its_agents_think_that_do_not(
+    ctx: Context, farm: Farm, own: str | None, effort: str, exact: bool
+) -> None:
+    await ctx.db(wish, own)
+    await ctx.db(name_provider, "acme")
+    usual = {"effort": "high", "fallback": "off"}
+    await make(ctx, api_base=farm["openai"].url, settings={"models": ["o3"], "reasoning_defaults": usual})
+
+    profile = await ctx.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5)
+
+    assert (profile.effort, profile.exact_effort) == (effort, exact)
+    error = await refusal(make(ctx, "zeta", settings={"reasoning_defaults": {"effort": "much"}}))
+    assert "reasoning_defaults" in error.details["field"]
+
+
 class Ear(Actor):
     """Keeps what admins are told of providers."""
 
@@ -386,13 +419,53 @@ async def test_admins_hear_of_a_model_that_rests_and_that_it_is_back(
 
 
 async def test_a_refusal_of_the_vendor_is_told_without_the_key(ctx: Context, farm: Farm) -> None:
+    """PR-30."""
     farm["openai"].will(Refuse(401, message="the key sk-very-secret is wrong"))
     await make(ctx, api_base=farm["openai"].url, api_key="sk-very-secret")
 
     said = await providers.verify(ctx, VerifyProvider(id="acme", model="gpt-4o"))
 
-    assert not said.valid
+    assert (said.valid, said.latency_ms) == (False, None)
+    assert "the key" in str(said.error)
     assert "sk-very-secret" not in str(said.error)
+
+
+async def test_what_a_provider_had_to_do_and_who_stands_in_for_it_is_shown(ctx: Context, farm: Farm) -> None:
+    vendor = farm["openai"]
+    await make(ctx, api_base=vendor.url, settings={"models": ["gpt-4o", "gpt-4o-mini"]})
+    await ctx.db(name_provider, "acme")
+    talk = Talk(ctx.system.database, ctx.system, None, SESSION)
+    with inbox(ctx.system, Address("edge", "http", "ear"), "Ear", talk.hear) as ear:
+        ear.join(of_admins(MASTER_TENANT))
+        vendor.will(Refuse(402, message="no money"), answer("the other one"))
+        first = await talk.say("hello")
+        assert [result.content for result in await talk.ended(first.run_id)] == ["the other one"]
+        vendor.will(*[Refuse(400, message="what?")] * 2)
+        second = await talk.say("hello")
+        (failed,) = await talk.ended(second.run_id)
+
+    shown = await providers.get(ctx, ProviderId(id="acme"))
+    (listed_one,) = [
+        one for one in (await providers.list_providers(ctx, providers.ListProviders())).providers if one.name == "acme"
+    ]
+    assert failed.error is not None
+    assert (shown.calls_24h, shown.errors_24h, shown.fallbacks, shown.agents) == (2, 1, 1, 1)
+    assert shown.order == ["acme:gpt-4o", "acme:gpt-4o-mini"]
+    assert listed_one.calls_24h == 2
+    assert ctx.system.meter.value("provider_errors_total", "acme", "billing") == 1
+
+
+async def test_keys_of_the_environment_are_listed_and_masked(database: Database, tmp_path: Path) -> None:
+    """PR-02. A plain name of a vendor's is read where ours is absent."""
+    keys = {"OPENAI_API_KEY": "sk-open", "GOCLAW_ANTHROPIC_API_KEY": "sk-anth", "HOME": str(tmp_path)}
+    settings = load(None, keys, {}).settings.providers
+    async with open_house(database, tmp_path, providers=settings) as system:
+        ctx = Context(house_of(system, settings=settings), Caller(user_id="lan", role=Role.ADMIN))
+        found = (await providers.list_providers(ctx, providers.ListProviders())).providers
+
+    keyed = {one.name: (one.api_key, one.has_api_key, one.usable) for one in found if one.name != "offline"}
+    assert keyed == {"openai": ("***", True, True), "anthropic": ("***", True, True)}
+    assert b"sk-" not in msgspec.json.encode(found)
 
 
 async def test_without_a_claude_program_nobody_is_logged_in_with_it(ctx: Context) -> None:

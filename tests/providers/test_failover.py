@@ -167,6 +167,7 @@ async def test_nobody_else_goes_on_after_the_first_word():
 
 
 async def test_too_long_a_conversation_goes_to_nobody_else():
+    """PR-15, what failover has to do with it."""
     desk = Desk(big=[ProviderError("context_overflow", "too long")])
 
     with pytest.raises(ProviderError) as caught:

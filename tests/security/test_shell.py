@@ -48,7 +48,6 @@ def test_a_command(expected: str, text: str) -> None:
 
 def test_the_size_of_the_corpora() -> None:
     counts = Counter("refused" if case.values[0] != "allow" else "passed" for case in CASES)
-    print("\nshell corpora:", dict(counts))
 
     assert counts["refused"] > 500
     assert counts["passed"] > 450
@@ -127,14 +126,28 @@ def first_word(text: str, change: str) -> str:
     )
 
 
-WORDS = "split backslash quoted hex octal echo printf invisible wide default reversed encoded variable".split()
+WORDS = [
+    "split",
+    "backslash",
+    "quoted",
+    "hex",
+    "octal",
+    "echo",
+    "printf",
+    "invisible",
+    "wide",
+    "default",
+    "reversed",
+    "encoded",
+    "variable",
+]
 AROUND = [
     "env X=1 {}", "command {}", "timeout 5 {}", "nohup {}", "A=1 {}", "! {}", "true && {}", "false || {}", "ls; {}",
     "ls\n{}", "ls & {}", "{{ {}\n}}", "({}\n)", "if true; then {}\nfi", "for i in 1; do {}\ndone",
     "case a in a) {}\n;; esac", "f() {{ {}\n}}; f", "sh -c {q}", "eval {q}", "sh <<< {q}", "sh <<'E_O'\n{}\nE_O",
     "echo {q} | sh", "echo {b} | base64 -d | sh",
 ]  # fmt: skip
-SIMPLE = set("env X=1 {}|command {}|timeout 5 {}|nohup {}|A=1 {}|! {}".split("|"))
+SIMPLE = {"env X=1 {}", "command {}", "timeout 5 {}", "nohup {}", "A=1 {}", "! {}"}
 ONE = [
     text
     for _, text in REFUSED
@@ -149,11 +162,15 @@ ONE = [
 @settings(max_examples=1500, deadline=None, database=None)
 @given(st.data())
 def test_no_mutation_of_a_refused_command_passes(data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from(ONE))
+    text, simple = data.draw(st.sampled_from(ONE)), True
     for change in data.draw(st.lists(st.sampled_from([*WORDS, *AROUND]), min_size=1, max_size=3)):
+        if not simple and (change in WORDS or change in SIMPLE):
+            continue  # would be another command: `env A=1 rm` sets a variable, `env ! rm` runs `!`
         if change in WORDS:
             text = first_word(text, change)
+            simple = change != "variable"
         else:
+            simple = change in SIMPLE - {"A=1 {}", "! {}"}
             encoded = base64.b64encode(text.encode()).decode()
             text = change.format(text, q=shlex.quote(text), b=encoded)
 

@@ -117,6 +117,8 @@ def old_and_young(shelf: Shelf) -> None:
         held = {"id": new_id(), "run_id": new_id(), "fence": 1, "step_no": 0, "purse_ids": [], "windows": [], **tenant}
         paid = {"amount": 0, "provider": name, "model": "m", "state": "SETTLED", "expires_at": NOW}
         shelf.add("budget_reservations", 90 * day + age, "closed_at", **held, **paid)
+        rest = {"provider": name, "model": "m", "until": NOW, "reason": "billing", **tenant}
+        shelf.add("provider_cooldowns", day + age, "updated_at", **rest)
         line = {"id": new_id(), "actor_type": "user", "actor_id": "lan", "action": name, **tenant}
         shelf.add("activity_logs", 365 * day + age, "created_at", **line)
     shelf.add("run_records", 7 * day + 1, "at", run_id=new_id(), seq=0, kind="open", pinned=True, **tenant)
@@ -140,6 +142,7 @@ def what_is_left(shelf: Shelf) -> dict[str, list[Any]]:
         "calls": shelf.left("model_calls", "provider"),
         "purses": shelf.left("budget_purses", "key"),
         "reservations": shelf.left("budget_reservations", "provider"),
+        "cooldowns": shelf.left("provider_cooldowns", "provider"),
         "activity": shelf.left("activity_logs", "action"),
     }
 
@@ -160,6 +163,7 @@ LEFT = {
     "calls": ["young"],
     "purses": ["young"],
     "reservations": ["young"],
+    "cooldowns": ["young"],
     "activity": ["young"],
 }
 

@@ -167,6 +167,25 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "timezone": {"type": "string", "maxLength": 64},
         "format": {"type": "string", "enum": ["human", "iso", "unix"]},
     },
+    "exec": {
+        "command": {"type": "string", "minLength": 1, "maxLength": 16384},
+        "working_dir": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "timeout_seconds": {"type": "integer", "minimum": 1, "maximum": 3600},
+        "background": {"type": "boolean", "default": False},
+    },
+    "process": {
+        "action": {"type": "string", "enum": ["kill", "list", "log", "poll", "watch_patterns", "write"]},
+        "session_id": {"type": "string", "pattern": "^p-[0-9]+$"},
+        "offset": {"type": "integer", "minimum": 0, "default": 0},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 30000, "default": 1200},
+        "timeout_ms": {"type": "integer", "minimum": 0, "maximum": 120000},
+        "interval_ms": {"type": "integer", "minimum": 50, "maximum": 5000, "default": 250},
+        "patterns": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": 20},
+        "case_sensitive": {"type": "boolean", "default": False},
+        "alert_on_exit": {"type": "boolean", "default": True},
+        "data": {"type": "string", "maxLength": 65536},
+        "signal": {"type": "string", "enum": ["INT", "KILL", "TERM"]},
+    },
 }
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from goclaw.domain.budget import (
     CACHE,
+    SCOPES,
     BudgetEvent,
     Held,
     Limits,
@@ -143,6 +144,9 @@ class BudgetsActor(Actor):
         if not self.spent:
             ctx.after(NOTICE, Tell())
         self.spent.add((call.tenant_id, call.payers))
+        if call.overshot:
+            for row in await ctx.db(reservations.overshot, call.overshot):
+                ctx.system.meter.count("budget_overshoot_usd_total", row.scope, by=float(row.usd))
         await self._freed(ctx, call.tenant_id, call.payers)
 
     @handles
@@ -159,6 +163,9 @@ class BudgetsActor(Actor):
                 self.reaped += gone
                 if gone < REAPED:
                     break
+            held = {row.scope: float(row.usd) for row in await ctx.db(reservations.held_by_scope)}
+            for scope in SCOPES:
+                ctx.system.meter.set("budget_reserved_usd", held.get(scope, 0.0), scope)
         except StoreError as outage:
             ctx.log.warning("budgets.not_reaped", error=str(outage))
 

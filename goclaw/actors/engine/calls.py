@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from goclaw.domain.budget import Held, Payer
 from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk, Usage
-from goclaw.domain.price import cost
+from goclaw.domain.price import cost, worst
 from goclaw.domain.tokens import CHARS
 from goclaw.providers.prices import cost_of
 from goclaw.providers.provider import Model, Tell, silent
@@ -168,7 +168,9 @@ def _paid(call: Open, more: dict[str, Any]) -> dict[str, Any]:
         spent = sum((cost(usage, price) or Decimal(0) for usage, price in took), Decimal(0))
         tokens = sum(usage.total_tokens for usage, _ in took)
     ids = tuple(each.id for each in held)
-    return {"reservations": ids, "spent": spent or Decimal(0), "spent_tokens": tokens}
+    spent = spent or Decimal(0)
+    overshot = bool(held) and spent > sum(worst(each.input_tokens, each.max_tokens, each.price) or 0 for each in held)
+    return {"reservations": ids, "spent": spent, "spent_tokens": tokens, "overshot": overshot}
 
 
 def _counted(usage: Usage) -> dict[str, Any]:

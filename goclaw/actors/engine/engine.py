@@ -45,6 +45,7 @@ class Engine:
     spending: Spending = field(default_factory=Spending)
     locks: Locks = field(default_factory=Locks)
     sizes: dict[str, int] = field(default_factory=dict)  # of lanes, changed since the start; each writes its own
+    node_name: str = "alone"  # of this gateway, the same after a restart
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
     maker: Maker | None = None  # of tools from rows; None: nobody has any

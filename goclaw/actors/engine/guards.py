@@ -14,11 +14,14 @@ from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
 from goclaw.runtime.actor import Context
+from goclaw.security.estop import Brake
 from goclaw.security.injection import Action
 from goclaw.security.known import Known
+from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
+from goclaw.tools.gates import Capabilities, Estop, Pinned
 from goclaw.tools.ledger import Ledger
 from goclaw.tools.pipeline import Gate, Toolbox
 from goclaw.tools.policy import Situation, allowed
@@ -30,6 +33,8 @@ class Guards:
     settings: Tools = field(default_factory=Tools)
     known: Known = field(default_factory=Known)
     injection: Action = "warn"
+    policy: Capabilities = field(default_factory=PolicyBook)
+    estop: Estop = field(default_factory=Brake)
 
     def box(
         self,
@@ -47,6 +52,7 @@ class Guards:
             reach,
             ledger,
             hidden=(kit.absent | kit.tools.keys()) - set(names),
+            before=(permit(self.policy.pin(run.tenant_id)), unless_stopped(self.estop)),
             after=(rate(ctx, run),),
             finish=(
                 *((scrubbing(self.known),) if self.settings.scrub_credentials else ()),
@@ -85,6 +91,26 @@ def own_rules(agent: AgentProfile) -> Rules:
         return msgspec.json.decode(agent.tools, type=Rules)
     except msgspec.ValidationError:
         return Rules(profile="minimal")
+
+
+def permit(pinned: Pinned) -> Gate:
+    """What the policy file allows (step 3)."""
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if not (decision := pinned.tool(tool.name)).allowed:
+            raise ToolFailed("denied_policy", decision.reason)
+
+    return gate
+
+
+def unless_stopped(estop: Estop) -> Gate:
+    """What operators stopped (step 4)."""
+
+    async def gate(tool: Tool, _: ToolContext) -> None:
+        if why := estop.tool(tool.name):
+            raise ToolFailed("denied_policy", f"{tool.name} was {why}")
+
+    return gate
 
 
 def rate(ctx: Context, run: Claimed) -> Gate:

@@ -235,7 +235,8 @@ class RunJournal:
         """That commit is done."""
         self.calls.stored(kept.calls)
         if kept.calls and kept.payers:
-            self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers))
+            overshot = tuple(id for call in kept.calls if call.overshot for id in call.reservations)
+            self._ctx.tell(BUDGETS, Settled(tenant_id=self._run.tenant_id, payers=kept.payers, overshot=overshot))
         for blob in kept.blobs:
             self._blobs.add(blob.hash)
 

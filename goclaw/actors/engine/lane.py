@@ -43,6 +43,7 @@ from goclaw.domain.run import (
     RunQueued,
     RunsWait,
     SetLimit,
+    StopAll,
     StopRun,
     TakeSlot,
     suspected,
@@ -158,7 +159,7 @@ class LaneActor(Actor):
     @handles
     async def take_slot(self, ctx: Context, ask: TakeSlot) -> bool:
         """Only while nobody waits for one: a turn must not overtake the queue."""
-        if self.closing or self.ready.waiting or self.slots.free <= 0:
+        if self.closing or self.engine.ownership.stopped or self.ready.waiting or self.slots.free <= 0:
             return False
         self.slots.keep(ask.run_id, ctx.clock.monotonic())
         return True
@@ -169,6 +170,8 @@ class LaneActor(Actor):
         if self.slots.unkeep(news.run.run_id):
             self._claimed(ctx, news.run, 0.0)
             self._begin(ctx, news.run)
+            if self.engine.ownership.stopped:
+                ctx.tell(at.run(self.name, news.run.run_id), Cancel(reason="user", of=news.run.run_id))
 
     @handles
     async def slot_back(self, ctx: Context, news: GiveSlotBack) -> None:
@@ -235,7 +238,7 @@ class LaneActor(Actor):
     @handles
     async def fill(self, ctx: Context, _tick: Fill) -> None:
         self.filling = False
-        if self.closing or not self.engine.ownership.held:
+        if self.closing or self.engine.ownership.stopped or not self.engine.ownership.held:
             return  # after a quarantine the queue's own look begins again
         try:
             await self._claim_suspect(ctx)
@@ -484,6 +487,14 @@ class LaneActor(Actor):
     def _freed(self, ctx: Context, run: Claimed) -> None:
         if run.keyed:
             ctx.tell(at.LOCKS, KeysFreed())
+
+    @handles
+    async def stop_all(self, ctx: Context, news: StopAll) -> None:
+        """Waiting runs stay where they are."""
+        for address, work in self.running.items():
+            ctx.tell(address, Cancel(reason="user", by=news.by, of=work.run.run_id))
+        for life in self.next_lives.values():
+            life.stop = Cancel(reason="user", by=news.by, of=life.run.run_id)
 
     # --- the end ------------------------------------------------------------------------------
 

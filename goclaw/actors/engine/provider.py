@@ -95,6 +95,7 @@ class ProviderActor(Actor):
         if call.answered:
             ended = self._cooldowns.succeeded(call.model, call.slot)
         elif call.trouble is not None:
+            ctx.system.meter.count("provider_errors_total", self.name, call.trouble)
             rest = self._cooldowns.failed(call.model, call.slot, call.trouble, self._now(ctx), call.retry_after)
         self._let_in(ctx)
         if ended:

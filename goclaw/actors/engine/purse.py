@@ -133,7 +133,7 @@ class Thrifty:
             try:
                 chunks = await stack.enter_async_context(self._model.stream(ask, tell=tell))
             except Rejected as refusal:
-                if not about_money(refusal) or not (said := self._so_far()):
+                if not about_money(refusal.err) or not (said := self._so_far()):
                     raise
                 chunks = await stack.enter_async_context(aclosing(_enough(said)))
             yield chunks

@@ -44,7 +44,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, InjectText, Replay, RunResult, stop_reason
+from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunResult, stop_reason
 from goclaw.domain.session import RunEnded, RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -149,6 +149,11 @@ class Run(Actor):
             return False
         return self.journal.tell(ask)
 
+    @handles
+    def awaiting(self, _ctx: Context, news: Awaiting) -> None:
+        waits = body(phase="thinking", detail=news.what, tool=news.tool, iteration=self.draft.iterations)
+        self.voice.say("activity", waits, logged=False)
+
     # --- the turn -----------------------------------------------------------------------------
 
     async def _work(self, ctx: Context) -> None:
@@ -181,7 +186,7 @@ class Run(Actor):
             retry = "RETRY_PROVIDER" if error.retryable else ""
             return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
         except Rejected as refusal:
-            reason = "FAILED_QUOTA" if about_money(refusal) else "FAILED_INPUT"
+            reason = "FAILED_QUOTA" if about_money(refusal.err) else "FAILED_INPUT"
             return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
         except (StoreError, RuntimeFault) as trouble:
             ctx.log.warning("run.failed", run=self.run.run_id, error=str(trouble))

@@ -13,10 +13,12 @@ async def pay(ctx: Context, tenant: str, payers: tuple[Payer, ...], calls: CallL
     """Book what the calls took. What is not booked here is when its reservation expires."""
     if not calls.payers:
         return
-    for call in calls.waiting():
+    paid = calls.waiting()
+    for call in paid:
         spent, tokens = call.spent, call.spent_tokens
         if call.reservations:
             await ctx.db(reservations.settle, tenant=tenant, id=call.reservations[0], spent=spent, tokens=tokens)
         elif tokens:
             await ctx.db(reservations.count, tenant=tenant, payers=payers, spent=spent, tokens=tokens)
-    ctx.tell(BUDGETS, Settled(tenant_id=tenant, payers=payers))
+    overshot = tuple(id for call in paid if call.overshot for id in call.reservations)
+    ctx.tell(BUDGETS, Settled(tenant_id=tenant, payers=payers, overshot=overshot))

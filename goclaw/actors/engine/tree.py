@@ -6,11 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
+from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.bench import Bench
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
+from goclaw.actors.engine.policy import PolicyFile, Watch
+from goclaw.actors.engine.processes import ProcessSupervisor
 from goclaw.actors.engine.program import ProgramActor
 from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
@@ -43,14 +46,17 @@ def engine(
     *,
     data_dir: Path,
     opening: Opening = Opening(),  # noqa: B008 - frozen
+    watch: Watch | None = None,
 ) -> Supervisor:
+    """`watch`: where the policy comes from; tests have none."""
     vendors = providers(settings, failover, data_dir)
     configured = {vendor.id: vendor for vendor in vendors}
     return Supervisor(
         strategy=Strategy.REST_FOR_ONE,  # a restarted queue must not feed yesterday's lanes
         limit=Limit(restarts=3, within=30.0),
         children=[
-            child("policy", policy, engine),
+            child("policy", policy, engine, watch),
+            child("processes", ProcessSupervisor, data_dir, engine.node_name),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
             child("bench", Bench, engine),
@@ -61,11 +67,14 @@ def engine(
     )
 
 
-def policy(engine: Engine) -> Supervisor:
+def policy(engine: Engine, watch: Watch | None) -> Supervisor:
+    file = [child("file", PolicyFile, watch)] if watch is not None else []
     return Supervisor(
         [
+            *file,
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
             child("rates", Rates, engine.guards.settings),
+            child("approvals", ApprovalBroker, engine.guards.settings.exec_approval, engine.node_name),
             child("shelf", Shelf, engine.tools),
         ]
     )

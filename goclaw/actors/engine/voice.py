@@ -194,6 +194,8 @@ class Voice:
                 retry = {"attempt": note.attempt, "maxAttempts": note.most, "delayMs": delay, "error": note.error}
                 self.say("run.retrying", body(**retry))
             case FellBack():
+                first, then = note.wanted.partition(":")[0], note.now.partition(":")[0]
+                self._ctx.system.meter.count("llm_fallbacks_total", first, then, note.trouble)
                 self.say("provider.fallback", body(**{"from": note.wanted, "to": note.now, "reason": note.trouble}))
             case OwnTool():
                 call = ToolCall(id=note.id, name=note.name, arguments=note.arguments)

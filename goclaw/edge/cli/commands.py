@@ -15,7 +15,20 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, chaos, config, cron, deny_check, migrate, providers, runs, sessions
+from goclaw.edge.cli import (
+    agent,
+    audit,
+    chaos,
+    config,
+    cron,
+    deny_check,
+    estop,
+    migrate,
+    policy,
+    providers,
+    runs,
+    sessions,
+)
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -29,10 +42,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(agent.app)
+app.add_typer(audit.app)
 app.add_typer(chaos.app)
 app.add_typer(config.app)
 app.add_typer(cron.app)
 app.add_typer(migrate.app)
+app.add_typer(policy.app)
 app.add_typer(providers.app)
 app.add_typer(providers.model)
 app.add_typer(runs.app)
@@ -40,6 +55,7 @@ app.add_typer(runs.tasks)
 app.add_typer(runs.queue)
 app.add_typer(sessions.app)
 app.command()(runs.incident)
+app.command()(estop.estop)
 app.command("deny-check")(deny_check.deny_check)
 
 
@@ -92,11 +108,15 @@ def commands(ctx: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
-def doctor(ctx: typer.Context, json: Json = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    security: Annotated[bool, typer.Option("--security", help="Also whether it is as safe as it was made.")] = False,
+    json: Json = False,
+) -> None:
     """Check this installation; exit 1 if something is broken."""
     from goclaw.edge.cli.doctor import examine, report
 
-    results = examine(options(ctx).config, os.environ, options(ctx).flags)
+    results = examine(options(ctx).config, os.environ, options(ctx).flags, security=security)
     if json or options(ctx).json:
         print_json(report(results))
     else:

@@ -15,15 +15,18 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
 from goclaw.edge.cli.address import local_address
-from goclaw.settings.load import Loaded, load
+from goclaw.settings.load import Loaded, load, undecided
 from goclaw.settings.problems import ConfigInvalid
+
+if TYPE_CHECKING:
+    from goclaw.stores.providers import ProviderRow
 
 ROOM = 500 * 1024 * 1024  # bytes free on every disk we write to
 SPARE_FILES = 512  # open files beside the sockets
@@ -37,8 +40,10 @@ class Result(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def examine(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> list[Result]:
-    """Run every check. Without a valid configuration the others have nothing to look at."""
+def examine(
+    config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str], *, security: bool = False
+) -> list[Result]:
+    """Run every check, those of `security` if asked. Without a valid configuration there is nothing to look at."""
     results = [_version()]
     try:
         loaded = load(config, environ, flags)
@@ -46,7 +51,12 @@ def examine(config: Path | None, environ: Mapping[str, str], flags: Mapping[str,
         problems = "\n".join(str(problem) for problem in invalid.problems)
         return [*results, Result("config", "FAIL", f"{invalid.path} has {len(invalid.problems)} problem(s)", problems)]
     checks = (_config, _store, _limits, _provider, _directories, _port, _gateway)
-    return results + [check(loaded) for check in checks]
+    results += [check(loaded) for check in checks]
+    if security:
+        from goclaw.edge.cli import doctor_security
+
+        results += doctor_security.examine(loaded)
+    return results
 
 
 def report(results: list[Result]) -> dict[str, Any]:
@@ -110,12 +120,33 @@ def _limits(loaded: Loaded) -> Result:
 
 
 def _provider(loaded: Loaded) -> Result:
-    chosen = loaded.settings.agents.defaults.provider
-    keyed = [name for name, vendor in loaded.settings.providers.named.items() if vendor.keys and vendor.enabled]
+    from goclaw.providers.choose import default_provider
+    from goclaw.providers.rows import lineup
+
+    rows = _added(loaded)
+    everybody = lineup(loaded.settings.providers, rows)
+    chosen = default_provider(everybody, undecided(loaded).settings.agents.defaults)
+    keyed = [name for name, vendor in everybody.named.items() if vendor.keys and vendor.enabled]
     if chosen == "offline":
         return Result("provider", "WARN", "offline only: no language model; set OPENAI_API_KEY or another key")
     keys = "keys set: " + (", ".join(keyed) or "none")
-    return Result("provider", "PASS", f"default {chosen}; {keys}")
+    return Result("provider", "PASS", f"default {chosen}; {keys}", f"{len(rows)} added to the store" if rows else "")
+
+
+def _added(loaded: Loaded) -> list[ProviderRow]:
+    """Vendors that operators added. None if the store does not say: an embedded one only does beside its gateway."""
+    import psycopg
+
+    from goclaw.domain.access import MASTER_TENANT
+    from goclaw.edge.cli.migrate import with_database
+    from goclaw.stores import providers
+
+    if loaded.settings.database.mode == "embedded" and _health(loaded) is None:
+        return []
+    try:
+        return with_database(loaded, lambda db: providers.page(db, tenant=MASTER_TENANT))
+    except (StartupFatal, psycopg.Error):  # the check of the store says why
+        return []
 
 
 def _directories(loaded: Loaded) -> Result:

@@ -29,7 +29,7 @@ def up(ctx: typer.Context, json: Json = False) -> None:
     """Apply every pending migration."""
     from goclaw.stores.migrate import migrate_up
 
-    applied = _with_database(options(ctx).load(), migrate_up)
+    applied = with_database(options(ctx).load(), migrate_up)
     if json or options(ctx).json:
         print_json({"applied": applied})
     else:
@@ -53,10 +53,24 @@ def schema_version(loaded: Loaded) -> SchemaVersion:
     """Where the database of this configuration stands. Raises StartupFatal if it does not answer."""
     from goclaw.stores.migrate import version
 
-    return _with_database(loaded, version)
+    return with_database(loaded, version)
 
 
-def _with_database(loaded: Loaded, work: Callable[[Connection], Awaitable[T]]) -> T:
+def sealed_rows(loaded: Loaded) -> bool:
+    """Whether the database holds secrets that somebody's key has sealed. Raises StartupFatal if it does not answer."""
+    from goclaw.stores.sealed import COLUMNS, others
+
+    async def look(db: Connection) -> bool:
+        for column in COLUMNS:
+            if await others(db, column=column, kid="none", after=column.first):
+                return True
+        return False
+
+    return with_database(loaded, look)
+
+
+def with_database(loaded: Loaded, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Raises StartupFatal if the database of this configuration does not answer."""
     import trio
 
     async def main() -> T:

@@ -102,7 +102,7 @@ async def record(call: Call, caller: Caller) -> Response:
     """Record the next messages of an actor, streamed as they are handled, or as one array of JSON."""
     ctx = call.context(caller)
     ask = await call.input(Trace)
-    tap, sight = trace(ctx, ask), Sight(ctx)
+    tap, sight = await trace(ctx, ask), Sight(ctx)
     if "application/json" in call.request.headers.get("Accept", ""):
         async with tap as seen:
             return json_response([envelope(one, ask, sight) async for one in seen])

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
+from goclaw.domain.budget import about_money
 from goclaw.domain.errors import Err
 from goclaw.domain.texts import text_of
 
@@ -86,7 +87,10 @@ def openai_error(err: Err, text: str) -> dict[str, Any]:
     reason = err.details.get("reason")
     named = isinstance(reason, str) and reason.isidentifier() and status != 401  # which trouble is only logged
     code = reason if named else err.code.lower()
-    return {"error": {"message": text, "type": kind, "param": err.details.get("field"), "code": code}}
+    error = {"message": text, "type": kind, "param": err.details.get("field"), "code": code}
+    if about_money(err):  # whose purse it is and when it is full again (providers.md §18)
+        error["details"] = err.details
+    return {"error": error}
 
 
 def _native(err: Err, text: str, status: int, request_id: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -72,6 +73,7 @@ class Completion(Struct, kw_only=True):
     tool_choice: Any = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     n: int = 1
+    max_cost_usd: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None  # ours; providers.md §18
 
 
 async def complete(call: Call, caller: Caller) -> Response:
@@ -90,6 +92,7 @@ async def complete(call: Call, caller: Caller) -> Response:
         options=_options(ask),
         response_format=_form(ask.response_format),
         use_tools=ask.tool_choice != "none",
+        max_cost_usd=None if ask.max_cost_usd is None else Decimal(str(ask.max_cost_usd)),
     )
     earlier = () if stored else _earlier(ask.messages)
     run_id = new_id()

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from goclaw.domain.approval import ApprovalEvent
 from goclaw.domain.budget import BudgetEvent
 from goclaw.domain.events import (
     AgentAlert,
     AgentEvent,
     ChaosEvent,
     CronEvent,
+    EstopEvent,
     HeartbeatEvent,
     ProviderStatus,
     RunEvent,
@@ -22,6 +24,8 @@ from goclaw.domain.events import (
     SessionUpdated,
     ShuttingDown,
 )
+from goclaw.domain.policy import PolicyEvent
+from goclaw.domain.process import ProcessEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -49,8 +53,18 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "cron", message.body)
         case BudgetEvent(type=type):
             return Entry("keep", type, message.body)
+        case ApprovalEvent(type=type) | ProcessEvent(type=type):
+            return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)
+        case PolicyEvent(type="policy.reloaded"):
+            return Entry("keep", "policy.reloaded", message.body)
+        case PolicyEvent():
+            return Entry("keep", "policy.rejected", message.body)
+        case EstopEvent(type="estop.engaged"):
+            return Entry("keep", "estop.engaged", message.body)
+        case EstopEvent():
+            return Entry("keep", "estop.released", message.body)
         case AgentEvent(type="agent.updated"):
             return Entry("keep", "agent.updated", message.body)
         case AgentEvent():

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct, json
 
 from goclaw.domain.chat import StreamChunk
 from goclaw.domain.model import OwnTool
+from goclaw.providers.reader import nested
 
 KINDS = 1000  # tool calls whose kind is remembered, the newest
 TEXT = 4000  # characters kept of what a tool said
@@ -87,7 +88,7 @@ class Told:
             self._names.pop(id, None)
         elif len(self._names) < KINDS:
             self._names[id] = name
-        given = update.raw_input if isinstance(update.raw_input, dict) else {}
+        given = update.raw_input if isinstance(update.raw_input, dict) and not nested(update.raw_input) else {}
         return OwnTool(
             id=id,
             name=name,

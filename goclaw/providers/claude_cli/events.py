@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Struct
 from goclaw.domain.chat import ChatResponse, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.model import OwnTool
+from goclaw.providers.reader import dollars, nested, tokens
 from goclaw.providers.trouble import kind_of, one_line
 
 TEXT = 4000  # characters kept of what a tool said
@@ -44,8 +44,8 @@ class _Event(Struct, frozen=True):
     is_error: bool | None = None
     errors: list[str] | None = None
     usage: _Counts | None = None
-    total_cost_usd: Decimal | None = None
-    cost_usd: Decimal | None = None  # its name in older versions
+    total_cost_usd: Any = None
+    cost_usd: Any = None  # its name in older versions
     stop_reason: str | None = None
 
 
@@ -94,7 +94,9 @@ class Events:
                 if len(self._calls) < CALLS:
                     self._calls[id] = name
                 given = block.get("input")
-                return OwnTool(id=id, name=name, arguments=given if isinstance(given, dict) else {})
+                return OwnTool(
+                    id=id, name=name, arguments=given if isinstance(given, dict) and not nested(given) else {}
+                )
             case "user", {"type": "tool_result", "tool_use_id": str(id)}:
                 name, failed = self._calls.pop(id, "tool"), block.get("is_error") is True
                 return OwnTool(id=id, name=name, ended=True, is_error=failed, text=_text(block.get("content")))
@@ -119,7 +121,7 @@ class Events:
             thinking="".join(self._thought),
             finish_reason="length" if result.stop_reason == "max_tokens" else "stop",
             usage=Usage(estimated=True) if result.usage is None else _usage(result.usage),
-            vendor_cost=cost,
+            vendor_cost=dollars(cost),
         )
 
 
@@ -130,10 +132,10 @@ def failure(name: str, why: str) -> ProviderError:
 
 
 def _usage(counts: _Counts) -> Usage:
-    read, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
+    read, written = tokens(counts.cache_read_input_tokens), tokens(counts.cache_creation_input_tokens)
     return Usage(
-        prompt_tokens=(counts.input_tokens or 0) + read + written,
-        completion_tokens=counts.output_tokens or 0,
+        prompt_tokens=tokens(tokens(counts.input_tokens) + read + written),
+        completion_tokens=tokens(counts.output_tokens),
         cache_read_tokens=read,
         cache_write_tokens=written,
     )

@@ -17,6 +17,7 @@ from goclaw.providers.reader import BROKEN
 from goclaw.providers.retry import ATTEMPTS, delay
 from goclaw.providers.trouble import one_line
 from goclaw.providers.wires import chat
+from goclaw.security.ssrf import Guard
 
 WITHIN = 30.0  # seconds for one question; skills-memory-kg.md §2.2
 ANSWER_LIMIT = 16 * 2**20  # bytes; 100 vectors of 3072 dimensions take half of it
@@ -31,14 +32,22 @@ class Remote:
 
     lexical = False
 
-    def __init__(self, vendor: Vendor, wire: EmbeddingWire, *, model: str, keys: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        vendor: Vendor,
+        wire: EmbeddingWire,
+        *,
+        model: str,
+        keys: tuple[str, ...] = (),
+        guard: Guard | None = None,
+    ) -> None:
         self.provider = vendor.name
         self.model = model
         self.dims = 0
         self._wire = wire
         self._slot = 0  # of the key that worked last; providers.md §3 P3.7
         self._shorten = model.rpartition("/")[2].startswith(LONG_MODELS)
-        self._http = HttpProvider(vendor, chat.WIRE, keys=keys, timeout=WITHIN)
+        self._http = HttpProvider(vendor, chat.WIRE, keys=keys, timeout=WITHIN, guard=guard)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         for text in texts:

@@ -16,7 +16,7 @@ from goclaw.security.shell.limits import SHELLS, SUBSTITUTIONS, VALUE, WORLDS, B
 from goclaw.security.shell.resolve import Resolver
 from goclaw.security.shell.run import run
 from goclaw.security.shell.state import MOST, State, either
-from goclaw.security.shell.text import FILE, HOLE, NET, NUMBER, PROCESS, known
+from goclaw.security.shell.text import FILE, HOLE, NET, NUMBER, PROCESS, known, normal
 from goclaw.security.shell.tree import (
     Assignment,
     Case,
@@ -124,6 +124,8 @@ class Analysis:
             if not here:
                 self.state = before.child()
                 self.state.arguments = arguments
+            if (seen := normal(text)) != text:
+                self.output(parse(seen, self.budget))
             return self.script(script, stdin)
         except Unreadable as error:
             self.find("filter_bypass", str(error))

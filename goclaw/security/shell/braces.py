@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from goclaw.security.shell.limits import WORDS, Budget, TooMuch
@@ -71,7 +72,7 @@ def _alternatives(items: list[Item], start: int) -> tuple[list[list[Item]] | Non
             if level == 0:
                 if len(commas) > 1:
                     edges = [*commas, at]
-                    return [items[a + 1 : b] for a, b in zip(edges, edges[1:], strict=False)], at
+                    return [items[a + 1 : b] for a, b in itertools.pairwise(edges)], at
                 return _range(items[start + 1 : at]), at
     return None, len(items)
 

@@ -51,7 +51,7 @@ def printf(arguments: list[str], _stdin: str) -> str:
                 return "%"
             if match[2] == "*" or match[3] == "*":
                 return HOLE
-            value = rest.pop(0) if rest else ""  # noqa: B023
+            value = rest.pop(0) if rest else ""
             return _converted(match[4], value, match[2], match[3])
 
         out.append(FORMAT.sub(one, form))
@@ -180,6 +180,25 @@ PRINTS: dict[str, Callable[[list[str], str], str | None]] = {
     "basename": basename,
     "yes": yes,
     **dict.fromkeys(
-        "true false : cd export readonly unset set shift test [ sleep mkdir touch rm exit local".split(), silent
+        [
+            "true",
+            "false",
+            ":",
+            "cd",
+            "export",
+            "readonly",
+            "unset",
+            "set",
+            "shift",
+            "test",
+            "[",
+            "sleep",
+            "mkdir",
+            "touch",
+            "rm",
+            "exit",
+            "local",
+        ],
+        silent,
     ),
 }

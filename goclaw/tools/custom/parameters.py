@@ -13,31 +13,9 @@ import msgspec
 DEPTH, PROPERTIES = 8, 64
 LONGEST = 64 * 2**10  # bytes of a schema
 PLAIN = frozenset(
-    [
-        "type",
-        "enum",
-        "const",
-        "default",
-        "description",
-        "title",
-        "examples",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "minProperties",
-        "maxProperties",
-        "required",
-        "format",
-        "deprecated",
-        "x-allow-dash",
-    ]
+    {"type", "enum", "const", "default", "description", "title", "examples", "format", "deprecated", "x-allow-dash"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
+    | {"minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "required"}
 )
 ONE = frozenset({"items", "additionalProperties", "not"})
 MANY = frozenset({"anyOf", "oneOf", "allOf"})

@@ -6,28 +6,14 @@ Contract: tools.md §14.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from goclaw.security.shell import simple_commands
-from goclaw.security.shell.grammar import parse
-from goclaw.security.shell.limits import Budget, TooMuch, Unreadable
-from goclaw.security.shell.tree import (
-    Case,
-    Command,
-    For,
-    Group,
-    If,
-    Literal,
-    Loop,
-    Redirect,
-    Script,
-    Simple,
-    Word,
-)
+from goclaw.security.shell.template import MOST, misplaced
 from goclaw.tools.tool import ToolFailed
 
 LONGEST = 131_072  # bytes of a command that is filled
@@ -49,6 +35,10 @@ class Place:
 
     key: str
 
+    @property
+    def shown(self) -> str:
+        return f"{{{{.{self.key}}}}}"
+
 
 @dataclass(frozen=True)
 class Template:
@@ -56,10 +46,19 @@ class Template:
 
     def checked(self, shapes: Shapes) -> None:
         """Whether every place has a parameter and stands where a quoted word is a word. Raises BadTemplate."""
-        for piece in self.pieces:
-            if isinstance(piece, Place) and piece.key not in shapes:
-                raise BadTemplate(f"{{{{.{piece.key}}}}} is not a parameter")
-        _check_places(self, shapes)
+        places = [piece for piece in self.pieces if isinstance(piece, Place)]
+        if strange := next((place.key for place in places if place.key not in shapes), ""):
+            raise BadTemplate(f"{Place(strange).shown} is not a parameter")
+        if len({place.key for place in places}) > MOST:
+            raise BadTemplate(f"more than {MOST} different placeholders")
+        lexed = [
+            piece.replace("{{", "@@") if isinstance(piece, str) else " ".join([piece.shown] * _words(piece, shapes))
+            for piece in self.pieces
+        ]
+        if wrong := misplaced("".join(lexed)):
+            raise BadTemplate(QUOTES.format(place=Place(wrong[0]).shown))
+        if places:
+            _check_programs(self, shapes)
 
     def filled(self, values: Mapping[str, Any], shapes: Shapes) -> str:
         """The command to run. Raises ToolFailed `invalid_args` for a value no command should see."""
@@ -109,92 +108,22 @@ def _quoted(place: str, value: Any, dashes: bool) -> str:
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-# --- where places may stand -----------------------------------------------------------------------
-
-
-def _check_places(template: Template, shapes: Shapes) -> None:
-    """Every place is replaced by a word like no other, and must be found as what a quoted text can stand for.
-
-    One that may be a list is two words. What is not found stands in quotes, a comment, an expansion …
-    """
-    text, keys, mark = "", dict[str, str](), _mark(template)
-    for number, piece in enumerate(template.pieces):
-        if isinstance(piece, str):
-            text += piece
-            continue
-        if text.endswith("$") or text.endswith("\\"):
-            raise BadTemplate(f"{{{{.{piece.key}}}}} stands behind a {text[-1]}, which would change what it means")
-        twice = 1 if shapes[piece.key].get("type") in SCALARS else 2
-        words = [f"{mark}{number}.{time}%" for time in range(twice)]
-        keys |= dict.fromkeys(words, piece.key)
-        text += " ".join(words)
-    try:
-        script = parse(text.replace("\r\n", "\n").replace("\r", "\n"), Budget())
-        found = re.findall(rf"{re.escape(mark)}\d+\.\d%", " ".join(_arguments(script)))
-    except (Unreadable, TooMuch, RecursionError) as trouble:
-        raise BadTemplate(f"the command cannot be read as one of a shell: {trouble}") from None
-    for word, key in keys.items():
-        if word not in found:
-            raise BadTemplate(QUOTES.format(place=f"{{{{.{key}}}}}"))
-    if keys and any(mark in one.name or not one.name for one in simple_commands(text)):
+def _check_programs(template: Template, shapes: Shapes) -> None:
+    """No value may say which program runs, behind `env` or `timeout` neither. A list is two words at least."""
+    mark, text = _mark(template), ""
+    for piece in template.pieces:
+        text += piece if isinstance(piece, str) else " ".join([mark] * _words(piece, shapes))
+    if any(mark in one.name or not one.name for one in simple_commands(text)):
         raise BadTemplate("it must be plain which program gets a value")
 
 
+def _words(place: Place, shapes: Shapes) -> int:
+    return 1 if shapes[place.key].get("type") in SCALARS else 2
+
+
 def _mark(template: Template) -> str:
-    """The beginning of words that occur nowhere in the command."""
+    """A word that occurs nowhere in the command."""
     mark = "%value"
     while any(isinstance(piece, str) and mark in piece for piece in template.pieces):
         mark += "_"
     return mark
-
-
-def _arguments(script: Script) -> Iterator[str]:
-    """Every unquoted text that is no program's name, as far as it is read by the shell itself and at once."""
-    for chain in script.chains:
-        for pipeline in chain.pipelines:
-            for command in pipeline.commands:
-                yield from _of_command(command)
-
-
-def _of_command(command: Command) -> Iterator[str]:
-    match command:
-        case Simple(assignments=assignments, words=words):
-            for assignment in assignments:
-                if assignment.items is None and not assignment.indexed:
-                    yield from _bare(assignment.value)
-            for word in words[1:]:
-                yield from _bare(word)
-        case Group(body=body):
-            yield from _arguments(body)
-        case If(arms=arms, otherwise=otherwise):
-            for condition, body in arms:
-                yield from _arguments(condition)
-                yield from _arguments(body)
-            if otherwise is not None:
-                yield from _arguments(otherwise)
-        case Loop(condition=condition, body=body):
-            yield from _arguments(condition)
-            yield from _arguments(body)
-        case For(words=words, body=body):
-            for word in words or ():
-                yield from _bare(word)
-            yield from _arguments(body)
-        case Case(subject=subject, arms=cases):
-            yield from _bare(subject)
-            for _, body in cases:
-                yield from _arguments(body)
-        case _:  # functions run later, tests compute
-            return
-    for redirect in command.redirects:
-        yield from _of_redirect(redirect)
-
-
-def _of_redirect(redirect: Redirect) -> Iterator[str]:
-    if redirect.op == "<<<" or not redirect.op.startswith("<<"):
-        yield from _bare(redirect.target)
-
-
-def _bare(word: Word) -> Iterator[str]:
-    for part in word.parts:
-        if isinstance(part, Literal) and not part.quoted:
-            yield part.text

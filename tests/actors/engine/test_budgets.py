@@ -12,6 +12,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from goclaw.actors.engine.budgets import Reap
 from goclaw.actors.engine.purse import Thrifty
 from goclaw.actors.engine.spending import Spending
 from goclaw.domain.access import MASTER_TENANT
@@ -336,13 +337,41 @@ async def test_an_agents_own_monthly_limit_is_a_soft_purse(database: Database, t
         await talk.system.ask(BUDGETS, LimitsChanged(), within=5)
         changed = await purse(talk, scope="agent")
 
+        await database.run(cents, None)
+        await talk.system.ask(BUDGETS, LimitsChanged(), within=5)
+        left = await talk.database.run(budgets.find, tenant=MASTER_TENANT)
+
     assert first.error is None
     assert (found.key, found.mode, found.window, found.limit) == ("default", "soft", "month", 1)
     assert changed.limit == 2
+    assert left == [], "an agent without a limit of its own has no purse of its own"
+
+
+async def test_what_calls_hold_and_take_beyond_that_is_measured_by_scope(database: Database, tmp_path: Path) -> None:
+    async with paying(database, tmp_path) as talk:
+        await limit(talk, 10 * CALL)
+        await limit(talk, 10 * CALL, "user", "lan")
+        run = await talk.say(HOLD, request=RunRequest(message=HOLD, options=SHORT))
+        await talk.vendor.holds(1)
+        await talk.system.ask(BUDGETS, Reap(), within=5)
+        while_held = figures(talk, "budget_reserved_usd")
+        talk.vendor.release()
+        await talk.ended(run.run_id)
+        await answered(talk, "!fixed-30")
+        await talk.system.ask(BUDGETS, Reap(), within=5)
+
+        assert while_held == {"tenant": 0.0002, "user": 0.0002, "agent": 0.0, "run": 0.0}
+        assert not any(figures(talk, "budget_reserved_usd").values())
+        assert figures(talk, "budget_overshoot_usd_total") == {"tenant": 0.0001, "user": 0.0001}
+
+
+def figures(talk: Talk, name: str) -> dict[str, float]:
+    samples = talk.system.meter.samples()
+    return {sample.labels[0][1]: round(sample.value, 8) for sample in samples if sample.name == name}
 
 
 @transaction
-async def cents(db: Connection, amount: int) -> None:
+async def cents(db: Connection, amount: int | None) -> None:
     await db.execute("UPDATE agents SET budget_monthly_cents = %s", [amount])
 
 

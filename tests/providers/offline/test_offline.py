@@ -169,6 +169,7 @@ def test_times_become_jobs():
 
 
 def test_two_requests_joined_by_and_are_one_batch():
+    """PR-32."""
     assert calls("list files and show tasks") == [("list_files", {"path": "."}), ("team_tasks", {"action": "list"})]
 
 
@@ -206,6 +207,7 @@ def test_remembering_without_a_fact_store_writes_a_note():
 
 
 def test_a_missing_tool_is_named_and_nothing_is_called():
+    """PR-33."""
     assert calls("run `ls`", ()) == []
     assert "`exec`, which is not available" in text("run `ls`", ())
 

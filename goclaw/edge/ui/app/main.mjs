@@ -17,6 +17,7 @@ const PAGES = {
   cron: () => import('./pages/cron.mjs'),
   heartbeats: () => import('./pages/heartbeats.mjs'),
   providers: () => import('./pages/providers.mjs'),
+  budgets: () => import('./pages/budgets.mjs'),
   runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }

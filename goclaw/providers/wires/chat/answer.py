@@ -11,12 +11,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from goclaw.domain.chat import ChatResponse, FinishReason, Image, StreamChunk, Usage
 from goclaw.domain.errors import ProviderError
-from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_calls, tool_call
+from goclaw.providers.reader import CALLS, dollars, empty, interrupted, tokens, too_many_calls, tool_call
 from goclaw.providers.trouble import inner_refusal
 
 DATA_URL = re.compile(r"data:(image/[\w.+-]{1,40});base64,([A-Za-z0-9+/=]+)")
 PICTURES = 16  # in one answer
-MOST_DOLLARS = 1_000_000  # for one; more is no price
 MINIMAX = {1002: 429, 1004: 401, 1008: 402, 1013: 500, 1024: 500, 1026: 400, 1039: 429, 2049: 401, 2056: 429}
 
 
@@ -237,8 +236,4 @@ def _minimax(said: _BaseResponse) -> ProviderError:
 
 
 def _dollars(said: Any) -> Decimal | None:
-    if isinstance(said, dict):
-        said = said.get("total_cost")
-    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said < MOST_DOLLARS:
-        return None
-    return Decimal(str(said))
+    return dollars(said.get("total_cost") if isinstance(said, dict) else said)

@@ -1,6 +1,7 @@
 // Who answers: vendors of models, built in, configured and added, and everything one may do to them (dashboard.md §6.8).
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { compact } from '../core/format.mjs'
 import { gateway, may } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
@@ -11,7 +12,7 @@ import { Status } from '../providers/status.mjs'
 import { confirm } from '../ui/confirm.mjs'
 import { Icon, IconButton, reasonOf, say, Skeleton, Trouble } from '../ui/parts.mjs'
 
-const COLUMNS = ['name', 'type', 'base', 'key', 'status', 'agents']
+const COLUMNS = ['name', 'type', 'base', 'key', 'status', 'calls', 'agents']
 
 export default function Providers() {
   const { id, query: { q = '' } } = route.value
@@ -92,6 +93,7 @@ const Row = ({ one, acts, chosen }) => html`
     <td><code>${one.api_base}</code></td>
     <td>${t(one.has_api_key ? 'providers.key.set' : 'providers.key.none')}</td>
     <td><${Status} one=${one} /></td>
+    <td class="number">${compact(one.calls_24h)}${one.errors_24h > 0 && html` <span class="muted">${t('providers.failed', { errors: compact(one.errors_24h) })}</span>`}</td>
     <td class="number">${one.agents}</td>
     <td class="acts">${may('admin') && one.source === 'store' && html`
       <button type="button" class="quiet" onClick=${() => acts.toggle(one)}>${t(one.enabled ? 'cron.act.disable' : 'cron.act.enable')}</button>`}</td>

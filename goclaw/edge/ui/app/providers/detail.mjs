@@ -20,6 +20,8 @@ export function Detail({ one, acts, onDone, onClose }) {
         <${IconButton} icon="x" label=${t('close')} onClick=${onClose} /></header>
       ${one.enabled && one.error && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${one.error}</span></p>`}
       <p class="muted">${t(`providers.source.${one.source}`)}${one.settings.models?.length > 0 && ` ${t('providers.answers', { models: one.settings.models.join(', ') })}`}</p>
+      <p class="traffic">${t('providers.traffic', { calls: compact(one.calls_24h), errors: compact(one.errors_24h), fallbacks: compact(one.fallbacks) })}</p>
+      ${one.order.length > 1 && html`<h3>${t('providers.order')}</h3><ol>${one.order.map((candidate) => html`<li key=${candidate}><code>${candidate}</code></li>`)}</ol>`}
       ${one.cooldowns.length > 0 && html`<h3>${t('providers.cooldowns')}</h3><table class="table">
         <thead><tr>${['model', 'slot', 'reason', 'until'].map((column) => html`<th key=${column} scope="col">${t(`providers.rest.${column}`)}</th>`)}</tr></thead>
         <tbody>${one.cooldowns.map((rest) => html`<tr key=${`${rest.model} ${rest.slot}`}><td>${rest.model}</td><td>${rest.slot == null ? t('providers.rest.all') : rest.slot + 1}</td>

@@ -1,0 +1,1 @@
+DROP TABLE background_processes, exec_allow_rules, exec_approvals;
