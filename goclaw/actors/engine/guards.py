@@ -97,7 +97,7 @@ def permit(pinned: Pinned) -> Gate:
     """What the policy file allows (step 3)."""
 
     async def gate(tool: Tool, _: ToolContext) -> None:
-        if not (decision := pinned.tool(tool.name)).allowed:
+        if not (decision := pinned.tool(tool.name, custom=tool.group == "custom")).allowed:
             raise ToolFailed("denied_policy", decision.reason)
 
     return gate

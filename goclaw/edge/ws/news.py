@@ -26,6 +26,7 @@ from goclaw.domain.events import (
 )
 from goclaw.domain.policy import PolicyEvent
 from goclaw.domain.process import ProcessEvent
+from goclaw.domain.tools import ToolsEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -69,6 +70,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "agent.updated", message.body)
         case AgentEvent():
             return Entry("keep", "agent.summoning", message.body)
+        case ToolsEvent():
+            return Entry("keep", "tools.updated", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
         case AgentAlert():
