@@ -11,6 +11,8 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
+from goclaw.actors.engine.kit import Maker
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -50,6 +52,8 @@ async def house(
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
     opening: Opening | None = None,
     spending: Spending | None = None,
+    maker: Maker | None = None,
+    guards: Guards | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
@@ -66,6 +70,8 @@ async def house(
         ownership=own,
         box=Box(bytes(range(32))),
         spending=spending or Spending(),
+        maker=maker,
+        guards=guards or Guards(),
     )
 
     def tree() -> Supervisor:

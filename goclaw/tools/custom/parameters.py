@@ -1,21 +1,26 @@
 """What a tool takes when no struct says it: a JSON Schema of an operator, checked, and checked against.
 
-Contract: tools.md §14.1. Keywords that follow references or run expressions are refused: they could go on for ever.
+Contract: tools.md §14.1. Keywords that follow references are refused, and expressions are those of RE2: neither may go
+on for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
+import re2
 
+QUIET = re2.Options()
+QUIET.log_errors = False
 DEPTH, PROPERTIES = 8, 64
 LONGEST = 64 * 2**10  # bytes of a schema
 PLAIN = frozenset(
     {"type", "enum", "const", "default", "description", "title", "examples", "format", "deprecated", "x-allow-dash"}
     | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
-    | {"minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "required"}
+    | {"pattern", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "required"}
 )
 ONE = frozenset({"items", "additionalProperties", "not"})
 MANY = frozenset({"anyOf", "oneOf", "allOf"})
@@ -58,6 +63,8 @@ def _walk(schema: Any, depth: int) -> Iterator[int]:
             yield len(value)
             for inner in value.values():
                 yield from _walk(inner, depth + 1)
+        elif keyword == "pattern":
+            _readable(value)
         elif keyword in ONE:
             yield from _walk(value, depth + 1)
         elif keyword in MANY:
@@ -65,6 +72,13 @@ def _walk(schema: Any, depth: int) -> Iterator[int]:
                 yield from _walk(inner, depth + 1)
         elif keyword not in PLAIN:
             raise BadSchema(f"the keyword {keyword[:64]} is not supported")
+
+
+def _readable(pattern: Any) -> None:
+    try:
+        re2.compile(pattern, QUIET)
+    except (re2.error, TypeError):
+        raise BadSchema(f"the pattern {str(pattern)[:100]} cannot be read as one of RE2") from None
 
 
 def shown(schema: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +106,26 @@ def mended(value: Any, shape: Any) -> Any:
     return value
 
 
+@cache
+def _judge() -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    return extend(Draft202012Validator, {"pattern": _matches})
+
+
+def _matches(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Exception]:
+    from jsonschema import ValidationError
+
+    if not isinstance(value, str):
+        return
+    if re2.compile(pattern.encode(), QUIET).search(value.encode("utf-8", "replace")) is None:
+        yield ValidationError(f"does not match {pattern[:100]!r}")
+
+
 def trouble(schema: dict[str, Any], values: dict[str, Any]) -> tuple[str, str] | None:
     """The first place that does not fit, as a JSON pointer, and what is wrong with it."""
-    from jsonschema import Draft202012Validator
-
-    errors = sorted(Draft202012Validator(schema).iter_errors(values), key=lambda error: list(map(str, error.path)))
+    errors = sorted(_judge()(schema).iter_errors(values), key=lambda error: list(map(str, error.path)))
     if not errors:
         return None
     return "/" + "/".join(map(str, errors[0].absolute_path)), errors[0].message[:300]

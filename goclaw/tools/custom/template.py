@@ -6,14 +6,17 @@ Contract: tools.md §14.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import msgspec
 
 from goclaw.security.shell import simple_commands
+from goclaw.security.shell.grammar import parse
+from goclaw.security.shell.limits import Budget
 from goclaw.security.shell.template import MOST, misplaced
+from goclaw.security.shell.tree import Literal, Simple, Word
 from goclaw.tools.tool import ToolFailed
 
 LONGEST = 131_072  # bytes of a command that is filled
@@ -113,8 +116,23 @@ def _check_programs(template: Template, shapes: Shapes) -> None:
     mark, text = _mark(template), ""
     for piece in template.pieces:
         text += piece if isinstance(piece, str) else " ".join([mark] * _words(piece, shapes))
-    if any(mark in one.name or not one.name for one in simple_commands(text)):
+    named = all(
+        any(part.text for part in word.parts if isinstance(part, Literal)) for word in _programs(parse(text, Budget()))
+    )
+    if not named or any(mark in one.name or not one.name for one in simple_commands(text)):
         raise BadTemplate("it must be plain which program gets a value")
+
+
+def _programs(node: object) -> Iterator[Word]:
+    """The first word of every command: of one that expands to nothing the next would take its place."""
+    if isinstance(node, Simple) and node.words:
+        yield node.words[0]
+    for inner in node if isinstance(node, tuple) else _parts(node):
+        yield from _programs(inner)
+
+
+def _parts(node: object) -> list[object]:
+    return [getattr(node, field.name) for field in fields(node)] if is_dataclass(node) else []
 
 
 def _words(place: Place, shapes: Shapes) -> int:
