@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
+from goclaw.actors.engine.guards import Guards
 from goclaw.domain.access import Caller, Role
+from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.approval import Wish
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.ids import new_id
@@ -105,8 +107,9 @@ def nobody() -> Nobody:
 async def ctx(database: Database, tmp_path: Path, nobody: Nobody) -> AsyncIterator[Context]:
     made = stand_ins()
     await database.run(stored.fill, tools=rows_of(made))
-    maker = Maker(Rules(variables={"PATH": "/usr/bin:/bin"}), nobody, Box(KEY), Known())
-    async with open_house(database, tmp_path, tools=made, maker=maker) as system:
+    known = Known()
+    maker = Maker(Rules(variables={"PATH": "/usr/bin:/bin"}), nobody, Box(KEY), known)
+    async with open_house(database, tmp_path, tools=made, maker=maker, guards=Guards(known=known)) as system:
         yield Context(house_of(system, made), Caller(user_id="lan", role=Role.ADMIN))
 
 
@@ -269,8 +272,6 @@ async def test_an_agents_own_settings_come_before_the_tenants_and_those_before_e
     builtin_tools.changed(ctx, "shout")
     assert (await invoke(ctx, "shout", text="hi")).result.content == "hi"
     await database.run(set_of_agent, {"shout": {"loud": True}})
-    from goclaw.domain.agent import AGENTS, AgentChanged
-
     ctx.system.publish(AGENTS, AgentChanged(tenant_id=ctx.caller.tenant_id))
     assert (await invoke(ctx, "shout", text="hi")).result.content == "HI"
 
@@ -299,8 +300,9 @@ async def test_a_rehearsal_counts_nothing_and_says_what_is_wrong(ctx: Context) -
 async def test_a_custom_tool_runs_its_command_with_its_secrets_and_nobody_reads_them(
     ctx: Context, nobody: Nobody
 ) -> None:
-    made = await make(ctx, command="printf '%s ' {{.text}} && printenv API_TOKEN | tr a-z A-Z")
-    changed = await change(ctx, made.id, env={"API_TOKEN": "s3cret-of-the-tool"}, acknowledged_groups=["env_dump"])
+    command = "printf '%s ' {{.text}} && printenv API_TOKEN | tr a-z A-Z"
+    made = await make(ctx, command=command, acknowledged_groups=["env_dump"])
+    changed = await change(ctx, made.id, env={"API_TOKEN": "s3cret-of-the-tool"})
 
     assert changed.env_keys == ("API_TOKEN",)
     assert b"s3cret" not in msgspec.json.encode(changed)
