@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import BENCH
@@ -37,19 +37,6 @@ class Invoke(Struct, kw_only=True):
     timeout_sec: Annotated[float, Meta(ge=1, le=3600)] | None = None
 
 
-class Rehearsal(Struct, kw_only=True, omit_defaults=True):
-    """What a call would be. `reason`: why it is not allowed; `problem`: what is wrong with its arguments."""
-
-    tool: str
-    description: str
-    parameters: Raw
-    allowed: bool
-    dry_run: bool = msgspec.field(name="dryRun")
-    reason: str = ""
-    problem: str = ""
-    command: str = ""
-
-
 class Result(Struct, kw_only=True):
     content: str
     for_llm: str
@@ -60,10 +47,23 @@ class Result(Struct, kw_only=True):
     media: Raw
 
 
-class Done(Struct, kw_only=True):
-    ok: bool
-    result: Result
-    duration_ms: int
+class Said(Struct, kw_only=True):
+    """What a call gave, or with `dryRun` what it would be.
+
+    `reason`: why it is not allowed; `problem`: what is wrong with its arguments; `command`: what it would run.
+    """
+
+    ok: bool | UnsetType = UNSET
+    result: Result | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+    tool: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+    dry_run: bool | UnsetType = msgspec.field(name="dryRun", default=UNSET)
+    allowed: bool | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    problem: str | UnsetType = UNSET
+    command: str | UnsetType = UNSET
 
 
 class At(Struct, kw_only=True, rename="camel"):
@@ -90,7 +90,7 @@ class Names(Struct, kw_only=True):
 
 
 @operation(Rpc("tools.invoke", Role.OPERATOR), Http("POST /v1/tools/invoke", Role.OPERATOR))
-async def invoke(ctx: Context, ask: Invoke) -> Done | Rehearsal:
+async def invoke(ctx: Context, ask: Invoke) -> Said:
     """Call a tool as an agent would, for you; with `dryRun` only say what the call would be."""
     user, agent = ctx.user_id, await resolve_agent(ctx, ask.agent_id)
     if agent.status != "active":
@@ -134,20 +134,20 @@ async def preview(ctx: Context, ask: Preview) -> Names:
     return Names(tools=list(await ctx.ask(BENCH, question, within=10)))
 
 
-def _rehearsal(said: Invoked) -> Rehearsal:
-    return Rehearsal(
+def _rehearsal(said: Invoked) -> Said:
+    return Said(
         tool=said.tool,
         description=said.description,
         parameters=said.parameters,
         allowed=said.allowed,
         dry_run=True,
-        reason=said.reason,
-        problem=said.problem,
-        command=said.command,
+        reason=said.reason or UNSET,
+        problem=said.problem or UNSET,
+        command=said.command or UNSET,
     )
 
 
-def _done(said: Invoked) -> Done:
+def _done(said: Invoked) -> Said:
     """A tool that ran and failed is an answer; one that was not let run is a refusal."""
     if refused := _refusal(said):
         raise Rejected(refused)
@@ -160,7 +160,7 @@ def _done(said: Invoked) -> Done:
         data=said.data,
         media=said.media,
     )
-    return Done(ok=not said.is_error, result=result, duration_ms=said.duration_ms)
+    return Said(ok=not said.is_error, result=result, duration_ms=said.duration_ms)
 
 
 def _refusal(said: Invoked) -> Err | None:

@@ -21,7 +21,7 @@ from goclaw.operations.builtin_tools import ChangeTool, ListTools, TenantChoice,
 from goclaw.operations.context import Context, House
 from goclaw.operations.custom_tool_shapes import CreateTool, CustomView, ListCustom, ToolId, UpdateTool
 from goclaw.operations.params import decode
-from goclaw.operations.tools import Done, Invoke, Preview, Rehearsal
+from goclaw.operations.tools import Invoke, Preview, Result, Said
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.security.known import Known
@@ -119,16 +119,15 @@ async def refusal(asked: Any) -> Err:
     return refused.value.err
 
 
-async def invoke(ctx: Context, tool: str, **args: Any) -> Done:
-    done = await tools.invoke(ctx, Invoke(tool=tool, args=args))
-    assert isinstance(done, Done)
-    return done
+async def invoke(ctx: Context, tool: str, **args: Any) -> Result:
+    said = await tools.invoke(ctx, Invoke(tool=tool, args=args))
+    assert isinstance(said.result, Result)
+    assert said.ok is not said.result.is_error
+    return said.result
 
 
-async def rehearse(ctx: Context, tool: str, **args: Any) -> Rehearsal:
-    said = await tools.invoke(ctx, Invoke(tool=tool, args=args, dry_run=True))
-    assert isinstance(said, Rehearsal)
-    return said
+async def rehearse(ctx: Context, tool: str, **args: Any) -> Said:
+    return await tools.invoke(ctx, Invoke(tool=tool, args=args, dry_run=True))
 
 
 async def make(ctx: Context, name: str = "disk", command: str = "echo {{.text}}", **more: Any) -> CustomView:
@@ -226,7 +225,7 @@ async def test_a_tool_that_is_turned_off_or_lacks_something_is_nobodys(ctx: Cont
     assert (shown["web_fetch"].enabled, shown["lacking"].available) == (False, False)
     assert shown["lacking"].missing == ("no-such-program-anywhere",)
     await builtin_tools.set_tenant(ctx, TenantChoice(name="web_fetch", enabled=True))
-    assert (await invoke(ctx, "web_fetch", text="hi")).result.content == "hi"
+    assert (await invoke(ctx, "web_fetch", text="hi")).content == "hi"
     await builtin_tools.clear_tenant(ctx, ToolName(name="web_fetch"))
     assert (await refusal(invoke(ctx, "web_fetch"))).code == "FORBIDDEN"
 
@@ -240,10 +239,10 @@ async def test_filling_again_keeps_what_people_said(ctx: Context, database: Data
 
 
 async def test_settings_hold_from_the_next_call_on_and_must_fit(ctx: Context) -> None:
-    assert (await invoke(ctx, "shout", text="hi")).result.content == "hi"
+    assert (await invoke(ctx, "shout", text="hi")).content == "hi"
     await builtin_tools.update(ctx, ChangeTool(name="shout", settings={"loud": True}))
 
-    assert (await invoke(ctx, "shout", text="hi")).result.content == "HI"
+    assert (await invoke(ctx, "shout", text="hi")).content == "HI"
     wrong = await refusal(builtin_tools.update(ctx, ChangeTool(name="shout", settings={"loud": "very"})))
     assert wrong.details["field"] == "settings.loud"
     assert (await refusal(builtin_tools.update(ctx, ChangeTool(name="shout", settings={"odd": 1})))).code == (
@@ -270,18 +269,18 @@ async def test_an_agents_own_settings_come_before_the_tenants_and_those_before_e
     other = Context(ctx.house, Caller(user_id="lan", role=Role.ADMIN))
     await ctx.db(stored.set_tenant, tenant=other.caller.tenant_id, name="shout", enabled=None, settings={"loud": False})
     builtin_tools.changed(ctx, "shout")
-    assert (await invoke(ctx, "shout", text="hi")).result.content == "hi"
+    assert (await invoke(ctx, "shout", text="hi")).content == "hi"
     await database.run(set_of_agent, {"shout": {"loud": True}})
     ctx.system.publish(AGENTS, AgentChanged(tenant_id=ctx.caller.tenant_id))
-    assert (await invoke(ctx, "shout", text="hi")).result.content == "HI"
+    assert (await invoke(ctx, "shout", text="hi")).content == "HI"
 
 
 async def test_a_call_passes_the_whole_pipeline(ctx: Context) -> None:
     noted = await invoke(ctx, "shout", text="hi", times="2", strange=1)
-    assert "hihi" in noted.result.content
-    assert "ignored" in noted.result.content
-    assert "strange" in noted.result.content  # T5
-    assert (await invoke(ctx, "shout")).result.content == "admin"  # the caller's role
+    assert "hihi" in noted.content
+    assert "ignored" in noted.content
+    assert "strange" in noted.content  # T5
+    assert (await invoke(ctx, "shout")).content == "admin"  # the caller's role
     wrong = await refusal(invoke(ctx, "shout", times="many"))
     assert wrong.code == "INVALID_REQUEST"
     assert "/times" in wrong.details["reason"]
@@ -293,7 +292,8 @@ async def test_a_rehearsal_counts_nothing_and_says_what_is_wrong(ctx: Context) -
     said = await rehearse(ctx, "shout", times="many")
 
     assert (said.allowed, said.dry_run) == (True, True)
-    assert "/times" in said.problem
+    assert "/times" in str(said.problem)
+    assert isinstance(said.parameters, msgspec.Raw)
     assert msgspec.json.decode(said.parameters)["type"] == "object"
 
 
@@ -307,9 +307,9 @@ async def test_a_custom_tool_runs_its_command_with_its_secrets_and_nobody_reads_
     assert changed.env_keys == ("API_TOKEN",)
     assert b"s3cret" not in msgspec.json.encode(changed)
     done = await invoke(ctx, "disk", text="a b; id")
-    assert done.ok
-    assert done.result.content.startswith("a b; id S3CRET-OF-THE-TOOL")
-    assert (await rehearse(ctx, "disk", text="x'y")).command.startswith("printf '%s ' 'x'\"'\"'y'")
+    assert not done.is_error
+    assert done.content.startswith("a b; id S3CRET-OF-THE-TOOL")
+    assert str((await rehearse(ctx, "disk", text="x'y")).command).startswith("printf '%s ' 'x'\"'\"'y'")
     assert nobody.wishes[-1].tool == "disk"
     assert [one.name for one in nobody.wishes[-1].commands] == ["custom/disk"]
 
@@ -320,7 +320,7 @@ async def test_who_prints_a_secret_prints_a_mark(ctx: Context) -> None:
 
     told = await invoke(ctx, "disk")
 
-    assert "s3cret" not in told.result.content
+    assert "s3cret" not in told.content
 
 
 async def test_env_is_replaced_or_changed_name_by_name(ctx: Context) -> None:
@@ -377,9 +377,9 @@ async def test_an_agents_tool_stands_before_that_of_all(ctx: Context) -> None:
 
     assert (await refusal(make(ctx))).code == "ALREADY_EXISTS"
     assert (await refusal(make(ctx, agent_id="default"))).code == "ALREADY_EXISTS"
-    assert (await invoke(ctx, "disk")).result.content.strip() == "own"
+    assert (await invoke(ctx, "disk")).content.strip() == "own"
     await change(ctx, own.id, enabled=False)
-    assert (await invoke(ctx, "disk")).result.content.strip() == "all"
+    assert (await invoke(ctx, "disk")).content.strip() == "all"
     viewer = Context(ctx.house, Caller(user_id="lan", role=Role.VIEWER))
     assert [row.id for row in (await custom_tools.list_custom(viewer, ListCustom())).tools] == [everybodys.id]
     assert (await refusal(custom_tools.get(viewer, ToolId(id=own.id)))).code == "NOT_FOUND"
