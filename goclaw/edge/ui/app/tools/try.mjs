@@ -25,7 +25,7 @@ export function TryOut({ tool, parameters, agent }) {
     <${JsonField} label=${t('tools.try.args')} text=${text} rows="4" onText=${setText} />
     <p class="acts"><button type="submit" disabled=${busy || args === null}>${t('tools.try')}</button>
       <button type="button" disabled=${busy || args === null} onClick=${call(false)}>${t('tools.run')}</button></p>
-    ${said && html`<div role="status" class="said"><${Said} said=${said} /></div>`}
+    ${said && html`<div role="status" class="tried"><${Said} said=${said} /></div>`}
   </form>`
 }
 
