@@ -99,6 +99,7 @@ class Agent(Actor):
             queue=override_of(row.other_config),
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
+            compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
         return override.on(profile) if override is not None else profile

@@ -26,6 +26,7 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.security.box import Box
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.compaction import Compaction
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -54,10 +55,11 @@ async def house(
     spending: Spending | None = None,
     maker: Maker | None = None,
     guards: Guards | None = None,
+    compaction: Compaction = Compaction(),  # noqa: B008 - frozen
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
-    defaults = AgentDefaults(workspace=workspace)
+    defaults = AgentDefaults(workspace=workspace, compaction=compaction)
     node = node or new_id()
     own = ownership or Ownership()
 
@@ -92,7 +94,7 @@ async def house(
                     defaults.run_timeout_sec,
                     own,
                     gateway.quota.enabled,
-                    work.spending,
+                    work,
                 ),
                 *more,
             ]
