@@ -104,6 +104,7 @@ SOCKET_EVENTS = {
     "process.start": "an agent left a program running; like all `process.*`, for its user and the admins",
     "process.exit": "it has ended",
     "process.kill": "the agent is ending it",
+    "tools.updated": "a tool was made, switched, set or taken away; for operators and admins",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
     "startup.selfcheck": "after a start, how many conversations were looked at and made shorter; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",

@@ -10,11 +10,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import structlog
 import trio
@@ -51,6 +52,7 @@ from goclaw.edge.door import reserve
 from goclaw.edge.tree import Doorway, edge
 from goclaw.knowledge import templates
 from goclaw.operations.alerts import AlertsForAgents
+from goclaw.operations.builtin_tools import rows_of
 from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
@@ -77,6 +79,7 @@ from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import keep_key, onboard, write_private
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
+from goclaw.stores import builtin_tools
 from goclaw.stores.audit_book import AuditBook
 from goclaw.stores.audit_file import place
 from goclaw.stores.connection import connect
@@ -86,13 +89,14 @@ from goclaw.stores.migrate import ensure_schema
 from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.custom.maker import Maker
 from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Methods
 from goclaw.tools.processes import Processes
 from goclaw.tools.runtime.rules import Rules as CommandRules
 from goclaw.tools.runtime.rules import hidden
-from goclaw.tools.tool import Tool, equipped
 from goclaw.tools.tool import collect as collect_tools
+from goclaw.tools.tool import equipped
 from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
@@ -149,11 +153,13 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
             house.brake = Brake(loaded.settings.data_dir / "estop.json", partial(_hold, house.ownership))
             outside = await _outside(loaded.settings, sockets[0].getsockname()[1])
             tools = {name: tool for name, tool in tools.items() if not hidden(name, settings.tools)}
-            tools = equipped(tools, {**_things(house), Outside: outside})
+            things = {**_things(house), Outside: outside}
+            house.builtin = equipped(tools, things)
+            await database.run(builtin_tools.fill, tools=rows_of(house.builtin))
             doorway = Doorway(house, sockets)
             gave_up = trio.Event()
             me = _membership(house, f"http://{doorway.address}", gave_up)
-            await system.start(child("", tree, loaded, house, box, tools, database, server, doorway, me))
+            await system.start(child("", tree, loaded, house, box, things, database, server, doorway, me))
             gc.set_threshold(*GENERATIONS)
             gc.freeze()
             lock.announce(doorway.address)
@@ -176,7 +182,7 @@ def tree(
     loaded: Loaded,
     house: House,
     box: Box,
-    tools: dict[str, Tool],
+    things: Mapping[type, Any],
     database: Database,
     server: EmbeddedServer | None,
     doorway: Doorway,
@@ -189,7 +195,7 @@ def tree(
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
     work = Engine(
         house.node_id,
-        tools,
+        house.builtin,
         defaults,
         settings.queue,
         settings.record,
@@ -197,6 +203,7 @@ def tree(
         box=box,
         locks=settings.locks,
         spending=spending,
+        maker=_maker(house, things),
         guards=Guards(
             settings.tools,
             house.known,
@@ -219,7 +226,7 @@ def tree(
         settings.data_dir,
         house.known,
     )
-    watch = (settings.policy.file, house.policy, frozenset(tools), house.audit)
+    watch = (settings.policy.file, house.policy, frozenset(house.builtin), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
         limit=Limit(restarts=5, within=60.0),
@@ -265,6 +272,13 @@ def _things(house: House) -> dict[type, object]:
             variables=os.environ,
         ),
     }
+
+
+def _maker(house: House, things: Mapping[type, Any]) -> Maker | None:
+    """Nobody has tools of commands where nobody has commands (tools.md §12.2)."""
+    if house.settings.tools.exec_approval.security == "deny":
+        return None
+    return Maker(things[CommandRules], things[Approvals], house.box, house.known)
 
 
 def _with_key(loaded: Loaded) -> tuple[Loaded, Box]:

@@ -98,6 +98,7 @@ class Agent(Actor):
             sharing=sharing_of(row.workspace_sharing),
             queue=override_of(row.other_config),
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
+            tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )

@@ -126,6 +126,11 @@ def approvals_off() -> Err:
     return Err("FAILED_PRECONDITION", "approvals_off", {"reason": "approvals_off"})
 
 
+def command_denied(group: str) -> Err:
+    """A command that no agent could run, whatever its arguments."""
+    return Err("INVALID_REQUEST", "command_denied", {"reason": "command_denied", "field": "command", "group": group})
+
+
 def already_exists(kind: str, id: str) -> Err:
     return Err("ALREADY_EXISTS", "already_exists", {"kind": kind, "id": id})
 

@@ -87,6 +87,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "chưa bật phê duyệt lệnh",
         "zh": "未启用命令审批",
     },
+    "command_denied": {
+        "en": "the command is refused by safety group {group}",
+        "vi": "lệnh bị nhóm an toàn {group} từ chối",
+        "zh": "命令被安全组 {group} 拒绝",
+    },
     "not_found": {"en": "{kind} not found: {id}", "vi": "không tìm thấy {kind}: {id}", "zh": "未找到 {kind}：{id}"},
     "already_exists": {
         "en": "{kind} already exists: {id}",

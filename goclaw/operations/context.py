@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +32,7 @@ from goclaw.security.policy_book import PolicyBook
 from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
 from goclaw.stores.audit_book import AuditBook
+from goclaw.tools.tool import Tool
 
 if TYPE_CHECKING:
     from goclaw.operations.actor_events import Follow
@@ -65,6 +66,7 @@ class House:
     connections: dict[str, Guest] = field(default_factory=dict)
     node_name: str = ""  # empty: the name of the machine
     box: Box = field(default_factory=Box)
+    builtin: Mapping[str, Tool] = field(default_factory=dict)  # tools of the code
     known: Known = field(default_factory=Known)  # the secrets in use, which nobody is told
     policy: PolicyBook = field(default_factory=PolicyBook)
     brake: Brake = field(default_factory=Brake)

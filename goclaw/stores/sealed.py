@@ -40,6 +40,7 @@ COLUMNS = (
     Column("oauth_tokens", "id_token"),
     Column("hooks", "secrets", bytes=True),
     Column("hook_executions", "error_detail", bytes=True),
+    Column("custom_tools", "env", bytes=True),
     Column(
         "run_records",
         "body_enc",

@@ -130,7 +130,7 @@ class Tool:
     group: str
     effect: Effect
     spec: ToolSpec
-    input: type[msgspec.Struct]
+    input: type[msgspec.Struct] | None  # None: arguments come as they are, checked against `spec`
     fn: Callable[..., Awaitable[str | Answer]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
@@ -141,11 +141,12 @@ class Tool:
     most: int = MOST_EVER  # characters of its results
     settings: type[msgspec.Struct] | None = None
     requires: tuple[str, ...] = ()  # programs that must be there
+    rehearse: Callable[[ToolContext, Any], str] | None = None  # what a call would run
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
 
     @property
     def groups(self) -> tuple[str, ...]:
-        return (self.group, "goclaw")
+        return (self.group,) if self.group == "custom" else (self.group, "goclaw")
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
         """The class of one call: a tool with actions may have some that only read."""

@@ -11,7 +11,9 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.hooks import HookWorks
+from goclaw.actors.engine.kit import Maker
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -52,6 +54,8 @@ async def house(
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
     opening: Opening | None = None,
     spending: Spending | None = None,
+    maker: Maker | None = None,
+    guards: Guards | None = None,
     compaction: Compaction = Compaction(),  # noqa: B008 - frozen
     hooks: HookWorks | None = None,
 ) -> AsyncIterator[System]:
@@ -71,6 +75,8 @@ async def house(
         box=Box(bytes(range(32))),
         spending=spending or Spending(),
         hooks=hooks,
+        maker=maker,
+        guards=guards or Guards(),
     )
 
     def tree() -> Supervisor:

@@ -8,9 +8,12 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from msgspec import Raw
+
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.journal import KnownBlobs
+from goclaw.actors.engine.kit import Kit, Maker, kit_of
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tool_calls import Durations
 from goclaw.domain.agent import AgentProfile
@@ -18,6 +21,7 @@ from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
 from goclaw.domain.session import parse_key
 from goclaw.domain.workspace import group_of, place_of
+from goclaw.runtime.actor import Context
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
@@ -27,6 +31,8 @@ from goclaw.settings.record import Record
 from goclaw.stores.runs import Claimed
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import Tool, ToolContext
+
+NO_SETTINGS: Mapping[str, Raw] = {}
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Engine:
     guards: Guards = field(default_factory=Guards)
     durations: Durations = field(default_factory=Durations)  # of calls of tools
     hooks: HookWorks | None = None  # None: a house of tests, where nobody has any
+    maker: Maker | None = None  # of tools from rows; None: nobody has any
     block_reply: bool = False
     denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
@@ -60,7 +67,13 @@ class Engine:
             interactive=queue.interactive_retry_sec,
         )
 
-    def reach(self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime]) -> ToolContext:
+    async def kit(self, ctx: Context, run: Claimed, agent: AgentProfile) -> Kit:
+        """The tools a run could have, and how they are set."""
+        return await kit_of(ctx, self.tools, self.maker, run.tenant_id, agent)
+
+    def reach(
+        self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime], settings: Mapping[str, Raw] = NO_SETTINGS
+    ) -> ToolContext:
         """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
         to = run.request.reply_to
         asker = Asker(
@@ -85,6 +98,7 @@ class Engine:
             model=agent.model,
             most=self.guards.settings.max_result_chars,
             at_once=self.defaults.tool_max_parallel_calls,
+            settings=settings,
         )
 
     def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from goclaw.actors.engine.kit import Kit
 from goclaw.domain.address import RATES
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.rates import TakeCall
@@ -43,7 +44,7 @@ class Guards:
     def box(
         self,
         ctx: Context,
-        tools: Mapping[str, Tool],
+        kit: Kit,
         run: Claimed,
         agent: AgentProfile,
         reach: ToolContext,
@@ -53,17 +54,17 @@ class Guards:
         through: Through = here,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
-        names, pinned = self.allowed(tools, run, agent), self.policy.pin(run.tenant_id)
+        names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id)
         reach = replace(reach, host=lambda host: self.estop.host(host) or pinned.host(host).reason)
         permits, made = permit(pinned), through
         if self.audit is not None:
             book = Book(self.audit, run, pinned.version)
             permits, made = book.permit(pinned), book.made(through)
         return Toolbox(
-            {name: tools[name] for name in names},
+            {name: kit.tools[name] for name in names},
             reach,
             ledger,
-            hidden=frozenset(tools) - set(names),
+            hidden=(kit.absent | kit.tools.keys()) - set(names),
             before=(permits, unless_stopped(self.estop)),
             after=(rate(ctx, run),),
             finish=(
@@ -116,7 +117,7 @@ def permit(pinned: Pinned) -> Gate:
     """What the policy file allows (step 3)."""
 
     async def gate(tool: Tool, _: ToolContext) -> None:
-        if not (decision := pinned.tool(tool.name)).allowed:
+        if not (decision := pinned.tool(tool.name, custom=tool.group == "custom")).allowed:
             raise ToolFailed("denied_policy", decision.reason)
 
     return gate
@@ -135,7 +136,8 @@ class Book:
         run = self.run
 
         async def gate(tool: Tool, ctx: ToolContext) -> None:
-            decision, action = pinned.tool(tool.name), f"tools.{tool.name}"
+            action = f"tools.{tool.name}"
+            decision = pinned.tool(tool.name, custom=tool.group == "custom")
             if not decision.allowed:
                 await self.audit.write(self._act(tool, ctx, "deny", decision.reason))
                 raise ToolFailed("denied_policy", decision.reason)

@@ -7,7 +7,6 @@ Contract  durability.md §3, §4, §6, §8; agent-loop.md §3, §14, §15
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ from goclaw.agent.turn import Draft, Task
 from goclaw.domain.address import OUTBOX, agent, lane, session
 from goclaw.domain.agent import AgentProfile, GetProfile, TurnEnded
 from goclaw.domain.budget import about_money, payers_of
-from goclaw.domain.chat import ChatMessage, ToolSpec
+from goclaw.domain.chat import ChatMessage, ToolCall, ToolSpec
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import (
     Err,
@@ -117,9 +116,9 @@ class Run(Actor):
         self.voice = voice_of(
             ctx, run, stream=self.request.stream, seq=seq, recorder=self.recorder, blocks=self.engine.block_reply
         )
-        own, effects = self.engine.ownership, partial(effect_of, self.engine.tools)
+        own, self.tools = self.engine.ownership, self.engine.tools
         calls, box = CallLog(ctx.clock, self.engine.spending.pricing), self.engine.box
-        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, effects, own, calls, box)
+        self.journal = RunJournal(ctx, run, self.recorder, self.engine.blobs, self._effect, own, calls, box)
         self.purse = CallPurse(
             ctx,
             self.engine.spending,
@@ -236,12 +235,12 @@ class Run(Actor):
                 attempt=run.attempt,
             ),
         )
-        reach = self.engine.reach(run, profile, ctx.clock.now)
+        kit = await self.engine.kit(ctx, run, profile)
+        self.tools = kit.tools
+        reach = self.engine.reach(run, profile, ctx.clock.now, kit.settings)
         calls = ToolCalls(ctx, run.session_key, self.engine.guards.estop, self.engine.durations, self.voice.tool_slow)
         hooks = self.hooks = self._hooks_of(ctx, profile, reach.depth)
-        hands = self.engine.guards.box(
-            ctx, self.engine.tools, run, profile, reach, self.journal, hooks=hooks, through=calls
-        )
+        hands = self.engine.guards.box(ctx, kit, run, profile, reach, self.journal, hooks=hooks, through=calls)
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         if hooks is not None and not self.draft.messages:
             task = await submitted(hooks, task, first=not rows)
@@ -261,6 +260,9 @@ class Run(Actor):
         within = self.engine.defaults.llm_timeout_sec
         model = Logged(models_of(ctx, profile.candidates, self.purse, run.tenant_id, within), self.journal.calls)
         return RunHooks(ctx, works, about, Asking(model, profile.model, works.verdicts, {"run_kind": "hook"}))
+
+    def _effect(self, wanted: ToolCall) -> str:
+        return effect_of(self.tools, wanted)
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
         reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.approvals import ApprovalBroker
+from goclaw.actors.engine.bench import Bench
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import HookDispatcher
@@ -19,6 +20,7 @@ from goclaw.actors.engine.provider import ProviderActor
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.rates import Rates
 from goclaw.actors.engine.roster import Roster
+from goclaw.actors.engine.shelf import Shelf
 from goclaw.actors.engine.summoner import summoning
 from goclaw.actors.quota import QuotaActor
 from goclaw.providers.catalogue import BY_NAME
@@ -58,6 +60,7 @@ def engine(
             child("processes", ProcessSupervisor, data_dir, engine.node_name),
             child("providers", partial(Supervisor, vendors, strategy=Strategy.DYNAMIC)),
             child("roster", Roster, opening, configured, engine.ownership),
+            child("bench", Bench, engine),
             child("queue", queue, engine, gateway),
             child("lanes", lanes, engine),
             child("summoning", summoning, engine),
@@ -80,6 +83,7 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
                 engine.node_name,
                 engine.guards.audit,
             ),
+            child("shelf", Shelf, engine.tools),
         ]
     )
 

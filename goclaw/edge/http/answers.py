@@ -46,6 +46,8 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def json_bytes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    if status == 204:
+        return Response(b"", status, headers)
     return Response(body, status, {"Content-Type": "application/json", **(headers or {})})
 
 

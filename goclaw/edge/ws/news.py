@@ -28,6 +28,7 @@ from goclaw.domain.events import (
 from goclaw.domain.hook import HookEvent
 from goclaw.domain.policy import PolicyEvent
 from goclaw.domain.process import ProcessEvent
+from goclaw.domain.tools import ToolsEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
 
@@ -73,6 +74,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "agent.updated", message.body)
         case AgentEvent():
             return Entry("keep", "agent.summoning", message.body)
+        case ToolsEvent():
+            return Entry("keep", "tools.updated", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
         case SelfChecked():

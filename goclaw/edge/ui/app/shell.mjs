@@ -9,7 +9,7 @@ import { nextTheme, theme } from './core/prefs.mjs'
 import { href, route } from './core/router.mjs'
 import { Icon, IconButton, Speaker } from './ui/parts.mjs'
 
-const PAGES = { chat: 'message-square', sessions: 'list', runs: 'activity', cron: 'clock', heartbeats: 'heart-pulse', actors: 'network', providers: 'plug', budgets: 'lock' }
+const PAGES = { chat: 'message-square', sessions: 'list', runs: 'activity', cron: 'clock', heartbeats: 'heart-pulse', actors: 'network', tools: 'wrench', 'custom-tools': 'square-terminal', providers: 'plug', budgets: 'lock' }
 const THEME_ICONS = { system: 'monitor', light: 'sun', dark: 'moon' }
 const STALE_AFTER = 10_000 // ms without a connection before what is shown is marked old
 

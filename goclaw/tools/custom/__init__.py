@@ -1,0 +1,1 @@
+"""Tools that operators make of commands."""
