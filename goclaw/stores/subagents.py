@@ -511,7 +511,7 @@ async def steer(db: Connection, *, tenant: str, id: str, key: str, run_id: str, 
 
 
 WORK = """
-SELECT right(string_agg(said, E'\\n' ORDER BY step_no), %(most)s) FROM (
+SELECT coalesce(right(string_agg(said, E'\\n' ORDER BY step_no), %(most)s), '') FROM (
   SELECT step_no, CASE kind WHEN 'tool' THEN left('-> ' || coalesce(message->>'content', ''), 500)
     ELSE coalesce(message->>'content', '') END AS said
   FROM run_steps WHERE run_id = %(run)s AND kind IN ('llm', 'tool')
