@@ -177,6 +177,8 @@ async def test_another_instruction_begins_the_work_again_under_the_same_id(datab
         await talk.vendor.holds(1)
 
         steered = spoken(await content(talk, use(action="steer", id="last", message="say tea")))
+        await talk.vendor.is_left()
+        talk.vendor.release()
         (told,) = await announced(talk)
 
         assert steered == {"status": "steered", "id": held["id"], "generation": 2}
