@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import KINDS, ChildOf, Lane, RunRequest, RunState
 from goclaw.domain.session import Terms
-from goclaw.domain.subagent import ITERATIONS, STEERS, Refused, Spawned, Wish, child_key
+from goclaw.domain.subagent import ITERATIONS, Refused, Spawned, Wish, child_key
 from goclaw.settings.orchestration import ChildRuns, Orchestration, Subagents
 from goclaw.stores import run_intake, runs
 from goclaw.stores.run_intake import SET_HEAD
@@ -30,7 +29,6 @@ TURN = 34_001  # advisory lock: one admits at a time, so that limits hold
 NEVER = datetime(2999, 1, 1, tzinfo=UTC)  # when a held run is due
 ADMITTED = 50  # in one transaction
 LOOK = 200  # rows of a look
-DIGEST = 4_000  # characters of a steered run's work that the next is told; orchestration.md §3.3
 
 NOTE = (
     "You are a subagent: another run of this agent handed you one task. Do it on your own; nobody can answer "
@@ -116,12 +114,6 @@ class Task(Struct, frozen=True, kw_only=True):
         )
 
 
-class Steered(Struct, frozen=True, kw_only=True):
-    task: Spawned
-    generation: int
-    old_run: str = ""  # that was asked to stop, if one was at work
-
-
 PARENT = """
 SELECT r.session_key, r.agent_id, r.agent_key, r.user_id, r.priority, r.root_run_id, r.request::text AS request,
   r.state, r.cancel_requested IS NOT NULL AS stopping, s.generation, a.subagents_config AS own
@@ -197,7 +189,7 @@ async def spawn(
         max_cost_usd=request.max_cost_usd,
         child_of=ChildOf(root=root, depth=depth, leaf=depth >= limits.max_spawn_depth),
     )
-    await _store(
+    await store_run(
         db,
         asked,
         tenant=wish.tenant_id,
@@ -275,7 +267,7 @@ def _model(wish: Wish, limits: Subagents, request: RunRequest) -> tuple[str, str
     return ("", limits.model) if limits.model else (request.provider, request.model)
 
 
-async def _store(
+async def store_run(
     db: Connection, request: RunRequest, *, key: str, label: str, terms: Terms, lineage: dict[str, str], **turn: Any
 ) -> None:
     kind = KINDS["subagent"]
@@ -447,73 +439,3 @@ async def stop(db: Connection, *, tenant: str, ids: Sequence[str], by: str) -> l
 async def orphans(db: Connection) -> list[Doomed]:
     """Whose parent was stopped, or whose conversation was reset, stopped as a whole or deleted."""
     return await many(Doomed, db.execute(ORPHANED))
-
-
-# --- steering -------------------------------------------------------------------------------------
-
-
-@transaction
-async def steer(db: Connection, *, tenant: str, id: str, key: str, run_id: str, message: str) -> Steered:
-    """Give one another instruction: who waits has a new task, who works begins again with what it has done so far.
-
-    Doing it again with the same `key` changes nothing. Raises `Refused`.
-    """
-    task = await maybe(Task, db.execute(TASK, {"id": id, "tenant": tenant}))
-    if task is None:
-        raise Refused("not_found", "not_found", "there is no such subagent")
-    if task.steered_by == key:
-        return Steered(task=task.spawned(fresh=False), generation=task.generation)
-    if task.status != "running":
-        raise Refused("conflict", "bad_state", f"it is {task.status}; spawn another")
-    if task.steers >= STEERS:
-        raise Refused("conflict", "bad_state", f"it was steered {STEERS} times; cancel it and spawn another")
-    await hold_runs(db, tenant=tenant, run_ids=[task.run_id])
-    named = {"id": id, "tenant": tenant, "run": task.run_id, "key": key, "message": message}
-    query = """
-    WITH waiting AS (
-      UPDATE runs SET request = request || jsonb_build_object('message', %(message)s::text), updated_at = now()
-      WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'QUEUED' AND attempt = 0 RETURNING run_id
-    )
-    UPDATE subagent_tasks t SET description = %(message)s, steers = t.steers + 1, steered_by = %(key)s,
-      updated_at = now()
-    FROM waiting WHERE t.run_id = waiting.run_id RETURNING t.generation
-    """
-    if (generation := await maybe(int, db.execute(query, named))) is not None:
-        return Steered(task=task.spawned(fresh=False), generation=generation)
-    done = await maybe(str, db.execute(WORK, {"run": task.run_id, "most": DIGEST}))
-    request = msgspec.json.decode(task.stored, type=RunRequest)
-    text = f"{task.description}\n\n[What you have done so far]\n{done or 'nothing'}\n\n[New instruction]\n{message}"
-    await _store(
-        db,
-        replace(request, message=text),
-        tenant=tenant,
-        run_id=run_id,
-        key=task.child_session_key,
-        label=task.label,
-        agent_id=task.agent_id,
-        agent_key=task.parent_agent_key,
-        user=task.user_id,
-        timeout=600.0,
-        terms=Terms(priority=task.priority, max_attempts=task.max_attempts),
-        lineage={"parent": task.parent_run_id, "root": task.root_run_id},
-    )
-    query = """
-    UPDATE subagent_tasks SET run_id = %(new)s, generation = generation + 1, steers = steers + 1,
-      steered_by = %(key)s, waits = false, updated_at = now()
-    WHERE id = %(id)s AND run_id = %(run)s AND status = 'running' RETURNING generation
-    """
-    generation = await maybe(int, db.execute(query, {**named, "new": run_id}))
-    if generation is None:
-        raise Refused("conflict", "bad_state", "it ended, or somebody else steered it")
-    await runs.request_cancel(db, tenant=tenant, run_ids=[task.run_id], by=task.user_id, reason="interrupt")
-    steered = replace(task, run_id=run_id)
-    return Steered(task=steered.spawned(fresh=True), generation=generation, old_run=task.run_id)
-
-
-WORK = """
-SELECT coalesce(right(string_agg(said, E'\\n' ORDER BY step_no), %(most)s), '') FROM (
-  SELECT step_no, CASE kind WHEN 'tool' THEN left('-> ' || coalesce(message->>'content', ''), 500)
-    ELSE coalesce(message->>'content', '') END AS said
-  FROM run_steps WHERE run_id = %(run)s AND kind IN ('llm', 'tool')
-) AS steps WHERE said <> ''
-"""

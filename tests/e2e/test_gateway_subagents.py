@@ -11,7 +11,9 @@ from tests.e2e.gateway import Gateway, VendorPlace, with_vendor
 
 ASYNC, SYNC = "agent:default:ws:direct:1", "agent:default:ws:direct:2"
 
-RUNS = "SELECT kind, state, count(*) FROM runs WHERE session_key = ANY(%s) OR kind = 'subagent' GROUP BY 1, 2 ORDER BY 1, 2"
+RUNS = """
+SELECT kind, state, count(*) FROM runs WHERE session_key = ANY(%s) OR kind = 'subagent' GROUP BY 1, 2 ORDER BY 1, 2
+"""
 CHILDREN = "SELECT label, status, result FROM subagent_tasks ORDER BY label"
 
 

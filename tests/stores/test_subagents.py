@@ -17,9 +17,10 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.subagent import Refused, Spawned, Subagent, Wish
 from goclaw.settings.orchestration import ChildRuns, Orchestration, Subagents
-from goclaw.stores import announcements, run_queue, runs, subagent_views, subagents
+from goclaw.stores import announcements, run_queue, runs, subagent_steering, subagent_views, subagents
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed, Fault
+from goclaw.stores.subagent_steering import Steered
 from goclaw.stores.unit import Connection, many, one, transaction
 from tests.stores.test_runs import KEY, NODE, accept, result
 
@@ -373,9 +374,9 @@ async def test_children_of_what_is_over_are_orphans(database: Database, change_:
 # --- steering -------------------------------------------------------------------------------------
 
 
-async def steer(database: Database, born: Spawned, message: str, key: str = "") -> subagents.Steered:
+async def steer(database: Database, born: Spawned, message: str, key: str = "") -> Steered:
     return await database.run(
-        subagents.steer, tenant=MASTER_TENANT, id=born.id, key=key or new_id(), run_id=new_id(), message=message
+        subagent_steering.steer, tenant=MASTER_TENANT, id=born.id, key=key or new_id(), run_id=new_id(), message=message
     )
 
 

@@ -17,7 +17,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.system import System
 from goclaw.settings.orchestration import Orchestration
 from goclaw.settings.orchestration import Subagents as Limits
-from goclaw.stores import agents, subagent_views
+from goclaw.stores import agents, subagent_steering, subagent_views
 from goclaw.stores import subagents as rows
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import ToolFailed
@@ -53,7 +53,7 @@ class Children:
     ) -> Spawned:
         vendor, name = self._model(asker, model)
         wish = Wish(
-            id=str(uuid.uuid5(uuid.UUID(run_id), f"spawn:{key}")),
+            id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{asker.tenant_id}:spawn:{key}")),
             run_id=new_id(),
             tenant_id=asker.tenant_id,
             parent_run_id=run_id,
@@ -92,7 +92,9 @@ class Children:
         self._system.tell(SUBAGENTS, Stopped(tenant_id=asker.tenant_id, user_id=asker.user_id, runs=runs))
 
     async def steer(self, asker: Asker, id: str, key: str, message: str) -> Steering:
-        done = await self._do(rows.steer, tenant=asker.tenant_id, id=id, key=key, run_id=new_id(), message=message)
+        done = await self._do(
+            subagent_steering.steer, tenant=asker.tenant_id, id=id, key=key, run_id=new_id(), message=message
+        )
         if done.old_run:
             runs = ((done.old_run, done.task.session_key),)
             self._system.tell(SUBAGENTS, Stopped(tenant_id=asker.tenant_id, user_id=asker.user_id, runs=runs))
