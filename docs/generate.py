@@ -103,6 +103,7 @@ SOCKET_EVENTS = {
     "process.exit": "it has ended",
     "process.kill": "the agent is ending it",
     "provider.status": "a model of a provider rests after a failure, or may be asked again; for admins",
+    "startup.selfcheck": "after a start, how many conversations were looked at and made shorter; for admins",
     "heartbeat": "an agent's heartbeat began, ended or was skipped; for its owner and the admins",
     "agent.alert": "an agent has something to say to whoever runs this gateway; for admins",
     "shutdown": "the gateway is about to stop",

@@ -234,9 +234,7 @@ def tree(
                 settings.failover,
                 settings.gateway,
             ),
-            child(
-                "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
-            ),
+            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
             child("orch", orch, defaults.subagents, settings.orchestration, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(

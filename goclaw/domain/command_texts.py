@@ -21,6 +21,26 @@ SENTENCES: dict[str, dict[Locale, str]] = {
         "vi": "Đã rút gọn {gone} tin nhắn thành một bản tóm tắt, giữ lại {after}.",
         "zh": "已将 {gone} 条消息压缩为摘要，保留 {after} 条。",
     },
+    "context": {
+        "en": (
+            "{window} tokens fit:\ninstructions: {soul}\nmemory: {memory}\npins: {pins}\nshared: {shared}\n"
+            "summary: {summary}\nmessages: {messages}\ntools: {tools}\nkept for the answer: {output}\nfree: {free}"
+        ),
+        "vi": (
+            "Cửa sổ có {window} token:\nchỉ dẫn: {soul}\nbộ nhớ: {memory}\nghim: {pins}\nchia sẻ: {shared}\n"
+            "tóm tắt: {summary}\n"
+            "tin nhắn: {messages}\ncông cụ: {tools}\ndành cho câu trả lời: {output}\ncòn trống: {free}"
+        ),
+        "zh": (
+            "窗口共 {window} 个令牌：\n指令: {soul}\n记忆: {memory}\n固定内容: {pins}\n共享: {shared}\n"
+            "摘要: {summary}\n消息: {messages}\n工具: {tools}\n留给回答: {output}\n空闲: {free}"
+        ),
+    },
+    "context_low": {
+        "en": "Less than a tenth is free: /compact makes room.",
+        "vi": "Còn trống chưa tới một phần mười: /compact sẽ giải phóng chỗ.",
+        "zh": "空闲不足十分之一：用 /compact 腾出空间。",
+    },
     "queue": {"en": "Queue mode: {mode}.", "vi": "Chế độ hàng đợi: {mode}.", "zh": "队列模式：{mode}。"},
     "status": {
         "en": "{messages} messages, {tokens} tokens; {running} running, {waiting} waiting; up {seconds} s.",

@@ -11,6 +11,7 @@ from typing import get_args
 
 import trio
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
@@ -29,6 +30,7 @@ from goclaw.operations.session_changes import (
     patch,
     reset,
 )
+from goclaw.operations.session_context import SessionContext, context
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, resolve_agent
 from goclaw.stores import locks, session_changes, session_queue
@@ -75,6 +77,13 @@ async def _compact(ctx: Context, key: str, _words: list[str]) -> str:
     if done.skipped:
         return _say(ctx, "short", before=done.before)
     return _say(ctx, "compacted", gone=done.before - done.after, after=done.after)
+
+
+async def _context(ctx: Context, key: str, _words: list[str]) -> str:
+    use = await context(ctx, SessionContext(key=key))
+    low = f"\n{_say(ctx, 'context_low')}" if use.low else ""
+    facts = {name: value for name, value in asdict(use).items() if name not in ("key", "low")}
+    return _say(ctx, "context", **facts) + low
 
 
 async def _queue(ctx: Context, key: str, words: list[str]) -> str:
@@ -167,6 +176,7 @@ def _say(ctx: Context, key: str, **facts: object) -> str:
 COMMANDS: dict[str, Callable[[Context, str, list[str]], Awaitable[str]]] = {
     "reset": _reset,
     "compact": _compact,
+    "context": _context,
     "queue": _queue,
     "status": _status,
 }

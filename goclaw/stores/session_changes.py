@@ -132,6 +132,8 @@ WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS 
 ORDER BY m.seq LIMIT %(limit)s
 """
 
+LOCK = "SELECT 1 FROM sessions WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s FOR UPDATE"
+
 ARCHIVE = f"""
 WITH changed AS (
   UPDATE sessions s SET summary = coalesce(%(summary)s::text, s.summary), message_count = s.message_count - covered.n,
@@ -226,7 +228,7 @@ async def delete(db: Connection, *, tenant: str, key: str, by: str) -> Stopped |
     return stopped if await maybe(int, db.execute(query, here)) is not None else None
 
 
-@transaction(single=True)
+@transaction
 async def archive(
     db: Connection, *, tenant: str, key: str, covered: Sequence[Live], summary: str | None = None
 ) -> bool:
@@ -252,6 +254,7 @@ async def archive(
         "last": last.seq,
         "count": len(covered),
     }
+    await db.execute(LOCK, params)  # what is checked is true until we are done
     return await maybe(int, db.execute(ARCHIVE, params)) is not None
 
 

@@ -24,6 +24,7 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.security.box import Box
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.compaction import Compaction
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -50,10 +51,11 @@ async def house(
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
     opening: Opening | None = None,
     spending: Spending | None = None,
+    compaction: Compaction = Compaction(),  # noqa: B008 - frozen
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
-    defaults = AgentDefaults(workspace=workspace)
+    defaults = AgentDefaults(workspace=workspace, compaction=compaction)
     node = node or new_id()
     own = ownership or Ownership()
 
@@ -86,7 +88,7 @@ async def house(
                     defaults.run_timeout_sec,
                     own,
                     gateway.quota.enabled,
-                    work.spending,
+                    work,
                 ),
                 *more,
             ]

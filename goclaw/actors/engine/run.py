@@ -15,6 +15,7 @@ import trio
 from msgspec import Struct
 
 from goclaw import __version__
+from goclaw.actors.engine.aftermath import ended
 from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
@@ -47,7 +48,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
 from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunRequest, RunResult, stop_reason
-from goclaw.domain.session import RunEnded, RunLost
+from goclaw.domain.session import RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
 from goclaw.runtime.actor import Actor, Context, handles
@@ -93,6 +94,7 @@ class Run(Actor):
         self.draft = Draft()
         self.profile: AgentProfile | None = None
         self.comparison: str | None = None  # of a replay, JSON
+        self.found = 0  # messages of the history
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.ending = False  # it hears nothing more
@@ -210,6 +212,7 @@ class Run(Actor):
         rows: list[MessageRow] = []
         if not run.first:
             rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+        self.found = sum(1 for row in rows if row.seq)
         self.draft = await self.journal.resume()
         self.profile, self.journal.provider = profile, profile.provider
         crash_point("run.context")
@@ -514,7 +517,8 @@ class Run(Actor):
             return False
 
     def _leave(self, ctx: Context) -> None:
-        ctx.tell(session(self.run.tenant_id, self.run.session_key), RunEnded(run_id=self.run.run_id))
+        news = ended(self.run, self.profile, self.found, self.draft, self.engine.defaults.compaction)
+        ctx.tell(session(self.run.tenant_id, self.run.session_key), news)
 
     def _result(self, **members: Any) -> RunResult:
         run, draft = self.run, self.draft

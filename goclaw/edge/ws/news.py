@@ -21,6 +21,7 @@ from goclaw.domain.events import (
     ProviderStatus,
     RunEvent,
     Saturation,
+    SelfChecked,
     SessionUpdated,
     ShuttingDown,
 )
@@ -72,6 +73,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "agent.summoning", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
+        case SelfChecked():
+            return Entry("keep", "startup.selfcheck", message.body)
         case AgentAlert():
             return Entry("keep", "agent.alert", message.body)
         case ShuttingDown():
