@@ -36,6 +36,8 @@ from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.infra import infra
+from goclaw.actors.orch.desk import Children
+from goclaw.actors.orch.tree import orch
 from goclaw.actors.sessions.tree import sessions
 from goclaw.actors.system import system as services
 from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
@@ -95,6 +97,7 @@ from goclaw.tools.methods import Methods
 from goclaw.tools.processes import Processes
 from goclaw.tools.runtime.rules import Rules as CommandRules
 from goclaw.tools.runtime.rules import hidden
+from goclaw.tools.subagents import Subagents
 from goclaw.tools.tool import collect as collect_tools
 from goclaw.tools.tool import equipped
 from goclaw.tools.web.outside import Outside
@@ -243,6 +246,7 @@ def tree(
                 settings.gateway,
             ),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
+            child("orch", orch, defaults.subagents, settings.orchestration, own),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",
@@ -264,6 +268,7 @@ def _things(house: House) -> dict[type, object]:
         ContextFiles: FilesForAgents(house),
         Approvals: AtBroker(house.system, settings.exec_approval),
         Processes: Background(house.system),
+        Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
         Alerts: AlertsForAgents(house),
         Workings: WorkingsForAgents(house),
         CommandRules: CommandRules(

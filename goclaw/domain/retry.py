@@ -23,6 +23,9 @@ VARIES = re.compile(
 )
 
 
+LINEAR = 2.0  # seconds for each failed attempt of a subagent; orchestration.md §3.2
+
+
 class Again(Struct, frozen=True):
     """In so many seconds."""
 
@@ -66,7 +69,7 @@ def verdict(
         return Over("DEAD_LETTER_POISON_PILL")
     if attempt >= max_attempts:
         return Over("DEAD_LETTER_MAX_ATTEMPTS" if max_attempts > 1 else None)
-    pause = delay(run_id, attempt, rules)
+    pause = LINEAR * attempt if kind == "subagent" else delay(run_id, attempt, rules)
     if kind in INTERACTIVE and age + pause > rules.interactive:
         return Over()
     return Again(pause)

@@ -99,6 +99,14 @@ class ReplyTo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     local_key: str = ""  # what must stay in order; the chat unless told
 
 
+class ChildOf(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a subagent's run stands in its tree (orchestration.md §3.2)."""
+
+    root: str  # the run at the top; its purse pays
+    depth: int = 1
+    leaf: bool = True  # it may have no children
+
+
 class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, as stored with the run (`runs.request`)."""
 
@@ -117,6 +125,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     metadata: str = ""  # of the caller, a JSON object: kept for him, never shown to a model
     replay: Replay | None = None  # kind replay
+    child_of: ChildOf | None = None  # a subagent, or what its session hears of its own children
     max_cost_usd: Decimal | None = None  # of the run and all it starts
     reply_to: ReplyTo | None = None  # None: whoever asked listens
     skip_hooks: bool = False  # it judges the work of others

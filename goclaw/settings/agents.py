@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from goclaw.settings.compaction import Compaction, ContextCompaction
+from goclaw.settings.orchestration import Subagents
 from goclaw.settings.pruning import Pruning
 from goclaw.settings.section import Section
 
@@ -53,6 +54,7 @@ class AgentDefaults(Section, frozen=True):
     context_pruning: Pruning = Pruning()
     compaction: Compaction = Compaction()
     context_compaction: ContextCompaction = ContextCompaction()
+    subagents: Subagents = Subagents()
     heartbeat: Heartbeat = Heartbeat()
     texts: Texts = Texts()
 

@@ -20,6 +20,7 @@ from goclaw.settings.gateway import Gateway
 from goclaw.settings.hooks import Hooks
 from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
+from goclaw.settings.orchestration import Orchestration
 from goclaw.settings.policy import Policy
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -48,6 +49,7 @@ class Settings(Section, frozen=True):
     queue: Queue = Queue()
     cron: Cron = Cron()
     locks: Locks = Locks()
+    orchestration: Orchestration = Orchestration()
     record: Record = Record()
     retention: Retention = Retention()
     chaos: Chaos = Chaos()

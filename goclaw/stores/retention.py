@@ -21,6 +21,7 @@ DEAD_LETTERS = 30  # days
 EFFECTS = 30
 DELIVERED = 7
 REDELIVERIES = 7  # days a platform's message ids are known
+SUBAGENTS = 30  # days after they ended; orchestration.md §3.2
 GONE_NODES = 30
 UNUSED_VECTORS = 30
 VECTORS = 200_000  # remembered at most
@@ -110,6 +111,7 @@ def rules(settings: Retention) -> tuple[Rule, ...]:
         ),
         Rule("provider_cooldowns", before("t.updated_at"), "t.updated_at", FORGOTTEN / 86_400),
         Rule("announcements", f"t.state = 'INJECTED' AND {before('t.updated_at')}", "t.announce_id", 1),
+        Rule("subagent_tasks", before("t.completed_at"), "t.completed_at", SUBAGENTS),
         Rule("node_inbox", f"t.state = 'TAKEN' AND {before('t.at')}", "t.id", 1),
         Rule(
             "cluster_nodes",

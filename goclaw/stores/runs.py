@@ -234,7 +234,10 @@ def user_said(run: Claimed, request: RunRequest) -> NewMessage:
         id=str(uuid.uuid5(uuid.UUID(run.run_id), "user")),
         role="user",
         content=request.message,
-        payload={"sender": {"id": request.sender or run.user_id}},
+        payload={
+            "sender": {"id": request.sender or run.user_id},
+            **({"announce": True} if run.kind == "announce" else {}),
+        },
         token_estimate=estimate(request.message),
     )
 

@@ -108,17 +108,18 @@ ORDER BY s.updated_at DESC, s.id
 LIMIT %(limit)s OFFSET %(offset)s
 """
 
-HISTORY = """
+LIVE = """
 SELECT m.id, m.seq, m.role, m.content, m.payload, m.run_id, m.created_at
 FROM sessions s JOIN session_messages m ON m.session_id = s.id AND m.generation = s.generation
 WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS NULL AND NOT m.hidden
   AND (%(before)s::text IS NULL OR m.seq < (
     SELECT b.seq FROM session_messages b WHERE b.session_id = s.id AND b.id::text = %(before)s))
+  AND (%(all)s OR NOT m.payload ? 'announce')
 ORDER BY m.seq DESC LIMIT %(limit)s
 """
 
 RECALL = f"""
-({HISTORY}) UNION ALL
+({LIVE}) UNION ALL
 SELECT s.id, 0, 'user', '[Previous conversation summary]' || E'\\n' || s.summary, '{{}}', NULL, s.created_at
 FROM sessions s WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND s.summary <> ''
 ORDER BY seq DESC
@@ -186,16 +187,20 @@ async def total(db: Connection, wanted: Wanted) -> int:
 
 @transaction(readonly=True)
 async def history(db: Connection, *, tenant: str, key: str, limit: int, before: str | None = None) -> list[MessageRow]:
-    """The newest `limit` live messages, oldest of them first; `before` is a message id to page back from."""
-    params = {"tenant": tenant, "key": key, "limit": limit, "before": before}
-    rows = await many(MessageRow, db.execute(HISTORY, params))
+    """The newest `limit` live messages, oldest of them first; `before` is a message id to page back from.
+
+    What nobody said, as results of subagents, is for models alone.
+    """
+    params = {"tenant": tenant, "key": key, "limit": limit, "before": before, "all": False}
+    rows = await many(MessageRow, db.execute(LIVE, params))
     return rows[::-1]
 
 
 @transaction(readonly=True)
 async def recall(db: Connection, *, tenant: str, key: str, limit: int) -> list[MessageRow]:
     """As `history`, begun with the summary of what was compacted, as a pair of messages (agent-loop.md §8.3)."""
-    rows = await many(MessageRow, db.execute(RECALL, {"tenant": tenant, "key": key, "limit": limit, "before": None}))
+    params = {"tenant": tenant, "key": key, "limit": limit, "before": None, "all": True}
+    rows = await many(MessageRow, db.execute(RECALL, params))
     rows.reverse()
     if rows and rows[0].seq == 0:
         rows.insert(1, msgspec.structs.replace(rows[0], role="assistant", content=UNDERSTOOD))

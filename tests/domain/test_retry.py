@@ -81,3 +81,7 @@ def test_errors_that_say_something_else_are_two(one: str, other: str) -> None:
 
 def test_the_class_of_an_error_counts() -> None:
     assert fingerprint("timeout", "x") != fingerprint("network", "x")
+
+
+def test_a_subagent_is_tried_again_after_two_seconds_more_each_time() -> None:
+    assert [fate(kind="subagent", attempt=n, max_attempts=9) for n in (1, 2, 3)] == [Again(2.0), Again(4.0), Again(6.0)]

@@ -187,6 +187,33 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "data": {"type": "string", "maxLength": 65536},
         "signal": {"type": "string", "enum": ["INT", "KILL", "TERM"]},
     },
+    "spawn": {
+        "action": {
+            "type": "string",
+            "enum": ["cancel", "info", "kill", "list", "log", "send", "spawn", "steer", "wait"],
+            "default": "spawn",
+        },
+        "task": {"type": "string", "minLength": 1, "maxLength": 32000},
+        "mode": {"type": "string", "enum": ["async", "run", "sync"], "default": "async"},
+        "label": {"type": "string", "maxLength": 100},
+        "model": {"type": "string", "maxLength": 200},
+        "id": {"type": "string", "maxLength": 64},
+        "message": {"type": "string", "maxLength": 32000},
+        "timeout": {"type": "integer", "minimum": 1, "maximum": 600, "default": 300},
+        "recent_minutes": {"type": "integer", "minimum": 1},
+        "detached": {"type": "boolean", "default": False},
+        "agent": {"type": "string", "maxLength": 100},
+        "role": {"type": "string", "maxLength": 64},
+        "pipeline_id": {"type": "string", "maxLength": 64},
+        "task_id": {"type": "string", "maxLength": 64},
+    },
+    "subagents": {
+        "action": {"type": "string", "enum": ["cancel", "history", "info", "list", "log", "steer", "wait"]},
+        "id": {"type": "string", "maxLength": 64},
+        "message": {"type": "string", "maxLength": 32000},
+        "timeout": {"type": "integer", "minimum": 1, "maximum": 600, "default": 300},
+        "recent_minutes": {"type": "integer", "minimum": 1},
+    },
 }
 
 

@@ -96,6 +96,7 @@ class Engine:
             peer_kind="group" if parse_key(run.session_key).group else "direct",
             provider=agent.provider,
             model=agent.model,
+            depth=run.request.child_of.depth if run.request.child_of is not None else 0,
             most=self.guards.settings.max_result_chars,
             at_once=self.defaults.tool_max_parallel_calls,
             settings=settings,

@@ -84,7 +84,13 @@ class Guards:
         if not run.request.use_tools:
             return ()
         there = {name: tool.groups for name, tool in of_kind(tools, run.kind).items()}
-        situation = Situation(provider=agent.provider, request=run.request.tool_allow, subagent=run.kind == "subagent")
+        below = run.request.child_of
+        situation = Situation(
+            provider=agent.provider,
+            request=run.request.tool_allow,
+            subagent=run.kind == "subagent" or below is not None,
+            leaf=below is not None and below.leaf,
+        )
         return allowed(there, rules_of(self.settings), own_rules(agent), situation)
 
 

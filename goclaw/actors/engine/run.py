@@ -48,7 +48,7 @@ from goclaw.domain.errors import (
 )
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
-from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunResult, stop_reason
+from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunRequest, RunResult, stop_reason
 from goclaw.domain.session import RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
@@ -124,7 +124,7 @@ class Run(Actor):
             self.engine.spending,
             calls,
             tenant=run.tenant_id,
-            payers=payers_of(run.user_id, run.agent_key, run.session_key, run.run_id),
+            payers=payers_of(run.user_id, run.agent_key, run.session_key, root_of(run, self.request)),
             run_id=run.run_id,
             fence=run.fence,
             within=self.engine.defaults.llm_timeout_sec,
@@ -568,6 +568,12 @@ class Run(Actor):
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+
+
+def root_of(run: Claimed, request: RunRequest) -> str:
+    """The run at the top of its tree, whose purse pays."""
+    below = request.child_of
+    return below.root if below is not None and run.kind == "subagent" else run.run_id
 
 
 def absent(numbers: Sequence[int]) -> list[int]:

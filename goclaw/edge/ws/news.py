@@ -28,6 +28,7 @@ from goclaw.domain.events import (
 from goclaw.domain.hook import HookEvent
 from goclaw.domain.policy import PolicyEvent
 from goclaw.domain.process import ProcessEvent
+from goclaw.domain.subagent import SubagentEvent
 from goclaw.domain.tools import ToolsEvent
 from goclaw.edge.ws.outbox import Entry
 from goclaw.runtime.message import Message
@@ -56,7 +57,7 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "cron", message.body)
         case BudgetEvent(type=type):
             return Entry("keep", type, message.body)
-        case ApprovalEvent(type=type) | ProcessEvent(type=type):
+        case ApprovalEvent(type=type) | ProcessEvent(type=type) | SubagentEvent(type=type):
             return Entry("keep", type, message.body)
         case HeartbeatEvent():
             return Entry("keep", "heartbeat", message.body)

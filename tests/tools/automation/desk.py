@@ -13,6 +13,7 @@ import msgspec
 
 from goclaw.actors.agents import agents
 from goclaw.actors.cron import cron
+from goclaw.actors.orch.desk import Children
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import ToolCall
@@ -29,6 +30,8 @@ from goclaw.runtime.system import open_system
 from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.cron import Cron
+from goclaw.settings.orchestration import Orchestration
+from goclaw.settings.orchestration import Subagents as Limits
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
 from goclaw.settings.settings import Settings
@@ -41,6 +44,7 @@ from goclaw.tools.ledger import Ledger, Place, ToolResult
 from goclaw.tools.messaging.alerts import Alerts
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
+from goclaw.tools.subagents import Subagents
 from goclaw.tools.tool import ToolContext, collect, equipped
 from goclaw.tools.web.outside import Outside
 
@@ -60,6 +64,7 @@ class Desk:
                 Methods: ForAgents(house, collect_operations("goclaw.operations")),
                 ContextFiles: FilesForAgents(house),
                 Alerts: AlertsForAgents(house),
+                Subagents: Children(house.system, Limits(), Orchestration()),
                 Workings: WorkingsForAgents(house),
                 Outside: Outside(house.settings.tools, house.settings.security.ssrf, "0"),
             },
