@@ -74,9 +74,9 @@ def _within(message: ChatMessage, window: int) -> ChatMessage:
 
 
 def _trimmed(message: ChatMessage, settings: Pruning) -> ChatMessage:
-    if message.role != "tool":
-        return message
     text, soft = message.content, settings.soft_trim
+    if message.role != "tool" or len(text) <= soft.max_chars:
+        return message
     if message.tool_name in READERS:
         head = tail = READ
     else:

@@ -32,11 +32,8 @@ async def think(turn: Turn, specs: tuple[ToolSpec, ...], *, cut: bool, last: boo
         try:
             response = await _streamed(turn, ask)
         except ProviderError as error:
-            if error.kind != "context_overflow":
+            if error.kind != "context_overflow" or draft.shrunk > 1:
                 raise
-            if draft.shrunk > 1:
-                message = f"context overflow after compaction: {error.message}"
-                raise ProviderError("context_overflow", message, status=error.status) from None
             journal.failed(error)
             await shrink(turn)
         else:

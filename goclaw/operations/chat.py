@@ -22,7 +22,7 @@ from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.operation import Rpc, operation
 from goclaw.operations.sessions import Message, page_of_history, session_seen
-from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
+from goclaw.operations.turns import checked_key, fresh_key, heard, resolve_agent, send
 from goclaw.runtime.message import Message as RuntimeMessage
 from goclaw.stores import runs, session_queue
 
@@ -119,7 +119,7 @@ async def _whom(ctx: Context, ask: SendChat) -> tuple[SessionKey | None, AgentPr
 
 
 async def _accept(ctx: Context, ask: SendChat, run_id: str, key: SessionKey | None, agent: AgentProfile) -> Accepted:
-    text, truncated = cut(ctx, ask.message)
+    text, truncated = await heard(ctx, ask.message)
     return await send(
         ctx,
         run_id=run_id,
@@ -234,7 +234,7 @@ class InjectedChat(Struct, rename="camel", kw_only=True):
 @operation(Rpc("chat.inject", Role.OPERATOR))
 async def inject(ctx: Context, ask: InjectChat) -> InjectedChat:
     """Put a text into a conversation without a run."""
-    text, _ = cut(ctx, ask.message)
+    text, _ = await heard(ctx, ask.message)
     message = Inject(user_id=ctx.user_id, as_admin=ctx.caller.is_admin, role=ask.role, text=text, label=ask.label)
     return InjectedChat(message_id=(await _ask_session(ctx, ask.session_key, message)).message_id)
 

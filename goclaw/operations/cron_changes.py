@@ -23,7 +23,7 @@ from goclaw.operations.cron_times import check, scheduled, zone
 from goclaw.operations.once import id_of
 from goclaw.operations.operation import Cli, Rpc, operation
 from goclaw.operations.params import decode
-from goclaw.operations.turns import cut
+from goclaw.operations.turns import heard
 from goclaw.stores import cron
 from goclaw.stores.cron import Job
 
@@ -98,7 +98,7 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
         "agent": agent.id,
         "name": ask.name,
         "enabled": enabled,
-        "payload": _payload(ctx, ask),
+        "payload": await _payload(ctx, ask),
         "timeout_sec": ask.timeout_sec or None,
         "delete_after_run": once if ask.delete_after_run is UNSET else ask.delete_after_run,
         "stateless": ask.stateless is not False,
@@ -129,7 +129,7 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
     if enabled and not job.enabled:
         check(ctx, schedule)  # a single time that is over cannot come again
     agent = job.agent_id if changes.agent_id is UNSET else (await agent_of(ctx, changes.agent_id or None)).id
-    payload = job.payload if (changes.message, changes.prompt_file) == (UNSET, UNSET) else _payload(ctx, changes)
+    payload = job.payload if (changes.message, changes.prompt_file) == (UNSET, UNSET) else await _payload(ctx, changes)
     values = {
         "agent": agent,
         "name": job.name if changes.name is UNSET else changes.name,
@@ -205,7 +205,7 @@ def _columns_of(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in names}
 
 
-def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
+async def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
     """What the agent will be told, the message or the file that will hold it, and what its runs want for themselves."""
     if wanted.prompt_file is not UNSET:
         if wanted.message is not UNSET:
@@ -216,7 +216,7 @@ def _payload(ctx: Context, wanted: Wanted) -> dict[str, Any]:
         return {"prompt_file": wanted.prompt_file}
     if wanted.message is UNSET or not wanted.message.strip():
         raise Rejected(required("message"))
-    message = cut(ctx, wanted.message)[0]
+    message, _ = await heard(ctx, wanted.message)
     wants = resource_keys.wanted(ctx, "cron", message)
     payload: dict[str, Any] = {"message": message}
     if wants.text != message:

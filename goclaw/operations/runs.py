@@ -25,7 +25,7 @@ from goclaw.operations.operation import Http, Rpc, operation
 from goclaw.operations.params import moment
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.sessions import session_seen
-from goclaw.operations.turns import checked_key, cut, metadata_text, resolve_agent, send
+from goclaw.operations.turns import checked_key, heard, metadata_text, resolve_agent, send
 from goclaw.stores import run_views, runs
 from goclaw.stores.run_views import RunRow, Wanted
 
@@ -95,7 +95,7 @@ async def create(ctx: Context, ask: CreateRun) -> Created:
         await session_seen(ctx, str(key))
     run_at = _later(ctx, ask.run_at)
     metadata = metadata_text(ask.metadata)
-    text, truncated = cut(ctx, ask.content)
+    text, truncated = await heard(ctx, ask.content)
     run_id = ctx.new_id()
     accepted = await send(
         ctx,

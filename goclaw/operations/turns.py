@@ -12,13 +12,15 @@ from msgspec.structs import replace
 from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, AgentRole, GetProfile, SharedRole
-from goclaw.domain.errors import Rejected, agent_rests, invalid, not_found, unavailable
+from goclaw.domain.errors import Rejected, agent_rests, forbidden, invalid, not_found, unavailable
 from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import KINDS, RunKind, RunRequest
 from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 from goclaw.operations.resource_keys import wanted
+from goclaw.security import injection
+from goclaw.security.injection import guarded
 from goclaw.stores import agent_shares
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\Z")  # of an agent, or its id; nothing else becomes an address
@@ -130,10 +132,17 @@ async def send(
         return accepted
 
 
-def cut(ctx: Context, text: str) -> tuple[str, bool]:
-    """A message at its longest allowed length, and whether it was longer (edge-websocket.md §1.1)."""
-    limit = ctx.house.settings.gateway.max_message_chars
-    return text[:limit], len(text) > limit
+async def heard(ctx: Context, text: str) -> tuple[str, bool]:
+    """A user's message as it goes on: scanned, cut to its longest with a line that says so, and whether it was.
+
+    Refused as FORBIDDEN `injection_blocked` where orders in it are to be refused (security.md §2).
+    """
+    gateway, known = ctx.house.settings.gateway, ctx.house.known.forms
+    scanned = await guarded(text, gateway.injection_action, known=known, by=ctx.user_id)
+    if scanned.refused:
+        raise Rejected(forbidden("injection_blocked"))
+    short = injection.cut(scanned.text, gateway.max_message_chars, by=ctx.user_id)
+    return short.text, short.shortened
 
 
 def metadata_text(given: dict[str, Any]) -> str:

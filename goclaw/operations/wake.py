@@ -16,7 +16,7 @@ from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.session import Abort, SessionKey
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
-from goclaw.operations.turns import checked_key, cut, metadata_text, resolve_agent, send
+from goclaw.operations.turns import checked_key, heard, metadata_text, resolve_agent, send
 from goclaw.stores import runs
 
 TEXT = "You were woken. Look after whatever is due."  # of a wake without a body; wire-compat.md D4
@@ -51,7 +51,7 @@ async def wake(ctx: Context, agent_id: str, ask: Wake, *, idempotency_key: str, 
     metadata = metadata_text(ask.metadata)
     agent = await resolve_agent(ctx, agent_id)
     key = _session(ctx, ask, agent, idempotency_key)
-    text, truncated = cut(ctx, ask.message)
+    text, truncated = await heard(ctx, ask.message)
     request = RunRequest(
         message=text,
         stream=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -27,6 +27,9 @@ class Security(Section, frozen=True):
     """What holds whatever a model says."""
 
     ssrf: Ssrf = Ssrf()
+    leak_scan: Annotated[
+        Literal["off", "registered", "patterns", "block"], Meta(description="secrets in what agents say")
+    ] = "registered"
 
 
 def door_of(entry: str) -> Door:

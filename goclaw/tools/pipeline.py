@@ -23,6 +23,7 @@ from goclaw.tools.arguments import NAME, Read, read
 from goclaw.tools.cut import shortened
 from goclaw.tools.groups import ALIASES, PRESETS
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
+from goclaw.tools.spill import spill
 from goclaw.tools.tool import Answer, Effect, Source, Tool, ToolContext, ToolFailed
 
 FOR_USER = 8_000  # characters of what clients show; tools.md §8
@@ -217,8 +218,11 @@ class Toolbox:
     async def _finished(self, ready: _Ready, answer: Answer, code: str = "") -> ToolResult:
         for finish in self.finish:
             answer = await finish(ready.tool, ready.ctx, answer)
+        most, full = min(ready.ctx.most, ready.tool.most), ""
+        if len(answer.text) > most:
+            full = await ready.ctx.thread(spill, ready.ctx.workspace, ready.ctx.call_id, answer.text)
         return ToolResult(
-            text=shortened(answer.text, min(ready.ctx.most, ready.tool.most)),
+            text=shortened(answer.text, most, full),
             is_error=answer.failed,
             error_code=code,
             for_user=answer.for_user[:FOR_USER],

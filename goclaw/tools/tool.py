@@ -28,7 +28,8 @@ Fn = TypeVar("Fn", bound="Callable[..., Awaitable[str | Answer]]")
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 TIMEOUT = 120.0  # seconds for a whole call; tools.md §1.1
-MOST = 50_000  # characters of a result that a model reads; tools.md §8
+MOST = 50_000  # characters of a result that a model reads, unless settings say otherwise; tools.md §8
+MOST_EVER = 200_000
 
 
 class Effect(Enum):
@@ -127,7 +128,7 @@ class Tool:
     not_in: frozenset[RunKind] = frozenset()  # runs that do not get it
     timeout: float = TIMEOUT  # seconds
     parallel: bool = False  # neighbours of its kind may run at the same time
-    most: int = MOST  # characters of its results
+    most: int = MOST_EVER  # characters of its results
     settings: type[msgspec.Struct] | None = None
     requires: tuple[str, ...] = ()  # programs that must be there
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
@@ -153,7 +154,7 @@ def tool(
     settle: Callable[..., Awaitable[Settled]] | None = None,
     timeout: float = TIMEOUT,
     parallel: bool = False,
-    most: int = MOST,
+    most: int = MOST_EVER,
     settings: type[msgspec.Struct] | None = None,
     requires: Collection[str] = (),
 ) -> Callable[[Fn], Fn]:

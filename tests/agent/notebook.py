@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from goclaw.agent.act import result_of
 from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
+from goclaw.domain.errors import ProviderError
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -32,6 +33,9 @@ class Notebook:
 
     def answered(self, step: int, response: ChatResponse) -> None:
         self.order.append(f"answered {step}")
+
+    def failed(self, error: ProviderError) -> None:
+        self.order.append(f"failed {error.kind}")
 
     async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
         self.order.append(f"thought {step}")

@@ -55,6 +55,9 @@ class Written(Notebook):
     def answered(self, step: int, response: ChatResponse) -> None:
         self.recorder.answered(step, response)
 
+    def failed(self, error: ProviderError) -> None:
+        self.recorder.failed(error)
+
     async def thought(self, draft: Draft, step: int, said: ChatMessage, usage: Usage) -> None:
         await super().thought(draft, step, said, usage)
         self.store()
@@ -164,6 +167,7 @@ TURN = st.one_of(
     st.lists(KINDS, min_size=1, max_size=3).map(lambda kinds: ("calls", kinds)),
     st.just(("cut", [])),
     st.just(("error", [])),
+    st.just(("overflow", [])),
 )
 
 
@@ -176,7 +180,7 @@ TURN = st.one_of(
 async def test_any_run_played_again_has_the_same_log(
     turns: list[tuple[str, list[str]]], deaths: list[int], injected: dict[int, str], level: Level
 ) -> None:
-    """RP-1: tools, parallel calls, cuts, failures, injections and deaths, all at random."""
+    """RP-1: tools, parallel calls, cuts, failures, overflows, injections and deaths, all at random."""
     answers: list[ChatResponse | ProviderError] = []
     names: list[str] = []
     for t, (what, kinds) in enumerate(turns):
@@ -186,6 +190,8 @@ async def test_any_run_played_again_has_the_same_log(
             answers.append(wants(*calls, content=f"let me see {t}"))
         elif what == "cut":
             answers.append(wants(("x", "pure", "cut"), finish="length"))
+        elif what == "overflow":
+            answers.append(ProviderError("context_overflow", "too long"))
         else:
             answers.append(ProviderError("overloaded", "busy"))
     answers += [says("one more word"), says("the very end"), says("really the end"), says("amen")]

@@ -51,6 +51,10 @@ class Desk:
         )
         return ToolContext(Workspace(self.workspace), lambda: NOW, "UTC", asker, **more)
 
+    async def text(self, ctx: ToolContext, path: str) -> str | None:
+        kept = await self.files.read(ctx, path)
+        return kept.text if kept is not None else None
+
     async def refused(self, asked: Any) -> str:
         with pytest.raises(ToolFailed) as failed:
             await asked
@@ -69,7 +73,7 @@ async def test_each_user_of_an_open_agent_writes_his_own_soul(desk: Desk, tmp_pa
 
     assert await desk.files.write(desk.of("lan"), "SOUL.md", "mine\0") is not None
 
-    assert await desk.files.read(desk.of("lan"), "SOUL.md") == "mine"
+    assert await desk.text(desk.of("lan"), "SOUL.md") == "mine"
     assert await desk.refused(desk.files.read(desk.of("minh"), "SOUL.md")) == "not_found: SOUL.md does not exist yet"
     assert await desk.files.listed(desk.of("lan"), "") == (("SOUL.md", 4),)
     assert await desk.files.listed(desk.of("minh"), "") == ()
@@ -85,9 +89,9 @@ async def test_users_of_a_predefined_agent_write_only_what_is_about_them(desk: D
         assert (await desk.refused(desk.files.write(lan, name, "mine"))).startswith(f"denied_policy: {name} is managed")
     for name in ("USER.md", "MEMORY.md", "memory.md"):
         assert await desk.files.write(lan, name, "about me") is not None
-    assert await desk.files.read(lan, "MEMORY.md") == "about me"
-    assert "does not exist yet" in (await desk.files.read(desk.of("minh"), "memory.md") or "")
-    assert "You are Ada" in (await desk.files.read(lan, "SOUL.md") or "")
+    assert await desk.text(lan, "MEMORY.md") == "about me"
+    assert "does not exist yet" in (await desk.text(desk.of("minh"), "memory.md") or "")
+    assert "You are Ada" in (await desk.text(lan, "SOUL.md") or "")
 
 
 async def test_an_agent_that_evolves_writes_its_soul_for_everybody(desk: Desk) -> None:
@@ -95,7 +99,7 @@ async def test_an_agent_that_evolves_writes_its_soul_for_everybody(desk: Desk) -
 
     await desk.files.write(desk.of("lan"), "SOUL.md", "grown")
 
-    assert await desk.files.read(desk.of("minh"), "SOUL.md") == "grown"
+    assert await desk.text(desk.of("minh"), "SOUL.md") == "grown"
     assert "managed" in await desk.refused(desk.files.write(desk.of("lan"), "IDENTITY.md", "- Name: Eve"))
 
 
@@ -103,7 +107,7 @@ async def test_an_empty_bootstrap_ends_first_contact(desk: Desk) -> None:
     await desk.agent(agent_type="predefined")
     named = {"tenant": MASTER_TENANT, "agent": desk.asker.agent_id, "user": "lan"}
     await desk.house.system.database.run(context_files.meet, **named, seeds={"BOOTSTRAP.md": "ask"})
-    assert await desk.files.read(desk.of(), "BOOTSTRAP.md") == "ask"
+    assert await desk.text(desk.of(), "BOOTSTRAP.md") == "ask"
 
     for _ in range(2):  # a repeated call does no harm
         assert await desk.files.write(desk.of(), "BOOTSTRAP.md", "\n") is not None
@@ -126,12 +130,12 @@ async def test_what_the_owner_calls_his_agent_is_its_name(desk: Desk) -> None:
 async def test_virtual_files_and_others(desk: Desk) -> None:
     await desk.agent()
 
-    assert "made by the gateway" in (await desk.files.read(desk.of(), "TEAM.md") or "")
+    assert "made by the gateway" in (await desk.text(desk.of(), "TEAM.md") or "")
     assert "denied_policy" in await desk.refused(desk.files.write(desk.of(), "TEAM.md", "x"))
-    assert await desk.files.read(desk.of(), "notes.md") is None
+    assert await desk.text(desk.of(), "notes.md") is None
     assert await desk.files.write(desk.of(), "HEARTBEAT.md", "x") is None
     assert await desk.files.write(desk.of(), "USER_PREDEFINED.md", "x") is None, "an open agent has none"
-    assert await desk.files.read(desk.of(), "TOOLS.md") is None, "that of the workspace, if it has one"
+    assert await desk.text(desk.of(), "TOOLS.md") is None, "that of the workspace, if it has one"
     assert "too_large" in await desk.refused(desk.files.write(desk.of(), "SOUL.md", "x" * 270_000))
 
 
@@ -163,4 +167,4 @@ async def test_in_a_group_only_file_writers_write(desk: Desk) -> None:
     assert await desk.files.listed(stranger, "") == ()
     assert await desk.files.write(writer, "SOUL.md", "hers") is not None
     await desk.files.permit(writer, "notes.md")
-    assert await desk.files.read(writer, "SOUL.md") == "hers"
+    assert await desk.text(writer, "SOUL.md") == "hers"

@@ -16,6 +16,7 @@ from goclaw.runtime.actor import Context
 from goclaw.security.estop import Brake
 from goclaw.security.injection import Action
 from goclaw.security.known import Known
+from goclaw.security.leaks import Mode
 from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
@@ -32,6 +33,7 @@ class Guards:
     settings: Tools = field(default_factory=Tools)
     known: Known = field(default_factory=Known)
     injection: Action = "warn"
+    leaks: Mode = "registered"
     policy: Capabilities = field(default_factory=PolicyBook)
     estop: Estop = field(default_factory=Brake)
 

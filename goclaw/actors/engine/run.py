@@ -19,6 +19,7 @@ from goclaw.actors.engine.calls import CallLog
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
@@ -185,7 +186,8 @@ class Run(Actor):
         except ProviderError as error:
             self.journal.failed(error)
             retry = "RETRY_PROVIDER" if error.retryable else ""
-            return Trouble(provider_failed(error), _reason(error), error.kind, error.message, retry)
+            too_long = "context overflow after compaction: " if error.kind == "context_overflow" else ""
+            return Trouble(provider_failed(error), _reason(error), error.kind, too_long + error.message, retry)
         except Rejected as refusal:
             reason = "FAILED_QUOTA" if about_money(refusal.err) else "FAILED_INPUT"
             return Trouble(refusal.err, reason, refusal.err.code, str(refusal.err.details))
@@ -229,7 +231,9 @@ class Run(Actor):
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
-        await answer(task, Thrifty(models, self._said_so_far), hands, self.journal, self.voice, self.draft)
+        guards = self.engine.guards
+        clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
+        await answer(task, Thrifty(clean, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:

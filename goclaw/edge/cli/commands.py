@@ -15,7 +15,20 @@ import typer
 
 from goclaw import __version__
 from goclaw.domain.errors import StartupFatal
-from goclaw.edge.cli import agent, audit, chaos, config, cron, estop, migrate, policy, providers, runs, sessions
+from goclaw.edge.cli import (
+    agent,
+    audit,
+    chaos,
+    config,
+    cron,
+    deny_check,
+    estop,
+    migrate,
+    policy,
+    providers,
+    runs,
+    sessions,
+)
 from goclaw.edge.cli.operations import WithOperations
 from goclaw.edge.cli.options import PROTOCOL, Failure, Json, Options, RunGateway, options, print_error, print_json
 
@@ -43,6 +56,7 @@ app.add_typer(runs.queue)
 app.add_typer(sessions.app)
 app.command()(runs.incident)
 app.command()(estop.estop)
+app.command("deny-check")(deny_check.deny_check)
 
 
 @app.callback(invoke_without_command=True)

@@ -31,7 +31,7 @@ from goclaw.operations.feed import RunFeed, listening
 from goclaw.operations.models import ANY_AGENT, model_not_found
 from goclaw.operations.params import decode
 from goclaw.operations.sessions import session_seen
-from goclaw.operations.turns import checked_key, cut, fresh_key, resolve_agent, send
+from goclaw.operations.turns import checked_key, fresh_key, heard, resolve_agent, send
 from goclaw.providers.structured import checker
 from goclaw.stores import runs
 
@@ -84,7 +84,7 @@ async def complete(call: Call, caller: Caller) -> Response:
     ctx = call.context(_named(call, caller, ask))
     agent = await _agent(ctx, call, ask.model)
     key, stored = await _session(ctx, call, ask, agent)
-    text, truncated = cut(ctx, _text(ask.messages[-1]))
+    text, truncated = await heard(ctx, _text(ask.messages[-1]))
     request = RunRequest(
         message=text,
         truncated=truncated,

@@ -16,7 +16,7 @@ from goclaw.security.shell.limits import SHELLS, SUBSTITUTIONS, VALUE, WORLDS, B
 from goclaw.security.shell.resolve import Resolver
 from goclaw.security.shell.run import run
 from goclaw.security.shell.state import MOST, State, either
-from goclaw.security.shell.text import FILE, HOLE, NET, NUMBER, PROCESS, known
+from goclaw.security.shell.text import FILE, HOLE, NET, NUMBER, PROCESS, known, normal
 from goclaw.security.shell.tree import (
     Assignment,
     Case,
@@ -124,6 +124,8 @@ class Analysis:
             if not here:
                 self.state = before.child()
                 self.state.arguments = arguments
+            if (seen := normal(text)) != text:
+                self.output(parse(seen, self.budget))
             return self.script(script, stdin)
         except Unreadable as error:
             self.find("filter_bypass", str(error))
@@ -228,8 +230,8 @@ class Analysis:
                 return text
             case If():
                 return self._if(command, stdin)
-            case Loop(condition=condition, body=body):
-                return self._turns(lambda: self.script(condition, stdin) + self.script(body, stdin))
+            case Loop(condition=condition, body=turned):
+                return self._turns(lambda: self.script(condition, stdin) + self.script(turned, stdin))
             case For():
                 return self._for(command, stdin)
             case Case():
@@ -242,8 +244,8 @@ class Analysis:
                     for text in self._each(lambda word=word: self.words.text(word)):  # type: ignore[misc]
                         self.hidden(text)
                 return ""
-            case Function(name=name, body=body):
-                return self._define(name, body)
+            case Function(name=name, body=defined):
+                return self._define(name, defined)
         return ""
 
     def _if(self, command: If, stdin: str | None) -> str:
@@ -277,7 +279,7 @@ class Analysis:
     def _for(self, command: For, stdin: str | None) -> str:
         items: list[str] = []
         for word in command.words or ():
-            self._each(lambda word=word: items.extend(self.words.fields(word)) or "")  # type: ignore[misc]
+            self._each(lambda word=word: self._collect(word, items))  # type: ignore[misc]
         items = list(dict.fromkeys(items))
         numbers = [each for each in items if each.isdigit()]
         items = [each for each in items if each not in numbers[2:]]
@@ -291,6 +293,10 @@ class Analysis:
             return self.script(command.body, stdin)
 
         return self._turns(turn)
+
+    def _collect(self, word: Word, items: list[str]) -> str:
+        items += self.words.fields(word)
+        return ""
 
     def _case(self, command: Case, stdin: str | None) -> str:
         self._each(lambda: self.words.text(command.subject))
@@ -324,6 +330,7 @@ class Analysis:
     def call_function(self, name: str, arguments: tuple[str, ...], stdin: str | None) -> str:
         if name in self.running:
             return HOLE
+        self.budget.step(10)  # calls multiply
         outer = self.state.arguments
         self.state.arguments = arguments
         self.running.append(name)

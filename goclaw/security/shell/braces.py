@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
-from goclaw.security.shell.limits import WORDS, TooMuch
+from goclaw.security.shell.limits import WORDS, Budget, TooMuch
 from goclaw.security.shell.tree import Literal, Part
 
 Item = str | Part  # an unquoted character, or a part that braces do not see into
 RANGE = re.compile(r"(-?\d{1,9}|[A-Za-z])\.\.(-?\d{1,9}|[A-Za-z])(?:\.\.(-?\d{1,9}))?", re.ASCII)
 
 
-def expanded(parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
+def expanded(parts: tuple[Part, ...], budget: Budget) -> list[tuple[Part, ...]]:
     """The words one word stands for. Raises TooMuch."""
     opens = any(isinstance(part, Literal) and not part.quoted and "{" in part.text for part in parts)
     if not opens:
@@ -22,7 +23,7 @@ def expanded(parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
             items += part.text
         else:
             items.append(part)
-    return [_joined(each) for each in _expand(items, 0)]
+    return [_joined(each) for each in _expand(items, budget, 0)]
 
 
 def _joined(items: list[Item]) -> tuple[Part, ...]:
@@ -37,19 +38,20 @@ def _joined(items: list[Item]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _expand(items: list[Item], depth: int) -> list[list[Item]]:
+def _expand(items: list[Item], budget: Budget, depth: int) -> list[list[Item]]:
     if depth > WORDS:
         raise TooMuch("budget")
     for start, item in enumerate(items):
         if item != "{":
             continue
         alternatives, end = _alternatives(items, start)
+        budget.step(1 + (end - start) // 16)
         if alternatives is None:
             continue
-        heads = [each for alternative in alternatives for each in _expand(alternative, depth + 1)]
+        heads = [each for alternative in alternatives for each in _expand(alternative, budget, depth + 1)]
         if len(heads) > WORDS:
             raise TooMuch("budget")
-        tails = _expand(items[end + 1 :], depth + 1)
+        tails = _expand(items[end + 1 :], budget, depth + 1)
         if len(heads) * len(tails) > WORDS:
             raise TooMuch("budget")
         return [items[:start] + head + tail for head in heads for tail in tails]
@@ -70,9 +72,9 @@ def _alternatives(items: list[Item], start: int) -> tuple[list[list[Item]] | Non
             if level == 0:
                 if len(commas) > 1:
                     edges = [*commas, at]
-                    return [items[a + 1 : b] for a, b in zip(edges, edges[1:], strict=False)], at
+                    return [items[a + 1 : b] for a, b in itertools.pairwise(edges)], at
                 return _range(items[start + 1 : at]), at
-    return None, start
+    return None, len(items)
 
 
 def _range(items: list[Item]) -> list[list[Item]] | None:

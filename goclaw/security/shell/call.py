@@ -6,12 +6,12 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
-from goclaw.security.shell.text import GLOB, HOLE, UNKNOWN, plain
+from goclaw.security.shell.text import GLOB, HOLE, UNKNOWN, normal, plain
 
 
 def base(word: str) -> str:
     """The name a program is judged by: no directory, lower case, no `.exe`."""
-    return plain(word).rpartition("/")[2].casefold().removesuffix(".exe")
+    return normal(plain(word)).rpartition("/")[2].casefold().removesuffix(".exe")
 
 
 def opaque(word: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Literal
 
 from msgspec import Struct
@@ -12,12 +11,9 @@ from goclaw.security.shell.analysis import Analysis, Refused
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
-from goclaw.security.shell.text import HOLE, MARKS
+from goclaw.security.shell.text import MARKS, normal
 
 BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-INVISIBLE = re.compile(  # §2.1 step 2 and §3.1 step 4
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
-)
 
 
 class Verdict(Struct, frozen=True):
@@ -59,7 +55,7 @@ def deny_check(
         return Verdict("deny", "filter_bypass", "bidi")
     raw = command.replace("\r\n", "\n").replace("\r", "\n")
     verdict = _judge(raw, groups_off, workspace, denied)
-    seen = INVISIBLE.sub("", unicodedata.normalize("NFKC", raw))
+    seen = normal(raw)
     if verdict.allowed and seen != raw:
         return _judge(seen[: 4 * LENGTH], groups_off, workspace, denied)
     return verdict
@@ -101,4 +97,4 @@ def simple_commands(command: str) -> tuple[SimpleCommand, ...]:
     return tuple(found)
 
 
-__all__ = ["HOLE", "SimpleCommand", "Verdict", "deny_check", "simple_commands"]
+__all__ = ["SimpleCommand", "Verdict", "deny_check", "simple_commands"]

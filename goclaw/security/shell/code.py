@@ -38,7 +38,10 @@ PYTHON_NET = (
     r"socket|socketserver|ssl|http|urllib\d?|requests|httpx|aiohttp|ftplib|smtplib|telnetlib|poplib|imaplib|nntplib|"
     r"xmlrpc|paramiko|asyncore|asynchat|pty|websockets?|twisted|scapy|pycurl|fabric|pexpect"
 )
-SYSTEM = r"\b(?:system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|getoutput|getstatusoutput|run|call|check_call|check_output|Popen|startfile)\s*\("
+SYSTEM = (
+    r"\b(?:system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|getoutput|getstatusoutput|run|call|"
+    r"check_call|check_output|Popen|startfile)\s*\("
+)
 LANGUAGES: dict[str, Language] = {
     "python": Language(
         inline="c",
@@ -53,7 +56,7 @@ LANGUAGES: dict[str, Language] = {
             r"""['"]environb?['"]""",
             r"\bin\s+(?:os\s*\.\s*)?environ\b(?!\s*\[)",
         ),
-        spawn=_any(SYSTEM, r"\bsubprocess\b"),
+        spawn=_any(SYSTEM, r"\b(?:subprocess|os|posix|commands|importlib|builtins)\b"),
     ),
     "perl": Language(
         inline="eE",
@@ -184,7 +187,7 @@ def _program(walk: Analysis, call: Call, kind: str, operands: list[str]) -> None
         if number is not None:
             _text(walk, kind, walk.processes[number])
         return
-    if call.stdin is not None and not call.flags[:1] == ["--version"]:
+    if call.stdin is not None and call.flags[:1] != ["--version"]:
         _text(walk, kind, call.stdin)
 
 
@@ -221,7 +224,7 @@ def _inline(call: Call, spec: Language, kind: str) -> tuple[list[str], list[str]
         for place, letter in enumerate(word[1:], 1):
             if letter in spec.inline or letter in spec.valued:
                 rest = word[place + 1 :]
-                if kind == "perl" and letter in "I" or letter not in spec.inline:
+                if (kind == "perl" and letter in "I") or letter not in spec.inline:
                     at += not rest
                 else:
                     if not rest and at < len(words):

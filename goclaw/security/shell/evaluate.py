@@ -51,7 +51,7 @@ def printf(arguments: list[str], _stdin: str) -> str:
                 return "%"
             if match[2] == "*" or match[3] == "*":
                 return HOLE
-            value = rest.pop(0) if rest else ""  # noqa: B023
+            value = rest.pop(0) if rest else ""
             return _converted(match[4], value, match[2], match[3])
 
         out.append(FORMAT.sub(one, form))
@@ -125,9 +125,11 @@ def tr(arguments: list[str], stdin: str) -> str | None:
     sets = [_characters(plain(each)) for each in arguments[1 if delete else 0 :]]
     if delete and len(sets) == 1 and sets[0] is not None:
         return stdin.translate({ord(char): None for char in sets[0]})
-    if len(sets) != 2 or sets[0] is None or not sets[1] or arguments[0].startswith("-"):
+    if len(sets) != 2 or arguments[0].startswith("-"):
         return None
     first, second = sets
+    if first is None or not second:
+        return None
     second = second + second[-1] * (len(first) - len(second))
     return stdin.translate(dict(zip(map(ord, first), second, strict=False)))
 
@@ -178,6 +180,25 @@ PRINTS: dict[str, Callable[[list[str], str], str | None]] = {
     "basename": basename,
     "yes": yes,
     **dict.fromkeys(
-        "true false : cd export readonly unset set shift test [ sleep mkdir touch rm exit local".split(), silent
+        [
+            "true",
+            "false",
+            ":",
+            "cd",
+            "export",
+            "readonly",
+            "unset",
+            "set",
+            "shift",
+            "test",
+            "[",
+            "sleep",
+            "mkdir",
+            "touch",
+            "rm",
+            "exit",
+            "local",
+        ],
+        silent,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from goclaw.security.shell.lexer import Lexer
@@ -26,7 +27,29 @@ from goclaw.security.shell.tree import (
 )
 
 KEYWORDS = frozenset(
-    "if then else elif fi for while until do done case esac select function { } ! [[ coproc time in".split()
+    [
+        "if",
+        "then",
+        "else",
+        "elif",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "select",
+        "function",
+        "{",
+        "}",
+        "!",
+        "[[",
+        "coproc",
+        "time",
+        "in",
+    ]
 )
 KEYWORD = re.compile(
     r"(?:if|then|else|elif|fi|for|while|until|do|done|case|esac|select|function|coproc|time|\[\[|[{}!])(?=[\s;&|()<>]|$)"
@@ -59,10 +82,8 @@ class Parser(Lexer):
     def prefix(self) -> Script:
         """As much of the text as can be read; for what only another shell would read as commands."""
         chains: list[Chain] = []
-        try:
+        with contextlib.suppress(Unreadable):
             self._script(into=chains)
-        except Unreadable:
-            pass
         return Script(tuple(chains))
 
     def parsed(self, text: str) -> Script:

@@ -192,6 +192,7 @@ class Lexer:
         try:
             parts, level = list[Part](), 0
             while char := self.here():
+                self.budget.step()
                 if char == "(":
                     level += 1
                 elif char == ")":
@@ -290,6 +291,7 @@ class Lexer:
         """Parts inside `${…}` up to one of `ends`, which stays unread."""
         parts: list[Part] = []
         while char := self.here():
+            self.budget.step()
             if char in ends:
                 return parts
             if char == "'" and quoted:

@@ -1,13 +1,17 @@
-"""Which files a command reads and writes, and those that are nobody's business. Contract: security.md §3.3 groups 6, 8, 13."""
+"""Which files a command reads and writes, and those no command may name.
+
+Contract: security.md §3.3 groups 6, 8, 13; tools.md §9.3.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 from goclaw.security.shell.call import Call, flag
 from goclaw.security.shell.resolve import wildcard
-from goclaw.security.shell.text import HOLE, PROCESS, known, plain, regex
+from goclaw.security.shell.text import HOLE, PROCESS, plain, regex
 
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
@@ -74,7 +78,7 @@ def texts_only(call: Call) -> list[str]:
     if call.name in ("find", "fd"):
         return [
             after
-            for word, after in zip(args, args[1:], strict=False)
+            for word, after in itertools.pairwise(args)
             if re.fullmatch(r"-i?(?:name|path|regex|wholename|lname)", word)
         ]
     return []
@@ -206,6 +210,3 @@ def _globs_internal(path: str) -> bool:
             if pattern is None or re.fullmatch(pattern, ".goclaw"):
                 return True
     return False
-
-
-__all__ = ["LISTS", "known"]

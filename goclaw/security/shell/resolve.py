@@ -8,6 +8,7 @@ from typing import Protocol
 
 from goclaw.security.shell.braces import expanded
 from goclaw.security.shell.lexer import unescape
+from goclaw.security.shell.limits import WORDS, Budget, TooMuch
 from goclaw.security.shell.state import State
 from goclaw.security.shell.text import (
     FILE,
@@ -34,6 +35,7 @@ class Shell(Protocol):
     """What resolving needs of the analysis around it."""
 
     state: State
+    budget: Budget
 
     def find(self, group: str, why: str) -> None:
         """Refuse, unless the group is switched off."""
@@ -57,7 +59,10 @@ class Resolver:
 
     def fields(self, word: Word) -> list[str]:
         """The arguments a word becomes."""
-        return [field for parts in expanded(word.parts) for field in self._fields(parts)]
+        budget = self.shell.budget
+        found = [field for parts in expanded(word.parts, budget) for field in self._fields(parts)]
+        budget.step(len(found) // 8)
+        return found
 
     def text(self, word: Word) -> str:
         """A word where nothing is split: an assignment, a here-document, a pattern."""
@@ -96,6 +101,7 @@ class Resolver:
             many = self._many(part)
             if many is not None:
                 pieces = many
+                self.shell.budget.step(len(many) // 8)
             elif part.quoted:
                 current = (current or "") + self._part(part)
                 continue
@@ -173,6 +179,8 @@ class Resolver:
             for word in (part.arg, part.by):
                 self.text(word or Word(()))
             return [HOLE]
+        if len(found) > WORDS:
+            raise TooMuch("budget")
         if part.quoted and "*" in (part.name, part.index):
             return [" ".join(found)]
         return list(found)

@@ -11,7 +11,27 @@ from goclaw.security.shell.text import FILE, HOLE, NET, plain
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
 
-SHELLS = frozenset("sh bash dash zsh ksh ksh93 ash mksh pdksh oksh yash fish rbash csh tcsh pwsh hush".split())
+SHELLS = frozenset(
+    [
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "ksh93",
+        "ash",
+        "mksh",
+        "pdksh",
+        "oksh",
+        "yash",
+        "fish",
+        "rbash",
+        "csh",
+        "tcsh",
+        "pwsh",
+        "hush",
+    ]
+)
 VALUED = frozenset({"--rcfile", "--init-file", "-o", "+o", "-O", "+O"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import unicodedata
 from collections.abc import Callable
 
 HOLE = "\ufdd0"  # anything
@@ -21,6 +22,10 @@ ACTIVE = str.maketrans({"*": STAR, "?": QUERY})
 PASSIVE = str.maketrans({STAR: "*", QUERY: "?", BRACKET: "["})
 PATTERN = re.compile(rf"[*?\[{STAR}{QUERY}{BRACKET}]")
 
+INVISIBLE = re.compile(  # §2.1 step 2 and §3.1 step 4
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+)
+
 OPERATORS: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -28,6 +33,11 @@ OPERATORS: dict[type, Callable[[int, int], int]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+
+
+def normal(text: str) -> str:
+    """NFKC without invisible characters: what a text looks like. Contract: security.md §3.1 step 4."""
+    return text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
 
 
 def active(text: str) -> str:

@@ -198,20 +198,20 @@ def _xargs(call: Call, args: list[str]) -> list[Inner]:
         if ":::" in words:
             at = words.index(":::")
             given, words = words[at + 1 :], words[:at]
-            return _filled(words, given, replace, shell=True)
+            return _filled(words, given, replace, joined=True)
     stdin = call.stdin
     fed = call.option("-a", "--arg-file") is None and stdin is not None and known(stdin)
     given = (stdin or "").replace("\0", "\n").split(None if not replace else "\n") if fed else [HOLE]
-    return _filled(words, [each.strip() for each in given if each.strip()], replace, shell=call.name == "parallel")
+    return _filled(words, [each.strip() for each in given if each.strip()], replace, joined=call.name == "parallel")
 
 
-def _filled(words: list[str], given: list[str], replace: str, *, shell: bool) -> list[Inner]:
-    if shell and (not words or any(" " in word for word in words)):
+def _filled(words: list[str], given: list[str], replace: str, *, joined: bool) -> list[Inner]:
+    if joined and (not words or any(" " in word for word in words)):
         text = " ".join(words) or HOLE
         return [Inner(text=text.replace("{}", each) if "{}" in text else f"{text} {each}") for each in given[:64]]
     if not words:
         return []
-    if replace and any(replace in word for word in words):
+    if replace:
         return [Inner(tuple(word.replace(replace, each) for word in words), reads=False) for each in given[:64]]
     return [Inner((*words, *given), reads=False)]
 

@@ -13,7 +13,8 @@ from goclaw.operations.feed import listening
 from goclaw.stores import agents
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
-from goclaw.tools.tool import collect
+from goclaw.tools.context_files import ContextFiles, OnlyFiles
+from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
 
 SECRET = "gh\u0070_" + "a1B2" * 9
@@ -29,7 +30,8 @@ async def kept(db: Connection) -> list[str]:
 
 
 async def test_a_secret_in_a_file_is_read_by_nobody(database: Database, tmp_path: Path) -> None:
-    async with house(database, tmp_path, tools=collect("goclaw.tools")) as system:
+    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
+    async with house(database, tmp_path, tools=tools) as system:
         send = await turn(database, "read notes.txt")
         profile = await database.run(agents.default, tenant=MASTER_TENANT)
         assert profile is not None

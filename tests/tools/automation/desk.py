@@ -45,7 +45,7 @@ from goclaw.tools.tool import ToolContext, collect, equipped
 from goclaw.tools.web.outside import Outside
 
 OWNER = "system"  # of an installation that names nobody
-TOOLS = collect("goclaw.tools.automation")
+TOOLS = collect(*(f"goclaw.tools.{group}" for group in ("automation", "fs", "messaging", "sessions", "web")))
 
 
 class Desk:

@@ -31,7 +31,7 @@ async def test_a_text_of_an_open_agent_is_each_users_own_and_no_file(desk: Desk)
     appended = await desk.use("write_file", "lan", path="./SOUL.md", content=", and more", append=True)
     edited = await desk.use("edit_file", "lan", path="SOUL.md", old_string="more", new_string="less")
 
-    assert not any(result.is_error for result in (written, appended, edited))
+    assert [result.text for result in (written, appended, edited) if result.is_error] == []
     assert (await desk.use("read_file", "lan", path="SOUL.md")).text == "mine, and less"
     assert (await desk.use("read_file", "minh", path="SOUL.md")).text == "the template"
     assert "[FILE] SOUL.md (14)" in (await desk.use("list_files", "lan")).text

@@ -22,7 +22,7 @@ from goclaw.stores import activity
 from goclaw.stores.database import Database
 from tests.fakes.platform import HttpCourier, open_platform
 from tests.tools.automation.desk import Desk, open_desk
-from tests.tools.messaging.test_message import waiting
+from tests.tools.messaging.test_message_tool import waiting
 
 ALERT = {"severity": "critical", "title": "Disk\nfull", "body": "Nothing can be stored."}
 

@@ -6,6 +6,7 @@ import re
 
 from goclaw.security.shell import paths
 from goclaw.security.shell.call import Call
+from goclaw.security.shell.resolve import wildcard
 from goclaw.security.shell.text import plain
 
 RIGHTS = frozenset({"chmod", "chown", "chgrp", "setfacl", "chattr"})
@@ -64,7 +65,7 @@ def refuse(call: Call) -> str | None:
 
 def _system(path: str) -> bool:
     lower = plain(path).casefold()
-    if paths.wildcard(path):
+    if wildcard(path):
         return paths.matches(path, SYSTEM, SYSTEM_SAMPLES)
     return SYSTEM.match(lower) is not None
 

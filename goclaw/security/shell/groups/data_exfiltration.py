@@ -19,9 +19,54 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*", re.ASCII)
 SOCKET = re.compile(r"/dev/(?:tcp|udp)/")
 CURL_VALUED = "AbcCDEeFHhKmoPQrtTuUwxXyYz"  # short flags whose value may follow
 CURL_URLLESS = frozenset(
-    "-A -b -c -C -e -E -H -m -o -P -Q -r -t -u -U -w -x -X -y -Y -z -D --user-agent --cookie --cookie-jar --referer "
-    "--header --max-time --output --range --user --write-out --request --retry --connect-timeout --dump-header --cacert "
-    "--cert --key --limit-rate --max-redirs --retry-delay --retry-max-time --output-dir --ciphers --proto".split()
+    [
+        "-A",
+        "-b",
+        "-c",
+        "-C",
+        "-e",
+        "-E",
+        "-H",
+        "-m",
+        "-o",
+        "-P",
+        "-Q",
+        "-r",
+        "-t",
+        "-u",
+        "-U",
+        "-w",
+        "-x",
+        "-X",
+        "-y",
+        "-Y",
+        "-z",
+        "-D",
+        "--user-agent",
+        "--cookie",
+        "--cookie-jar",
+        "--referer",
+        "--header",
+        "--max-time",
+        "--output",
+        "--range",
+        "--user",
+        "--write-out",
+        "--request",
+        "--retry",
+        "--connect-timeout",
+        "--dump-header",
+        "--cacert",
+        "--cert",
+        "--key",
+        "--limit-rate",
+        "--max-redirs",
+        "--retry-delay",
+        "--retry-max-time",
+        "--output-dir",
+        "--ciphers",
+        "--proto",
+    ]
 )
 GUARD = Guard()
 
@@ -112,10 +157,7 @@ def _refused(rest: str) -> bool:
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
     if not known(authority) or not authority:
         return False
-    if not authority.startswith("["):
-        authority = authority.partition(":")[0]
-    else:
-        authority = authority.partition("]")[0] + "]"
+    authority = authority.partition(":")[0] if not authority.startswith("[") else authority.partition("]")[0] + "]"
     try:
         GUARD.check(f"http://{authority}/")
     except Forbidden as forbidden:

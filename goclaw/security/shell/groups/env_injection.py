@@ -35,9 +35,9 @@ def refuse(call: Call) -> str | None:
     if any(map(dangerous, call.sets)):
         return "variable"
     exporting = call.name == "export" or (call.name in ("declare", "typeset", "local", "readonly") and call.short("x"))
-    if exporting and not call.short("np"):
-        if any(dangerous(each.partition("=")[0].rstrip("+")) for each in call.operands):
-            return "variable"
+    names = [each.partition("=")[0].rstrip("+") for each in call.operands]
+    if exporting and not call.short("np") and any(map(dangerous, names)):
+        return "variable"
     if call.name in ("export", "declare", "typeset", "readonly", "set") and any(
         re.match(r"(?:PS4|PROMPT_COMMAND)\+?=", each) for each in call.operands
     ):

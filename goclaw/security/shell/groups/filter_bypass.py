@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from goclaw.security.shell.call import Call
+from goclaw.security.shell.paths import texts_only
 
 EDITORS = frozenset({"vim", "vi", "nvim", "view", "ex", "vimdiff", "gvim", "rvim", "emacs"})
 # git keys whose value is a program
@@ -136,14 +137,14 @@ def _sort(call: Call) -> str | None:
 
 
 def _git(call: Call) -> str | None:
-    args = call.args
+    args, said = call.args, texts_only(call)
     for word, after in zip(args, [*args[1:], ""], strict=True):
         name = word.partition("=")[0]
         if name in ("--upload-pack", "--receive-pack", "--open-files-in-pager") or word.startswith("--exec-path="):
             return "program"
         if name == "--exec" and "rebase" not in args and ("=" in word or {"archive", "push", "send-pack"} & set(args)):
             return "program"
-        if "ext::" in word and not word.startswith("-m"):
+        if "ext::" in word and word not in said:
             return "transport"
         if word in ("-c", "--config") or re.match(r"--config=|--config-env=|-c[a-z]+\.", word):
             setting = after if word in ("-c", "--config") else re.sub(r"^(?:--config(?:-env)?=|-c)", "", word)

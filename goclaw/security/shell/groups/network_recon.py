@@ -7,8 +7,30 @@ import re
 from goclaw.security.shell.call import Call
 
 NAMES = frozenset(
-    "nmap masscan zmap rustscan naabu arp-scan hping3 ngrok cloudflared chisel frp frpc frps bore localtunnel lt zrok autossh "
-    "sshuttle mosh sshpass pssh".split()
+    [
+        "nmap",
+        "masscan",
+        "zmap",
+        "rustscan",
+        "naabu",
+        "arp-scan",
+        "hping3",
+        "ngrok",
+        "cloudflared",
+        "chisel",
+        "frp",
+        "frpc",
+        "frps",
+        "bore",
+        "localtunnel",
+        "lt",
+        "zrok",
+        "autossh",
+        "sshuttle",
+        "mosh",
+        "sshpass",
+        "pssh",
+    ]
 )
 REMOTE = re.compile(r"(?!/|\./|[A-Za-z]:\\)[^/]*:")
 

@@ -18,7 +18,10 @@ VERBS: dict[str, frozenset[str]] = {
         "micromamba": "install remove uninstall update upgrade create env",
         "poetry": "add remove install update self",
         "pdm": "add remove install update sync",
-        "npm": "install i in ins inst insta isntall add ci clean-install uninstall un unlink remove rm r update up upgrade link ln exec x dedupe audit-fix init create install-test it",
+        (
+            "npm"
+        ): "install i in ins inst insta isntall add ci clean-install uninstall un unlink remove rm r update up upgrade "
+        "link ln exec x dedupe audit-fix init create install-test it",
         "yarn": "add remove install upgrade up dlx create link global import",
         "pnpm": "add remove rm uninstall install i update up upgrade dlx create link import",
         "bun": "add remove rm install i update x link create upgrade a",
@@ -48,8 +51,37 @@ VERBS: dict[str, frozenset[str]] = {
 }
 ALWAYS = frozenset({"easy_install", "cpanm", "cpan", "uvx", "bunx", "pnpx"})
 VALUED = frozenset(
-    "--index-url --extra-index-url --cache-dir --log --proxy --python --prefix --cwd --dir --directory -C --project --registry "
-    "--config --root --manifest-path -n --name -p --filter --workspace -w -F --loglevel -q --repo -t -o -c".split()
+    [
+        "--index-url",
+        "--extra-index-url",
+        "--cache-dir",
+        "--log",
+        "--proxy",
+        "--python",
+        "--prefix",
+        "--cwd",
+        "--dir",
+        "--directory",
+        "-C",
+        "--project",
+        "--registry",
+        "--config",
+        "--root",
+        "--manifest-path",
+        "-n",
+        "--name",
+        "-p",
+        "--filter",
+        "--workspace",
+        "-w",
+        "-F",
+        "--loglevel",
+        "-q",
+        "--repo",
+        "-t",
+        "-o",
+        "-c",
+    ]
 )
 LOCAL = frozenset(
     {
@@ -174,9 +206,10 @@ def _python(call: Call) -> str | None:
 
 
 def _npx(call: Call) -> str | None:
-    if call.short("yp") or call.long("--yes", "--package"):
-        return "runs from the registry"
     word = _npx_words(call.args)
+    own = call.args[: call.args.index(word)] if word else call.args
+    if any(re.fullmatch(r"-[yp]+|--yes|--package(?:=.*)?", each) for each in own):
+        return "runs from the registry"
     return None if not word or word in LOCAL else "runs from the registry"
 
 

@@ -10,7 +10,11 @@ from goclaw.security.shell.groups.filter_bypass import runs_programs
 
 NAMES = frozenset({"crontab", "at", "batch", "launchctl", "schtasks", "chkconfig", "update-rc.d"})
 UNITS = frozenset({"enable", "link", "edit", "preset", "daemon-reload", "reenable", "add-wants", "add-requires"})
-START = r"(?:\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.bash_aliases|\.profile|\.zsh[^/]*|\.zlogin|\.zlogout|\.zprofile|\.kshrc|\.mkshrc|\.xprofile|\.xinitrc|\.xsession|\.cshrc|\.tcshrc|\.login|\.inputrc|\.pam_environment)"
+START = (
+    r"(?:\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.bash_aliases|\.profile|\.zsh[^/]*|\.zlogin|"
+    r"\.zlogout|\.zprofile|\.kshrc|\.mkshrc|\.xprofile|\.xinitrc|\.xsession|\.cshrc|\.tcshrc|\.login|"
+    r"\.inputrc|\.pam_environment)"
+)
 WRITTEN = re.compile(
     rf"(?:~/|/\.?)?{START}$|(?:~/|.*/)?\.config/fish(?:/|$)|(?:~/|.*/)?\.ssh/(?:authorized_keys[^/]*|rc|environment)$|"
     r"(?:~/|.*/)?\.config/(?:systemd|autostart|environment\.d)(?:/|$)|(?:~/|.*/)?\.local/share/systemd(?:/|$)|"

@@ -7,8 +7,38 @@ import re
 from goclaw.security.shell.call import Call
 
 NAMES = frozenset(
-    "sudo sudoedit su doas pkexec runuser run0 gosu su-exec nsenter unshare chroot mount umount setcap getcap capsh setpriv "
-    "visudo passwd usermod useradd adduser userdel groupadd groupmod newuidmap newgidmap vipw chpasswd".split()
+    [
+        "sudo",
+        "sudoedit",
+        "su",
+        "doas",
+        "pkexec",
+        "runuser",
+        "run0",
+        "gosu",
+        "su-exec",
+        "nsenter",
+        "unshare",
+        "chroot",
+        "mount",
+        "umount",
+        "setcap",
+        "getcap",
+        "capsh",
+        "setpriv",
+        "visudo",
+        "passwd",
+        "usermod",
+        "useradd",
+        "adduser",
+        "userdel",
+        "groupadd",
+        "groupmod",
+        "newuidmap",
+        "newgidmap",
+        "vipw",
+        "chpasswd",
+    ]
 )
 SETS_ID = re.compile(r"(?:[ugoa]*[+=][rwxXt]*s)|0*[2467][0-7]{3}$")
 
