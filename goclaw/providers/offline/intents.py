@@ -127,7 +127,8 @@ INTENTS = (
         "write_file",
         "write a summary to <path>",
         r"""
-        (?:write|save|create)(?: (?:a|the) summary(?: of (?:it|them|that))? (?:in)?to)?(?: the)?(?: file)? (?P<path>[^\s"]*[./][^\s"]*)
+        (?:write|save|create)(?: the)?(?: file)? (?P<path>[^\s"]*[./][^\s"]*)
+        (?:write|save) (?:a|the) summary(?: of (?:it|them|that))? (?:in)?to(?: the)?(?: file)? (?P<path>[^\s"]+)
         (?:写入|保存到|(?:把|将)?(?:摘要|总结)(?:写入|写到|保存到)) ?(?P<path>[^\s"]*[./][^\s"]*)
         (?:ghi|lưu|viết)(?: (?:bản )?tóm tắt)? vào(?: tệp| tập tin| file)? (?P<path>[^\s"]*[./][^\s"]*)
         """,
