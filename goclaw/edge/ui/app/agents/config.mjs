@@ -1,6 +1,7 @@
 // How an agent works: who answers, limits, thinking, tools, whom it is shared with, and what cannot be undone.
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
+import { Icon } from '../ui/parts.mjs'
 import { Danger } from './danger.mjs'
 import { AgentForm, check, field } from './form.mjs'
 import { Overrides } from './overrides.mjs'
@@ -9,6 +10,7 @@ import { LEVELS, list } from './words.mjs'
 
 const WHOLE = ['context_window', 'max_tool_iterations', 'max_tokens'] // numbers, sent as such
 const PROFILES = ['full', 'coding', 'messaging', 'minimal']
+const OBJECTS = ['subagents_config', 'sandbox_config', 'memory_config', 'compaction_config', 'context_pruning', 'other_config']
 const RULES = ['allow', 'deny', 'alsoAllow']
 
 export const Config = ({ one, own, onDone }) => html`
@@ -36,6 +38,10 @@ export const Config = ({ one, own, onDone }) => html`
       ${RULES.map((name) => field(form, put)(name, { key: name, class: 'mono', spellcheck: false }))}
       <p class="muted">${t('agents.tools.hint')}</p>`}
   <//>
+  <details><summary><${Icon} name="chevron-right" />${t('agents.section.more')}</summary>
+    <${AgentForm} one=${one} own=${own} label=${t('agents.section.more')} read=${readMore} wish=${wishMore}>
+      ${(form, put) => OBJECTS.map((name) => html`<label key=${name} class="field">${name}<textarea class="mono" rows="4" spellcheck=${false} value=${form[name]} onInput=${put(name)} /></label>`)}
+    <//></details>
   ${own && html`<${Shares} one=${one} /><${Overrides} one=${one} /><${Danger} one=${one} onDone=${onDone} />`}`
 
 export const Level = ({ value, onChange }) => html`<select onChange=${onChange}>
@@ -72,3 +78,7 @@ function wishTools({ tools_config: rules }, form) {
   const lists = RULES.map((name) => [name, list(form[name])]).filter(([, names]) => names.length > 0)
   return { tools_config: { ...rest, ...(form.profile && { profile: form.profile }), ...Object.fromEntries(lists) } }
 }
+
+// An empty text switches the feature off.
+const readMore = (one) => Object.fromEntries(OBJECTS.map((name) => [name, one[name] == null ? '' : JSON.stringify(one[name], null, 2)]))
+const wishMore = (form, changed) => Object.fromEntries(changed.map((name) => [name, form[name].trim() === '' ? null : JSON.parse(form[name])]))

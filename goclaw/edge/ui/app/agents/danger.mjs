@@ -16,7 +16,7 @@ export function Danger({ one, onDone }) {
       <div class="saves">
         ${!one.is_default && html`<button type="button" onClick=${() => update({ is_default: true })}>${t('agents.act.default')}</button>`}
         ${one.status !== 'summoning' && html`<button type="button" onClick=${() => update({ status: active ? 'inactive' : 'active' })}>${t(active ? 'cron.act.disable' : 'cron.act.enable')}</button>`}
-        <button type="button" disabled=${one.is_default} aria-describedby="why-not" onClick=${() => setAsking(true)}>${t('delete')}</button>
+        <button type="button" class="grave" disabled=${one.is_default} aria-describedby=${one.is_default ? 'why-not' : undefined} onClick=${() => setAsking(true)}>${t('delete')}</button>
         ${one.is_default && html`<span id="why-not" class="muted">${t('agents.default.protected')}</span>`}</div>
       ${trouble && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${trouble}</span></p>`}
       ${asking && html`<${Delete} one=${one} onClose=${() => setAsking(false)} onDone=${onDone} />`}

@@ -37,7 +37,7 @@ function Editor({ one, name, turn, onDone }) {
     gateway.call('agents.files.get', { agent_id: one.agent_key, name }).then(
       ({ file: { content = '' } }) => {
         if (!wanted) return
-        if (kept === null || text === kept) setText(content) // what is being written stays
+        setText((now) => (kept === null || now === kept ? content : now)) // what is being written stays
         setKept(content)
       },
       (refusal) => wanted && setTrouble(reasonOf(refusal)),

@@ -13,7 +13,8 @@ export function AgentForm({ one, label, own, read, wish, children }) {
   const changed = Object.keys(form).filter((name) => form[name] !== kept[name])
   useEffect(() => {
     const fresh = read(one)
-    if (changed.length === 0) setForm(fresh)
+    const merged = (now) => Object.fromEntries(Object.keys(fresh).map((name) => [name, now[name] === kept[name] ? fresh[name] : now[name]]))
+    setForm(merged) // what is being written stays
     setKept(fresh)
   }, [one.updated_at])
   const put = (name) => (event) => setForm({ ...form, [name]: event.target.type === 'checkbox' ? event.target.checked : event.target.value })

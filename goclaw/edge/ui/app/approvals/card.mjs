@@ -44,7 +44,7 @@ function Always({ one, onYes, onClose }) {
     <${Dialog} title=${t('approvals.always.ask')} yes=${t('approvals.always')} danger onSubmit=${() => onYes(kept)} onClose=${onClose}>
       <p>${rule ? t('approvals.rule.program', { agent: one.agentId }) : t('approvals.rule.exact', { agent: one.agentId })}</p>
       <pre>${rule || one.command}</pre>
-      ${may('admin') && html`<label class="check"><input type="checkbox" checked=${kept} onChange=${(event) => setKept(event.target.checked)} />${t('approvals.keep')}</label>`}
+      ${may('admin') && html`<div class="checks"><label class="check"><input type="checkbox" checked=${kept} onChange=${(event) => setKept(event.target.checked)} />${t('approvals.keep')}</label></div>`}
     <//>`
 }
 

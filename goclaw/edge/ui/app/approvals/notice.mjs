@@ -7,7 +7,10 @@ import { href, route } from '../core/router.mjs'
 import { Icon, IconButton, say } from '../ui/parts.mjs'
 import { pending } from './pending.mjs'
 
+const SHOWN = 15_000 // ms; the bell stays
+
 const shut = signal(new Set()) // ids whose notice was closed
+const close = (id) => (shut.value = new Set([...shut.value, id]))
 
 export const Count = () => pending.value.length > 0 && html`<span class="count">${pending.value.length}</span>`
 
@@ -21,10 +24,16 @@ export function Notice() {
   useEffect(() => {
     if (one) say(t('approvals.card', { agent: one.agentId, tool: one.toolName }))
   }, [one?.id])
-  if (!one || page === 'approvals' || (page === 'chat' && query.session === one.sessionKey)) return null
+  const seen = !one || page === 'approvals' || (page === 'chat' && query.session === one.sessionKey)
+  useEffect(() => {
+    if (seen) return undefined
+    const timer = setTimeout(() => close(one.id), SHOWN)
+    return () => clearTimeout(timer)
+  }, [seen, one?.id])
+  if (seen) return null
   return html`
     <ul class="notices"><li data-tone="warn">
       <span>${t('approvals.card', { agent: one.agentId, tool: one.toolName })} <code>${one.command.slice(0, 80)}</code></span>
       <a class="button" href=${href('approvals')}>${t('approvals.look')}</a>
-      <${IconButton} icon="x" label=${t('close')} onClick=${() => (shut.value = new Set([...shut.value, one.id]))} /></li></ul>`
+      <${IconButton} icon="x" label=${t('close')} onClick=${() => close(one.id)} /></li></ul>`
 }
