@@ -29,6 +29,7 @@ from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.approvals import AtBroker
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import Guards
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.lane import CutOff
 from goclaw.actors.engine.processes import Background
 from goclaw.actors.engine.spending import Spending
@@ -53,6 +54,7 @@ from goclaw.operations.alerts import AlertsForAgents
 from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
+from goclaw.operations.hooks import handlers as hook_handlers
 from goclaw.operations.operation import collect
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
@@ -202,7 +204,9 @@ def tree(
             settings.security.leak_scan,
             house.policy,
             house.brake,
+            house.audit,
         ),
+        hooks=HookWorks(hook_handlers(house), settings.hooks, house.policy, box),
         block_reply=settings.gateway.block_reply,
         denied=(settings.data_dir, *settings.tools.deny_paths),
         node_name=house.node_name,
@@ -231,9 +235,7 @@ def tree(
                 settings.failover,
                 settings.gateway,
             ),
-            child(
-                "sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, spending
-            ),
+            child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
             child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
             child(
                 "cron",

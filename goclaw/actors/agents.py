@@ -98,6 +98,7 @@ class Agent(Actor):
             sharing=sharing_of(row.workspace_sharing),
             queue=override_of(row.other_config),
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
+            compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
         return override.on(profile) if override is not None else profile

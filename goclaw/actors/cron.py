@@ -17,6 +17,7 @@ import trio
 
 from goclaw.actors.heartbeat import Heartbeat
 from goclaw.actors.scheduled import Lead, begin
+from goclaw.actors.selfcheck import Selfcheck
 from goclaw.domain.address import HEARTBEAT, QUOTA
 from goclaw.domain.cron import Action, Look, Ran, RunJob, epoch_ms, news
 from goclaw.domain.errors import Rejected, StoreError
@@ -27,7 +28,7 @@ from goclaw.domain.quota import GiveTurnBack, Payer, TakeTurn
 from goclaw.domain.workspace import place_of, sharing_of
 from goclaw.knowledge import files
 from goclaw.runtime.actor import Actor, Context, handles
-from goclaw.runtime.child import Exhausted, Limit, child
+from goclaw.runtime.child import Exhausted, Limit, Restart, child
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.settings.cron import Cron
@@ -248,6 +249,7 @@ def cron(
         [
             child("ticker", Ticker, Lead(node_id), settings, workspace, resting, metered),
             child("heartbeat", Heartbeat, Lead(node_id), workspace, resting),
+            child("selfcheck", Selfcheck, Lead(node_id), resting, restart=Restart.TEMPORARY),
         ],
         limit=Limit(restarts=5, within=60.0),
         on_exhausted=Exhausted.QUARANTINE,  # one bad row must not take the gateway with it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -12,11 +13,11 @@ from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate
 from goclaw.providers.provider import Model
+from goclaw.settings.compaction import Compaction
 
 KEEP = 4  # messages kept as they are, on demand
-LEAST = 6  # fewer are not worth a summary
-SUMMARY_CHARS = 6000
-TRANSCRIPT_CHARS = 20_000  # per model call; longer ones are folded in several
+LEAST = 6  # fewer are not worth a summary, on demand
+AT_LEAST = 2  # messages that go
 TOOL_CHARS = 1000  # of a tool's result
 WITHIN = 120.0  # seconds per model call
 TRIES = 3
@@ -25,6 +26,7 @@ INSTRUCTIONS = (
     "Summarise the conversation below for the assistant who continues it. Keep names, ids, paths, decisions, "
     "open work and the last request of the user. Write plain sentences, no preamble."
 )
+REMOVED = "[{count} earlier messages were removed: they could not be summarised.]"
 
 
 class Row(Protocol):
@@ -49,15 +51,51 @@ def head_of(rows: Sequence[R], keep: int) -> Sequence[R]:
     return rows[:cut]
 
 
+def due(settings: Compaction, messages: int, tokens: int, window: int) -> bool:
+    """Whether a conversation is long enough to be made shorter by itself (§13.2)."""
+    return settings.enabled and (messages > settings.min_messages or tokens > settings.max_history_share * window)
+
+
+def nearly(settings: Compaction, tokens: int, window: int) -> bool:
+    """Whether it will be soon, so that what is worth keeping is written down (§13.3 step 1).
+
+    In a small window, which the reserve fills, that is when it is due.
+    """
+    flush = settings.memory_flush
+    reserve = window - settings.reserve_tokens_floor - flush.soft_threshold_tokens
+    return settings.enabled and flush.enabled and tokens >= max(reserve, settings.max_history_share * window)
+
+
+def older(settings: Compaction, rows: Sequence[R]) -> Sequence[R]:
+    """What goes: all but the tail of §13.1. Too little is not worth it."""
+    covered = head_of(rows, max(settings.keep_last_messages, math.ceil(settings.keep_share * len(rows))))
+    return covered if len(covered) >= AT_LEAST else covered[:0]
+
+
+def removed(rows: Sequence[Row]) -> str:
+    """What stands in the place of messages that nobody could summarise."""
+    return "\n".join([*filter(None, [rows[0].summary]), REMOVED.format(count=len(rows))])
+
+
 Ask = Callable[[ChatRequest], Awaitable[str]]
 """Has a model answer, in words. Raises ProviderError."""
 
 
-async def summarise(rows: Sequence[Row], ask: Ask, model: str, *, session: str) -> str:
-    """What a model says about `rows`, at most `SUMMARY_CHARS` long. Raises ProviderError."""
+async def summarise(
+    rows: Sequence[Row],
+    ask: Ask,
+    model: str,
+    *,
+    session: str,
+    settings: Compaction = Compaction(),  # noqa: B008 - frozen
+) -> str:
+    """What a model says about `rows`, at most `max_summary_chars` long. Raises ProviderError.
+
+    More than `max_transcript_chars` are folded in several calls.
+    """
     so_far = rows[0].summary or ""
-    for part in _parts([_line(row) for row in rows]):
-        so_far = await _told(part, so_far, ask, model, session)
+    for part in _parts([_line(row) for row in rows], settings.max_transcript_chars):
+        so_far = (await _told(part, so_far, ask, model, session))[: settings.max_summary_chars]
     return so_far
 
 
@@ -73,17 +111,15 @@ def _line(row: Row) -> str:
     return f"{row.role.capitalize()}: {row.content}" + (f" [calls {called}]" if called else "")
 
 
-def _parts(lines: Sequence[str]) -> list[list[str]]:
+def _parts(lines: Sequence[str], most: int) -> list[list[str]]:
     """Lines in groups a model can read at once; a longer line is split, so nothing is left out."""
-    pieces = [
-        line[start : start + TRANSCRIPT_CHARS] for line in lines for start in range(0, len(line), TRANSCRIPT_CHARS)
-    ]
+    pieces = [line[start : start + most] for line in lines for start in range(0, len(line), most)]
     parts: list[list[str]] = [[]]
-    room = TRANSCRIPT_CHARS
+    room = most
     for piece in pieces:
         if len(piece) > room and parts[-1]:
             parts.append([])
-            room = TRANSCRIPT_CHARS
+            room = most
         parts[-1].append(piece)
         room -= len(piece)
     return parts
@@ -102,7 +138,7 @@ async def _told(lines: Sequence[str], so_far: str, ask: Ask, model: str, session
     for attempt in range(1, TRIES + 1):
         try:
             if text := await ask(request):
-                return text[:SUMMARY_CHARS]
+                return text
             trouble = ProviderError("server_error", "the summary was empty")
         except ProviderError as error:
             trouble = error

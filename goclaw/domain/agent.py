@@ -50,6 +50,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     sharing: Sharing = ALONE  # of its workspace
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
     tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
+    compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property

@@ -109,8 +109,8 @@ def role_too_low(action: str, role: str) -> Err:
     return Err("FORBIDDEN", "role_too_low", {"reason": "role", "required": role, "action": action})
 
 
-def forbidden(reason: str) -> Err:
-    return Err("FORBIDDEN", "permission_denied", {"reason": reason})
+def forbidden(reason: str, **more: Any) -> Err:
+    return Err("FORBIDDEN", "permission_denied", {"reason": reason, **more})
 
 
 def not_found(kind: str, id: str) -> Err:

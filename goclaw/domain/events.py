@@ -83,6 +83,12 @@ class AgentAlert(Message[None]):
     body: msgspec.Raw
 
 
+class SelfChecked(Message[None]):
+    """The look at everything after a start is over: the body of event `startup.selfcheck`. For admins."""
+
+    body: msgspec.Raw
+
+
 class ShuttingDown(Message[None]):
     """The gateway drains. Sent to every socket before it is closed."""
 

@@ -119,6 +119,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replay: Replay | None = None  # kind replay
     max_cost_usd: Decimal | None = None  # of the run and all it starts
     reply_to: ReplyTo | None = None  # None: whoever asked listens
+    skip_hooks: bool = False  # it judges the work of others
 
 
 class RunResult(Struct, frozen=True, kw_only=True):

@@ -254,3 +254,6 @@ class RunEnded(Message[None]):
     """From a run or its lane to the session: the run is over."""
 
     run_id: str
+    first: bool = False  # it is the first exchange of two people, and the session has no name of its own
+    long: bool = False  # the history may have become too long …
+    tokens: int = 0  # … which with this run took so many

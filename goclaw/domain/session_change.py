@@ -56,6 +56,10 @@ class CompactSession(Message[Compacted]):
     keep: int
 
 
+class TidySession(Message[Compacted]):
+    """From the house: as after a run, put a summary in the place of the older messages if there are too many."""
+
+
 class TruncateSession(Message[Compacted]):
     """Archive all but the last `keep` messages, without a summary."""
 

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
-from goclaw.domain.agent import AgentProfile
-from goclaw.domain.errors import Rejected, invalid, required
+from goclaw.domain.errors import Rejected, required
 from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, SessionKey, key_of
+from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, key_of
 from goclaw.domain.usage import on_socket
-from goclaw.operations.commands import CommandReply, run_command
+from goclaw.operations.addressing import Aim, aimed, current
+from goclaw.operations.command_reply import CommandReply
+from goclaw.operations.commands import run_command
 from goclaw.operations.context import Context
 from goclaw.operations.feed import listening
 from goclaw.operations.operation import Rpc, operation
@@ -79,10 +80,12 @@ async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat | Com
     run_id = ctx.new_id()
     with listening(ctx.system, run_id, only_result=True) as feed:
         async with ctx.in_order(ask.session_key):
-            key, agent = await _whom(ctx, ask)
-            accepted = None if ask.debounce_ms else await _accept(ctx, ask, run_id, key, agent)
+            aim = await aimed(ctx, ask.message, checked_key(ask.session_key) if ask.session_key else None, ask.agent_id)
+            if isinstance(aim, CommandReply):
+                return aim
+            accepted = None if ask.debounce_ms else await _accept(ctx, ask, run_id, aim)
         if accepted is None:  # others of this session may not wait behind a window, they may belong into it
-            accepted = await _accept(ctx, ask, run_id, key, agent)
+            accepted = await _accept(ctx, ask, run_id, aim)
         if accepted.injected:
             return SentChat(run_id=accepted.run_id, session_key=accepted.session_key, injected=True)
         into = {"merged": True, "into_run_id": accepted.run_id} if accepted.merged else {}
@@ -106,33 +109,31 @@ async def _command(ctx: Context, ask: SendChat) -> AbortedChat | CommandReply | 
     if word in (STOP, STOP_ALL):
         if not ask.session_key:
             return _aborted((), 0)  # a conversation that has not begun
-        return await _abort(ctx, ask.session_key, oldest=word == STOP, drain=word == STOP_ALL)
-    return await run_command(ctx, ask.message, str(checked_key(ask.session_key))) if ask.session_key else None
+        return await _abort(ctx, await _current(ctx, ask.session_key), oldest=word == STOP, drain=word == STOP_ALL)
+    return await run_command(ctx, ask.message, await _current(ctx, ask.session_key)) if ask.session_key else None
 
 
-async def _whom(ctx: Context, ask: SendChat) -> tuple[SessionKey | None, AgentProfile]:
-    key = checked_key(ask.session_key) if ask.session_key else None
-    agent = await resolve_agent(ctx, ask.agent_id or (key.agent_key if key else None))
-    if key is not None and key.agent_key != agent.key:
-        raise Rejected(invalid("session_key", f"it belongs to agent {key.agent_key}"))
-    return key, agent
+async def _current(ctx: Context, key: str) -> str:
+    return str(await current(ctx, checked_key(key)))
 
 
-async def _accept(ctx: Context, ask: SendChat, run_id: str, key: SessionKey | None, agent: AgentProfile) -> Accepted:
-    text, truncated = await heard(ctx, ask.message)
+async def _accept(ctx: Context, ask: SendChat, run_id: str, aim: Aim) -> Accepted:
+    text, truncated = await heard(ctx, aim.text)
+    agent, fresh = aim.agent, not ask.session_key
     return await send(
         ctx,
         run_id=run_id,
         agent=agent,
-        key=key or fresh_key(ctx, lambda: key_of(agent.key, "ws", "direct", str(uuid.uuid4()))),
+        key=aim.key or fresh_key(ctx, lambda: key_of(agent.key, "ws", "direct", str(uuid.uuid4()))),
         kind="chat",
         request=RunRequest(
             message=text,
             stream=ask.stream,
             truncated=truncated,
+            mentioned=aim.named,
             max_cost_usd=None if ask.max_cost_usd is None else Decimal(str(ask.max_cost_usd)),
         ),
-        fresh=key is None,
+        fresh=fresh,
         idempotency_key=ask.idempotency_key,
         mode=ask.queue_mode,
         debounce_ms=ask.debounce_ms,

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.access import MASTER_TENANT, Role
 from goclaw.domain.address import lane
 from goclaw.domain.errors import Rejected, invalid, unavailable
+from goclaw.domain.estop import TOOL_CALLS, ToolsStopped
 from goclaw.domain.events import EstopEvent, body, of_admins
 from goclaw.domain.run import LANES, StopAll
 from goclaw.operations.activity import by, record
@@ -54,6 +55,8 @@ async def set_estop(ctx: Context, ask: SetEstop) -> Stopped:
                 await ctx.system.cast(lane(name), StopAll(by=by(ctx)), within=ROOM)
             except RuntimeFault as fault:
                 log.error("estop.lane_not_told", lane=name, error=str(fault))  # its runs have no tools any more
+    if ask.engage:
+        ctx.system.publish(TOOL_CALLS, ToolsStopped())
     what = "estop.engaged" if ask.engage else "estop.released"
     levels = {"all": ask.levels.all, "network": ask.levels.network}
     named = {**levels, "tools": ask.levels.tools, "domains": ask.levels.domains}

@@ -43,6 +43,9 @@ METRICS: dict[str, Metric] = {
     "actor_restarts_total": Metric("counter", "incarnations after the first", ("class", "reason")),
     "actor_escalations_total": Metric("counter", "limits of restarts that were passed", ("class",)),
     "actor_deadletters_total": Metric("counter", "messages that reached nobody", ("reason",)),
+    # hooks
+    "hook_executions_total": Metric("counter", "hooks that were asked", ("event", "decision")),
+    "hook_seconds": Metric("histogram", "asked to decided", ("event", "decision"), NORMAL),
     # runs, queue
     "runs_total": Metric("counter", "runs that ended", ("agent", "kind", "status")),
     "run_seconds": Metric("histogram", "accepted to ended", ("kind",), LONG),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from goclaw.settings.compaction import Compaction, ContextCompaction
 from goclaw.settings.pruning import Pruning
 from goclaw.settings.section import Section
 
@@ -50,6 +51,8 @@ class AgentDefaults(Section, frozen=True):
     timezone: Annotated[str, Meta(max_length=64, description="IANA name; empty = the machine's")] = ""
     system_prompt_budget_tokens: Annotated[int, Meta(ge=1000, le=1_000_000, description="of the whole prompt")] = 24_000
     context_pruning: Pruning = Pruning()
+    compaction: Compaction = Compaction()
+    context_compaction: ContextCompaction = ContextCompaction()
     heartbeat: Heartbeat = Heartbeat()
     texts: Texts = Texts()
 

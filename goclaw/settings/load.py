@@ -14,7 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from goclaw.settings import file
+from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.build import Builder
+from goclaw.settings.compaction import Compaction, with_aliases
 from goclaw.settings.convert import Given, Unfit, expand
 from goclaw.settings.environment import read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
@@ -174,7 +176,20 @@ def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
     if not defaults.model and vendor and vendor.models:
         defaults = replace(defaults, model=vendor.models[0])
         origins["agents.defaults.model"] = "computed"
+    compaction = _compaction(defaults, origins)
+    defaults = replace(defaults, compaction=compaction)
     return replace(settings, database=database, agents=replace(settings.agents, defaults=defaults))
+
+
+def _compaction(defaults: AgentDefaults, origins: dict[str, str]) -> Compaction:
+    """With what its other names say, where it says nothing itself (agent-loop.md §13.1)."""
+    changes = with_aliases(defaults.compaction, defaults.context_compaction)
+    for name in list(changes):
+        if origins[f"agents.defaults.compaction.{name}"] != "default":
+            del changes[name]
+        else:
+            origins[f"agents.defaults.compaction.{name}"] = "computed"
+    return replace(defaults.compaction, **changes)
 
 
 def undecided(loaded: Loaded) -> Loaded:

@@ -17,6 +17,7 @@ from goclaw.settings.database import Database
 from goclaw.settings.encryption import Encryption
 from goclaw.settings.failover import Failover
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.hooks import Hooks
 from goclaw.settings.locks import Locks
 from goclaw.settings.logging import Logging
 from goclaw.settings.policy import Policy
@@ -41,6 +42,7 @@ class Settings(Section, frozen=True):
     policy: Policy = Policy()
     tools: Tools = Tools()
     security: Security = Security()
+    hooks: Hooks = Hooks()
     budgets: Budgets = Budgets()
     alerts: Alerts = Alerts()
     queue: Queue = Queue()

@@ -38,6 +38,8 @@ COLUMNS = (
     Column("oauth_tokens", "access_token"),
     Column("oauth_tokens", "refresh_token"),
     Column("oauth_tokens", "id_token"),
+    Column("hooks", "secrets", bytes=True),
+    Column("hook_executions", "error_detail", bytes=True),
     Column(
         "run_records",
         "body_enc",

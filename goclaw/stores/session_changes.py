@@ -13,6 +13,9 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from goclaw.domain.ids import new_id
+from goclaw.domain.mention import place_of
+from goclaw.domain.session import parse_key
+from goclaw.stores.routes import forget
 from goclaw.stores.session_queue import Stopped, stop
 from goclaw.stores.sessions import COLUMNS, ListedSession, MessageRow
 from goclaw.stores.unit import Connection, Json, many, maybe, transaction
@@ -132,6 +135,8 @@ WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS 
 ORDER BY m.seq LIMIT %(limit)s
 """
 
+LOCK = "SELECT 1 FROM sessions WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s FOR UPDATE"
+
 ARCHIVE = f"""
 WITH changed AS (
   UPDATE sessions s SET summary = coalesce(%(summary)s::text, s.summary), message_count = s.message_count - covered.n,
@@ -222,11 +227,13 @@ async def delete(db: Connection, *, tenant: str, key: str, by: str) -> Stopped |
     here = {"tenant": tenant, "key": key}
     stopped = await stop(db, tenant=tenant, key=key, by=by, reason="deleted", code="LANE_CLEARED", drain=True)
     await db.execute(DISOWN, {**here, "nobody": NOBODY})
+    name = parse_key(key)
+    await forget(db, tenant=tenant, key=key, place=place_of(name), everybody=name.group)
     query = "DELETE FROM sessions WHERE tenant_id = %(tenant)s AND session_key = %(key)s RETURNING generation"
     return stopped if await maybe(int, db.execute(query, here)) is not None else None
 
 
-@transaction(single=True)
+@transaction
 async def archive(
     db: Connection, *, tenant: str, key: str, covered: Sequence[Live], summary: str | None = None
 ) -> bool:
@@ -252,6 +259,7 @@ async def archive(
         "last": last.seq,
         "count": len(covered),
     }
+    await db.execute(LOCK, params)  # what is checked is true until we are done
     return await maybe(int, db.execute(ARCHIVE, params)) is not None
 
 

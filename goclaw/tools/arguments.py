@@ -6,6 +6,7 @@ Contract: tools.md §2, step 5.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +23,7 @@ class Read(NamedTuple):
     ignored: tuple[str, ...]  # arguments that are no parameters: models invent them
 
 
-def read(tool: Tool, arguments: dict[str, Any]) -> Read:
+def read(tool: Tool, arguments: Mapping[str, Any]) -> Read:
     """Raises ToolFailed `invalid_args` with the place as a JSON pointer."""
     shapes = tool.spec.parameters["properties"]
     known = {name: _listed(value, shapes[name]) for name, value in arguments.items() if name in shapes}

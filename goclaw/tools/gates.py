@@ -6,11 +6,13 @@ Contract: security.md §9, §11, §13; tools.md §2, steps 3 and 4.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from goclaw.security.audit import Act
 from goclaw.security.policy import AllowedPath
 from goclaw.security.policy_book import Decision
+from goclaw.tools.ledger import ToolResult
 
 
 class Pinned(Protocol):
@@ -48,6 +50,16 @@ class Estop(Protocol):
     def tool(self, name: str) -> str: ...
     def network(self) -> str: ...
     def host(self, host: str) -> str: ...
+
+
+class Hooks(Protocol):
+    """What people put before and behind the calls of a run (tools.md §22)."""
+
+    async def before(self, tool: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Other arguments for the call; None: as they are. Raises ToolFailed `denied_policy`."""
+
+    def after(self, tool: str, arguments: Mapping[str, Any], result: ToolResult) -> None:
+        """Never waits, changes nothing."""
 
 
 class Audit(Protocol):

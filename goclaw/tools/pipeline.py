@@ -10,6 +10,8 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -21,6 +23,7 @@ from goclaw.domain.errors import Rejected
 from goclaw.domain.texts import text_of
 from goclaw.tools.arguments import NAME, Read, read
 from goclaw.tools.cut import shortened
+from goclaw.tools.gates import Hooks
 from goclaw.tools.groups import ALIASES, PRESETS
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
 from goclaw.tools.spill import spill
@@ -60,6 +63,14 @@ Gate = Callable[[Tool, ToolContext], Awaitable[None]]
 Finish = Callable[[Tool, ToolContext, Answer], Awaitable[Answer]]
 """What is done to every result before anybody sees it: an error is an answer too."""
 
+Work = Callable[[], Awaitable[str | Answer]]
+Through = Callable[[Tool, ToolContext, Work], Awaitable[str | Answer]]
+"""Does the work of a call, somewhere. Raises what it raises, and ToolFailed for work that was ended from outside."""
+
+
+async def here(_tool: Tool, _ctx: ToolContext, work: Work) -> str | Answer:
+    return await work()
+
 
 def find(tools: Mapping[str, Tool], name: str) -> Tool | None:
     """The tool a model means by `name`, which may be an alias."""
@@ -83,6 +94,8 @@ class Toolbox:
     before: tuple[Gate, ...] = ()  # asked before arguments are read (steps 3, 4)
     after: tuple[Gate, ...] = ()  # … and when they are fine (steps 6, 7)
     finish: tuple[Finish, ...] = ()  # steps 10, 11
+    hooks: Hooks | None = None  # steps 6, 14
+    through: Through = here  # step 9
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -111,20 +124,29 @@ class Toolbox:
         except ToolFailed as failure:
             return failed(failure.code, str(failure))
         if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and self.ledger is not None:
-            return await self._once(ready, wanted, place, self.ledger)
-        return await self._run(ready)
+            result = await self._once(ready, wanted, place, self.ledger)
+        else:
+            result = await self._run(ready)
+        if self.hooks is not None:
+            self.hooks.after(ready.tool.name, ready.arguments, result)
+        return result
 
     async def _ready(self, wanted: ToolCall) -> _Ready:
         tool = self._found(wanted.name)
-        ctx = replace(self.ctx, call_id=wanted.id)
+        ctx = replace(self.ctx, call_id=wanted.id, calls=self)
         for gate in self.before:
             await gate(tool, ctx)
         if wanted.parse_error is not None:
             raise ToolFailed("invalid_args", f"the arguments are not a JSON object: {wanted.parse_error}")
-        args = read(tool, {**PRESETS.get(wanted.name, {}), **wanted.arguments})
+        arguments: Mapping[str, Any] = {**PRESETS.get(wanted.name, {}), **wanted.arguments}
+        args = read(tool, arguments)
+        if self.hooks is not None and (other := await self.hooks.before(tool.name, arguments)) is not None:
+            if tool.effect_of(other) is not tool.effect_of(arguments):  # the ledger knows the call as what it was
+                raise ToolFailed("denied_policy", f"a hook made another kind of call of {tool.name}")
+            args, arguments = read(tool, other), other
         for gate in self.after:
             await gate(tool, ctx)
-        return _Ready(tool, ctx, args)
+        return _Ready(tool, ctx, args, arguments)
 
     def _found(self, name: str) -> Tool:
         tool = find(self.tools, name)
@@ -194,7 +216,7 @@ class Toolbox:
         tool = ready.tool
         try:
             with trio.fail_after(tool.timeout):
-                said = await tool.fn(ready.ctx, ready.args.ask)
+                said = await self.through(tool, ready.ctx, partial(tool.fn, ready.ctx, ready.args.ask))
         except trio.TooSlowError:
             text = f"{tool.name} took longer than {tool.timeout:g} s and was stopped"
             return await self._refused(ready, "timeout", text)
@@ -239,6 +261,7 @@ class _Ready:
     tool: Tool
     ctx: ToolContext
     args: Read
+    arguments: Mapping[str, Any]  # as they were read
 
 
 def failed(code: str, text: str) -> ToolResult:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from functools import partial
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 import trio
 
-from goclaw.domain.chat import ToolSpec
+from goclaw.domain.chat import ToolCall, ToolSpec
 from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
-from goclaw.tools.ledger import Media
+from goclaw.tools.ledger import Media, ToolResult
 from goclaw.tools.methods import NOBODY, Asker
 
 Fn = TypeVar("Fn", bound="Callable[..., Awaitable[str | Answer]]")
@@ -70,6 +70,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False  # the text tells of an error, and says all of it
 
 
+class Calls(Protocol):
+    """How a tool makes calls of its own: each goes the whole way that a model's goes."""
+
+    def beside_others(self, wanted: ToolCall) -> bool: ...
+    async def act(self, wanted: ToolCall) -> ToolResult: ...
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """Everything a tool may touch. What is not here is out of reach."""
@@ -93,6 +100,9 @@ class ToolContext:
     settings: Mapping[str, msgspec.Raw] = field(default_factory=dict)  # of tools, by name (tools.md §3.3)
     delivered: set[str] = field(default_factory=set)  # files the run has given to its chat
     deny_groups_off: frozenset[str] = frozenset()  # of the shell's deny engine (security.md §3.4)
+    calls: Calls | None = None  # of the run; there while one is made
+    host: Callable[[str], str] = lambda _: ""  # why one (in ASCII) may not be reached; empty: it may
+    at_once: int = 2  # calls of one answer; agent-loop.md §10.3
 
     def setting(self, tool: str, kind: type[S]) -> S:
         """What is set for a tool of this agent; all defaults if that does not fit any more."""

@@ -11,6 +11,7 @@ from typing import Any
 from goclaw.actors.agents import agents
 from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tree import engine
 from goclaw.actors.sessions.tree import sessions
@@ -24,6 +25,7 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
 from goclaw.security.box import Box
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.compaction import Compaction
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.providers import Providers
 from goclaw.settings.queue import Queue
@@ -50,10 +52,12 @@ async def house(
     gateway: Gateway = Gateway(),  # noqa: B008 - frozen
     opening: Opening | None = None,
     spending: Spending | None = None,
+    compaction: Compaction = Compaction(),  # noqa: B008 - frozen
+    hooks: HookWorks | None = None,
 ) -> AsyncIterator[System]:
     """`ownership`: of a node among others, whose own actors are `more`."""
     await database.run(rows.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
-    defaults = AgentDefaults(workspace=workspace)
+    defaults = AgentDefaults(workspace=workspace, compaction=compaction)
     node = node or new_id()
     own = ownership or Ownership()
 
@@ -66,6 +70,7 @@ async def house(
         ownership=own,
         box=Box(bytes(range(32))),
         spending=spending or Spending(),
+        hooks=hooks,
     )
 
     def tree() -> Supervisor:
@@ -86,7 +91,7 @@ async def house(
                     defaults.run_timeout_sec,
                     own,
                     gateway.quota.enabled,
-                    work.spending,
+                    work,
                 ),
                 *more,
             ]

@@ -22,6 +22,7 @@ from goclaw.runtime.cell import Cell
 from goclaw.runtime.inbox import inbox
 from goclaw.runtime.message import Message, Told
 from goclaw.runtime.system import System
+from goclaw.settings.compaction import Compaction
 from goclaw.settings.providers import Provider, Providers
 from goclaw.settings.queue import Queue
 from goclaw.stores.database import Database
@@ -136,15 +137,24 @@ async def talking(
     key: str = KEY,
     weather: Weather | None = None,
     spending: Spending | None = None,
+    vendor: type[ObedientVendor] = ObedientVendor,
+    compaction: Compaction = Compaction(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Talk]:
-    place = VendorPlace()
+    place = VendorPlace(vendor)
     row = Provider(api_base=f"http://127.0.0.1:{place.port}/v1", models=("echo",))
     try:
         async with (
-            place.open() as vendor,
-            house(weather or database, tmp_path, queue, Providers(named={"fake": row}), spending=spending) as system,
+            place.open() as heard,
+            house(
+                weather or database,
+                tmp_path,
+                queue,
+                Providers(named={"fake": row}),
+                spending=spending,
+                compaction=compaction,
+            ) as system,
         ):
-            talk = Talk(database, system, vendor, key)
+            talk = Talk(database, system, heard, key)
             with inbox(system, Address("edge", "http", "ear"), "Ear", talk.hear) as ear:
                 ear.join(of_admins(MASTER_TENANT))
                 yield talk

@@ -12,7 +12,8 @@ import goclaw
 from goclaw.domain.command_texts import SENTENCES, sentence
 from goclaw.domain.texts import LOCALES
 
-COMMANDS = Path(goclaw.__file__).parent / "operations" / "commands.py"
+OPERATIONS = Path(goclaw.__file__).parent / "operations"
+SAYING = ("addressing.py", "command*.py")
 
 
 @pytest.mark.parametrize("key", SENTENCES)
@@ -25,12 +26,17 @@ def test_every_sentence_is_there_in_every_language_with_the_same_facts(key: str)
 
 
 def test_commands_say_these_sentences_and_no_others() -> None:
-    calls = [node for node in ast.walk(ast.parse(COMMANDS.read_text())) if isinstance(node, ast.Call)]
-    said = {
-        ast.literal_eval(call.args[1]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == "_say"
-    }
+    files = [path for pattern in SAYING for path in OPERATIONS.glob(pattern)]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    keys = [
+        node.args[1]
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say"
+    ]
+    said = {key.value for key in keys if isinstance(key, ast.Constant)}
 
-    assert said == set(SENTENCES)
+    assert said <= set(SENTENCES) <= words
 
 
 def test_a_language_we_do_not_speak_hears_english() -> None:

@@ -64,6 +64,16 @@ class Lives(Gateway):
         """What the unsafe tool has done, whoever's workspace it was."""
         return [line for file in (self.home / "workspace").rglob(LINES) for line in file.read_text().splitlines()]
 
+    def compactions(self, key: str) -> tuple[int, int, int]:
+        """Of a session: the messages it has, how often it was compacted, the messages that went."""
+        query = """
+        SELECT s.message_count, s.compaction_count,
+          count(m.id) FILTER (WHERE m.archived_at IS NOT NULL AND NOT m.hidden)
+        FROM sessions s JOIN session_messages m ON m.session_id = s.id WHERE s.session_key = %s GROUP BY s.id
+        """
+        ((messages, times, gone),) = self.rows(query, key)
+        return messages, times, gone
+
     async def quiet(self) -> None:
         """Until no run is under way or waits to be."""
         open_runs = "SELECT count(*) FROM runs WHERE state IN ('QUEUED', 'CLAIMED', 'RUNNING', 'RETRY_WAIT')"

@@ -107,6 +107,31 @@ async def test_a_process_killed_while_runs_wait_for_their_slot(
     assert [len(vendor.times[f"n{number}", 0]) for number in (2, 3, 4)] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("point", ["session.noting", "session.noted", "session.compacting"])
+async def test_a_process_killed_while_a_history_gets_shorter_by_itself_does_it_once_in_the_end(
+    point: str, lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    """K18. Nobody writes the notes, so they are taken over from what was said."""
+    shorter = {"min_messages": 6, "keep_last_messages": 2, "memory_flush": {"prompt": "!fault-400"}}
+    gateway = lives(agents={"defaults": {"compaction": shorter}})
+    gateway.live(crash_at=point)
+    key = "agent:default:ws:direct:ada"
+
+    async with gateway.client("ada") as ada:
+        for text in ("I prefer tea", "so be it", "what else", "and now"):
+            await ada.hears("run.completed", (await ada.chat(text, key))["runId"])
+        await gateway.died()
+    gateway.live()
+    assert gateway.compactions(key) == (8, 0, 0)
+    async with gateway.client("ada") as ada:
+        await ada.hears("run.completed", (await ada.chat("still there?", key))["runId"])
+        await ada.until(lambda: any(frame["payload"].get("compacted") for frame in ada.events))
+
+    assert gateway.compactions(key) == (3, 1, 7), "three tenths of ten stay"
+    (notes,) = (gateway.home / "workspace").rglob("memory/*.md")
+    assert notes.read_text().count("I prefer tea") == 1
+
+
 async def test_a_process_killed_while_it_compacts_keeps_the_history_and_compacts_later(
     lives: Callable[..., Lives], vendor: ScriptedVendor
 ) -> None:

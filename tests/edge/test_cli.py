@@ -82,7 +82,7 @@ def test_a_start_error_is_one_json_line_for_machines(goclaw: Shell) -> None:
     assert "--port: expected a whole number from 0 to 65535" in fatal["detail"]
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["config", "bogus"], ["--port"], ["agent", "chat"]])
+@pytest.mark.parametrize("arguments", [["bogus"], ["config", "bogus"], ["--port"], ["agent", "chat", "--json"]])
 def test_wrong_use_is_exit_2_with_a_sentence(goclaw: Shell, arguments: list[str]) -> None:
     done = goclaw(*arguments)
 

@@ -318,3 +318,19 @@ def test_no_bytes_break_the_reader(home: Path, tmp_path: Path, raw: bytes) -> No
     path.write_bytes(raw)
 
     assert refusal(lambda _: load(path, {"GOCLAW_HOME": str(home)}, {}), "") != []
+
+
+def test_the_other_names_of_compaction_bring_their_own_defaults(read: Load) -> None:
+    section = "context_compaction: {maxSummaryChars: 4000}, compaction: {keepLastMessages: 9}"
+    loaded = read(f"{{agents: {{defaults: {{{section}}}}}}}")
+    compaction = loaded.settings.agents.defaults.compaction
+
+    assert (compaction.min_messages, compaction.keep_last_messages, compaction.keep_share) == (60, 9, 0.0)
+    assert compaction.max_summary_chars == 4000
+    assert loaded.origins["agents.defaults.compaction.min_messages"] == "computed"
+
+
+def test_a_way_of_compaction_that_no_provider_has_is_refused(read: Load) -> None:
+    told = problems(read, '{agents: {defaults: {compaction: {mode: "hybrid"}}}}')
+
+    assert told == ['agents.defaults.compaction.mode at line 1: expected one of summary, found "hybrid"']

@@ -173,6 +173,7 @@ PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
         "timeout_seconds": {"type": "integer", "minimum": 1, "maximum": 3600},
         "background": {"type": "boolean", "default": False},
     },
+    "parallel": {"calls": {"type": "array", "minItems": 1, "maxItems": 20}},
     "process": {
         "action": {"type": "string", "enum": ["kill", "list", "log", "poll", "watch_patterns", "write"]},
         "session_id": {"type": "string", "pattern": "^p-[0-9]+$"},

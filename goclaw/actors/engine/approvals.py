@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -34,7 +34,7 @@ from goclaw.domain.approval import (
     fate,
     row_of,
 )
-from goclaw.domain.errors import Err, StoreError, approval_gone, approvals_off
+from goclaw.domain.errors import Err, StoreError, approval_gone, approvals_off, unavailable
 from goclaw.domain.events import body, of_admins, of_user
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import Awaiting
@@ -45,9 +45,11 @@ from goclaw.runtime.reply import Reply
 from goclaw.runtime.system import System
 from goclaw.runtime.values import FrozenMap
 from goclaw.security.allowlist import broad, known
+from goclaw.security.audit import Act
 from goclaw.security.scrub import scrubbed
 from goclaw.settings.approval import ExecApproval
 from goclaw.stores import approvals as rows
+from goclaw.tools.gates import Audit
 from goclaw.tools.tool import ToolFailed
 
 OF_AGENT, OF_ALL = 20, 200  # pending at once; tools.md §12.3
@@ -61,6 +63,11 @@ ACTIONS: dict[Decision, str] = {  # of security.md §11.2
     "allow_always": "exec.approved",
     "deny": "exec.denied",
     "timeout": "exec.expired",
+}
+DECIDED: dict[str, Literal["allow", "deny"]] = {
+    "exec.approved": "allow",
+    "exec.denied": "deny",
+    "exec.expired": "deny",
 }
 UNHEARD = "nobody could be asked; try later"
 
@@ -80,8 +87,9 @@ class Waiting(Struct):
 class ApprovalBroker(Actor):
     weather = (StoreError,)
 
-    def __init__(self, settings: ExecApproval, node: str) -> None:
+    def __init__(self, settings: ExecApproval, node: str, audit: Audit | None = None) -> None:
         self.settings = settings
+        self.audit = audit
         self.node = node  # what this gateway is called in rows
         self.asked = 0
         self.waiting: dict[str, Waiting] = {}
@@ -118,7 +126,7 @@ class ApprovalBroker(Actor):
         self._publish(ctx, "exec.approval.requested", wish.tenant_id, wish.user_id, row_of(pending))
         if wish.lane:
             ctx.tell(run(wish.lane, wish.run_id), Awaiting(what="waiting_approval", tool=wish.tool))
-        self._audit(ctx, "exec.requested", pending, "")
+        await self._audit(ctx, "exec.requested", pending, "")
         ctx.system.meter.set("approvals_pending", len(self.waiting))
         return None
 
@@ -130,6 +138,10 @@ class ApprovalBroker(Actor):
         if waiting is None or waiting.reply.over or not seen(waiting.pending, ask.tenant_id, ask.user_id):
             return approval_gone(ask.id)
         decision: Decision = ("allow_always" if ask.always else "allow_once") if ask.allow else "deny"
+        if ask.allow and not await self._audit(ctx, ACTIONS[decision], waiting.pending, ask.by):
+            return unavailable("audit_unavailable")
+        if waiting.reply.over or ask.id not in self.waiting:
+            return approval_gone(ask.id)  # meanwhile
         rule = self._rule(ctx, waiting.pending.wish, ask) if decision == "allow_always" else None
         await self._close(ctx, waiting, decision, by=ask.by, reason=ask.reason, rule=rule)
         return decision
@@ -226,8 +238,9 @@ class ApprovalBroker(Actor):
         del self.waiting[pending.id]
         if rule is not None and kept is None and len(self.rules) < RULES:
             self.rules[*whose(wish), rule.pattern] = rule
-        self._audit(ctx, ACTIONS[decision], pending, by)
         allowed = decision in ("allow_once", "allow_always")
+        if not allowed:
+            await self._audit(ctx, ACTIONS[decision], pending, by)
         waiting.reply.answer(Answered(allowed=allowed, decision=decision, reason=reason))
         members = {"id": pending.id, "decision": decision, "userId": wish.user_id, "agentId": wish.agent_key}
         self._publish(ctx, "exec.approval.resolved", wish.tenant_id, wish.user_id, members | ({"by": by} if by else {}))
@@ -236,8 +249,8 @@ class ApprovalBroker(Actor):
         ctx.system.meter.observe("approval_wait_seconds", waited)
         ctx.system.meter.set("approvals_pending", len(self.waiting))
 
-    def _audit(self, ctx: Context, action: str, pending: Pending, by: str) -> None:
-        """The one place where what befell an approval is written down for auditors."""
+    async def _audit(self, ctx: Context, action: str, pending: Pending, by: str) -> bool:
+        """The one place where what befalls an approval is written down. False: the audit did not take it."""
         wish = pending.wish
         details = {"sha256": wish.digest, "command": pending.shown[:200], "session": wish.session_key}
         done = RecordActivity(
@@ -252,6 +265,17 @@ class ApprovalBroker(Actor):
             details=FrozenMap(details),
         )
         ctx.tell(ACTIVITY, done)
+        act = Act(
+            action=action,
+            decision=DECIDED.get(action, "info"),
+            tenant_id=wish.tenant_id,
+            actor_type=done.actor_type,
+            actor_id=done.actor_id,
+            subject=f"approval:{pending.id}",
+            run_id=wish.run_id or None,
+            details=details,
+        )
+        return self.audit is None or await self.audit.write(act)
 
     def _publish(self, ctx: Context, type: str, tenant: str, user: str, members: dict[str, Any]) -> None:
         event = ApprovalEvent(type=type, body=body(**members))

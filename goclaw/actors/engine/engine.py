@@ -9,8 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from goclaw.actors.engine.guards import Guards
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.engine.journal import KnownBlobs
 from goclaw.actors.engine.spending import Spending
+from goclaw.actors.engine.tool_calls import Durations
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.retry import Rules
@@ -42,6 +44,8 @@ class Engine:
     node_name: str = "alone"  # of this gateway, the same after a restart
     box: Box = field(default_factory=Box)  # for records of level `full`
     guards: Guards = field(default_factory=Guards)
+    durations: Durations = field(default_factory=Durations)  # of calls of tools
+    hooks: HookWorks | None = None  # None: a house of tests, where nobody has any
     block_reply: bool = False
     denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
@@ -80,6 +84,7 @@ class Engine:
             provider=agent.provider,
             model=agent.model,
             most=self.guards.settings.max_result_chars,
+            at_once=self.defaults.tool_max_parallel_calls,
         )
 
     def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
 from goclaw.runtime.actor import Context
+from goclaw.security.audit import Act
 from goclaw.security.estop import Brake
 from goclaw.security.injection import Action
 from goclaw.security.known import Known
@@ -21,11 +23,11 @@ from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
-from goclaw.tools.gates import Capabilities, Estop, Pinned
+from goclaw.tools.gates import Audit, Capabilities, Estop, Hooks, Pinned
 from goclaw.tools.ledger import Ledger
-from goclaw.tools.pipeline import Gate, Toolbox
+from goclaw.tools.pipeline import Gate, Through, Toolbox, Work, here
 from goclaw.tools.policy import Situation, allowed
-from goclaw.tools.tool import Tool, ToolContext, ToolFailed
+from goclaw.tools.tool import Answer, Effect, Tool, ToolContext, ToolFailed
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Guards:
     leaks: Mode = "registered"
     policy: Capabilities = field(default_factory=PolicyBook)
     estop: Estop = field(default_factory=Brake)
+    audit: Audit | None = None  # None: a house of tests, which nobody has to answer for
 
     def box(
         self,
@@ -45,21 +48,36 @@ class Guards:
         agent: AgentProfile,
         reach: ToolContext,
         ledger: Ledger | None = None,
+        *,
+        hooks: Hooks | None = None,
+        through: Through = here,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
-        names = self.allowed(tools, run, agent)
+        names, pinned = self.allowed(tools, run, agent), self.policy.pin(run.tenant_id)
+        reach = replace(reach, host=lambda host: self.estop.host(host) or pinned.host(host).reason)
+        permits, made = permit(pinned), through
+        if self.audit is not None:
+            book = Book(self.audit, run, pinned.version)
+            permits, made = book.permit(pinned), book.made(through)
         return Toolbox(
             {name: tools[name] for name in names},
             reach,
             ledger,
             hidden=frozenset(tools) - set(names),
-            before=(permit(self.policy.pin(run.tenant_id)), unless_stopped(self.estop)),
+            before=(permits, unless_stopped(self.estop)),
             after=(rate(ctx, run),),
             finish=(
                 *((scrubbing(self.known),) if self.settings.scrub_credentials else ()),
                 marking(self.known, self.injection),
             ),
+            hooks=hooks,
+            through=made,
         )
+
+    def ended(self, run_id: str) -> None:
+        """A life of a run is over."""
+        if self.audit is not None:
+            self.audit.run_ended(run_id)
 
     def allowed(self, tools: Mapping[str, Tool], run: Claimed, agent: AgentProfile) -> tuple[str, ...]:
         if not run.request.use_tools:
@@ -104,11 +122,67 @@ def permit(pinned: Pinned) -> Gate:
     return gate
 
 
+@dataclass(frozen=True)
+class Book:
+    """Writes down what the calls of a run were allowed and denied (security.md §9.1, observability.md §12)."""
+
+    audit: Audit
+    run: Claimed
+    version: str | None
+
+    def permit(self, pinned: Pinned) -> Gate:
+        """As `permit`; what only reads is counted, and one line for all of it ends the run."""
+        run = self.run
+
+        async def gate(tool: Tool, ctx: ToolContext) -> None:
+            decision, action = pinned.tool(tool.name), f"tools.{tool.name}"
+            if not decision.allowed:
+                await self.audit.write(self._act(tool, ctx, "deny", decision.reason))
+                raise ToolFailed("denied_policy", decision.reason)
+            if decision.version is None and decision.current is None:
+                return  # there is no policy, so nobody decided
+            if tool.effect is Effect.PURE:
+                who = run.agent_key
+                self.audit.count(run.run_id, action, tenant_id=run.tenant_id, actor_id=who, policy_version=self.version)
+            else:
+                self.audit.note(self._act(tool, ctx, "allow", ""))
+
+        return gate
+
+    def made(self, through: Through) -> Through:
+        """What a tool itself refuses: a path, a command, an address, or for want of somebody's yes."""
+
+        async def make(tool: Tool, ctx: ToolContext, work: Work) -> str | Answer:
+            try:
+                return await through(tool, ctx, work)
+            except ToolFailed as failure:
+                if failure.code.startswith("denied_"):
+                    await self.audit.write(self._act(tool, ctx, "deny", f"{failure.code}: {failure}"))
+                raise
+
+        return make
+
+    def _act(self, tool: Tool, ctx: ToolContext, decision: Literal["allow", "deny"], reason: str) -> Act:
+        run = self.run
+        return Act(
+            action=f"tools.{tool.name}",
+            decision=decision,
+            tenant_id=run.tenant_id,
+            actor_type="agent",
+            actor_id=run.agent_key,
+            subject=f"tool:{tool.name}",
+            reason=reason,
+            policy_version=self.version,
+            run_id=run.run_id,
+            details={"call": ctx.call_id, "user": run.user_id, "session": run.session_key},
+        )
+
+
 def unless_stopped(estop: Estop) -> Gate:
     """What operators stopped (step 4)."""
 
     async def gate(tool: Tool, _: ToolContext) -> None:
-        if why := estop.tool(tool.name):
+        if why := estop.tool(tool.name) or (estop.network() if tool.group == "web" else ""):
             raise ToolFailed("denied_policy", f"{tool.name} was {why}")
 
     return gate

@@ -15,14 +15,17 @@ import trio
 from msgspec import Struct
 
 from goclaw import __version__
-from goclaw.actors.engine.calls import CallLog
+from goclaw.actors.engine.aftermath import ended
+from goclaw.actors.engine.calls import CallLog, Logged
 from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
+from goclaw.actors.engine.tool_calls import ToolCalls
 from goclaw.actors.engine.voice import said_in, voice_of
 from goclaw.actors.engine.waits import requeued
 from goclaw.actors.engine.written import rows_of
@@ -47,7 +50,7 @@ from goclaw.domain.errors import (
 from goclaw.domain.events import body
 from goclaw.domain.retry import Again, fingerprint, verdict
 from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunResult, stop_reason
-from goclaw.domain.session import RunEnded, RunLost
+from goclaw.domain.session import RunLost
 from goclaw.domain.texts import text_of
 from goclaw.domain.usage import on_socket
 from goclaw.runtime.actor import Actor, Context, handles
@@ -58,6 +61,7 @@ from goclaw.stores import elsewhere, run_replies, runs, sessions
 from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
+from goclaw.tools.hooks.prompt import Asking
 from goclaw.tools.ledger import LedgerConflict
 from goclaw.tools.pipeline import effect_of
 
@@ -92,7 +96,9 @@ class Run(Actor):
         self.engine = engine
         self.draft = Draft()
         self.profile: AgentProfile | None = None
+        self.hooks: RunHooks | None = None
         self.comparison: str | None = None  # of a replay, JSON
+        self.found = 0  # messages of the history
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
         self.ending = False  # it hears nothing more
@@ -137,6 +143,9 @@ class Run(Actor):
                 await self._release(ctx)
             else:
                 await self._cancelled(ctx, self.stopped_by.reason, self.stopped_by.by)
+
+    def release(self) -> None:
+        self.engine.guards.ended(self.run.run_id)
 
     @handles
     async def cancel(self, ctx: Context, signal: Cancel) -> None:
@@ -210,6 +219,7 @@ class Run(Actor):
         rows: list[MessageRow] = []
         if not run.first:
             rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+        self.found = sum(1 for row in rows if row.seq)
         self.draft = await self.journal.resume()
         self.profile, self.journal.provider = profile, profile.provider
         crash_point("run.context")
@@ -227,14 +237,30 @@ class Run(Actor):
             ),
         )
         reach = self.engine.reach(run, profile, ctx.clock.now)
-        hands = self.engine.guards.box(ctx, self.engine.tools, run, profile, reach, self.journal)
+        calls = ToolCalls(ctx, run.session_key, self.engine.guards.estop, self.engine.durations, self.voice.tool_slow)
+        hooks = self.hooks = self._hooks_of(ctx, profile, reach.depth)
+        hands = self.engine.guards.box(
+            ctx, self.engine.tools, run, profile, reach, self.journal, hooks=hooks, through=calls
+        )
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
+        if hooks is not None and not self.draft.messages:
+            task = await submitted(hooks, task, first=not rows)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         guards = self.engine.guards
         clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
         await answer(task, Thrifty(clean, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
+
+    def _hooks_of(self, ctx: Context, profile: AgentProfile, depth: int) -> RunHooks | None:
+        """What its steps are shown to."""
+        run, works = self.run, self.engine.hooks
+        if works is None or self.request.skip_hooks:
+            return None
+        about = about_run(run, profile.id, depth)
+        within = self.engine.defaults.llm_timeout_sec
+        model = Logged(models_of(ctx, profile.candidates, self.purse, run.tenant_id, within), self.journal.calls)
+        return RunHooks(ctx, works, about, Asking(model, profile.model, works.verdicts, {"run_kind": "hook"}))
 
     async def _replay(self, ctx: Context, ask: Replay, profile: AgentProfile) -> None:
         reach = self.engine.reach(self.run, profile, ctx.clock.now) if ask.tools == "pure" else None
@@ -310,6 +336,8 @@ class Run(Actor):
             members["media"] = [{"path": file.path, "content_type": file.mime} for file in draft.media]
         if self.stranger and self.profile is not None:
             ctx.tell(agent(self.run.tenant_id, self.run.agent_key), TurnEnded(user_id=self.run.user_id))
+        if self.hooks is not None:
+            self.hooks.tell("stop")
         self.voice.say("run.completed", body(**members), result=result)
         self._leave(ctx)
 
@@ -514,7 +542,8 @@ class Run(Actor):
             return False
 
     def _leave(self, ctx: Context) -> None:
-        ctx.tell(session(self.run.tenant_id, self.run.session_key), RunEnded(run_id=self.run.run_id))
+        news = ended(self.run, self.profile, self.found, self.draft, self.engine.defaults.compaction)
+        ctx.tell(session(self.run.tenant_id, self.run.session_key), news)
 
     def _result(self, **members: Any) -> RunResult:
         run, draft = self.run, self.draft

@@ -9,6 +9,7 @@ from goclaw.actors.engine.added import Opening
 from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.hooks import HookDispatcher
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
 from goclaw.actors.engine.policy import PolicyFile, Watch
@@ -70,8 +71,15 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
         [
             *file,
             child("budgets", BudgetsActor, engine.spending.limits, engine.spending.settings),
+            *([child("hooks", HookDispatcher, engine.hooks)] if engine.hooks is not None else []),
             child("rates", Rates, engine.guards.settings),
-            child("approvals", ApprovalBroker, engine.guards.settings.exec_approval, engine.node_name),
+            child(
+                "approvals",
+                ApprovalBroker,
+                engine.guards.settings.exec_approval,
+                engine.node_name,
+                engine.guards.audit,
+            ),
         ]
     )
 

@@ -187,6 +187,10 @@ class Voice:
             members["silent"] = True
         self.say("tool.result", body(**members), logged=logged)
 
+    def tool_slow(self, name: str, id: str, seconds: float) -> None:
+        """A call takes longer than is usual. No part of what a replay repeats."""
+        self.say("tool.slow", body(id=id, name=name, seconds=seconds), logged=False)
+
     def note(self, note: Note) -> None:
         match note:
             case Retrying():

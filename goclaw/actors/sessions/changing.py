@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from goclaw.actors.sessions.compaction import Compaction, Summarised
+from goclaw.actors.sessions.compaction import Compaction, Job, Summarised
 from goclaw.actors.sessions.conversation import Conversation
-from goclaw.agent.compaction import LEAST, head_of
+from goclaw.agent.compaction import head_of
 from goclaw.domain.budget import payers_of
 from goclaw.domain.errors import Err, not_found, unavailable
 from goclaw.domain.ids import new_id
@@ -38,7 +38,7 @@ SHOWN = ("label", "model")  # members of a patch that everybody hears of
 
 
 class Changing(Conversation):
-    compacting: tuple[Address, Reply] | None = None  # who writes a summary, and who waits for it
+    compacting: tuple[Address, Reply | None] | None = None  # who writes a summary, and who waits for it
 
     @handles
     async def abort(self, ctx: Context, ask: Abort) -> Aborted | Err:
@@ -136,21 +136,31 @@ class Changing(Conversation):
         await self._remember(ctx)
         if not self._known_to(ask.user_id, ask.as_admin):
             return not_found("session", self.text_key)
-        rows = await ctx.db(session_changes.live, tenant=self.tenant, key=self.text_key)
-        covered = head_of(rows, ask.keep) if len(rows) >= LEAST else ()
-        if len(covered) < 2 or self.compacting is not None:
+        if self.compacting is not None:
+            rows = await ctx.db(session_changes.live, tenant=self.tenant, key=self.text_key)
             return Compacted(before=len(rows), after=len(rows), skipped=True)
-        payers = payers_of(self.owner or "", self.key.agent_key, self.text_key)
-        job = (self.tenant, self.text_key, self.key.agent_key, tuple(covered), len(rows), payers, self.spending)
-        child = Child(f"compaction-{new_id()}", Compaction, job, restart=Restart.TEMPORARY)
-        self.compacting = ctx.child(child), ctx.defer() or Reply()
+        self._compact(ctx, ask.keep, reply=ctx.defer())
         return None
+
+    def _compact(self, ctx: Context, keep: int | None, *, tokens: int = 0, reply: Reply | None = None) -> None:
+        """Let a child do it, all but the last `keep` messages; None: as the agent has it, if it is due."""
+        job = Job(
+            tenant=self.tenant,
+            key=self.text_key,
+            agent_key=self.key.agent_key,
+            user_id=self.owner or "",
+            payers=payers_of(self.owner or "", self.key.agent_key, self.text_key),
+            keep=keep,
+            tokens=tokens,
+        )
+        child = Child(f"compaction-{new_id()}", Compaction, (job, self.engine), restart=Restart.TEMPORARY)
+        self.compacting = ctx.child(child), reply
 
     @handles
     async def summarised(self, ctx: Context, news: Summarised) -> None:
-        if self.compacting is not None:
-            self.compacting[1].answer(news.refusal or news.outcome)
-            self.compacting = None
+        waiting, self.compacting = self.compacting, None
+        if waiting is not None and waiting[1] is not None:
+            waiting[1].answer(news.refusal or news.outcome)
         if news.outcome is not None and not news.outcome.skipped:
             await self._throttle(ctx)
             self._updated(ctx, compacted=True)
@@ -158,8 +168,10 @@ class Changing(Conversation):
     @handles
     async def child_ended(self, ctx: Context, news: ChildEnded) -> None:
         if self.compacting is not None and self.compacting[0] == news.address and news.reason in ABNORMAL:
-            self.compacting[1].answer(unavailable("crashed"))
+            _, reply = self.compacting
             self.compacting = None
+            if reply is not None:
+                reply.answer(unavailable("crashed"))
 
     def _known_to(self, user_id: str, as_admin: bool) -> bool:
         return self.owner is not None and self._may(user_id, as_admin)

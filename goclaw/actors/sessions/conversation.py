@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from goclaw.actors.engine.spending import Spending
+from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.voice import Voice, said_in
 from goclaw.domain.address import agent, lane, run
 from goclaw.domain.agent import GetProfile
@@ -52,7 +52,7 @@ class Conversation(Actor):
         queue: Queue,
         run_timeout: float,
         own: Ownership,
-        spending: Spending,
+        engine: Engine,
         metered: bool = False,
     ) -> None:
         _, _, tenant, key = address.split("/")
@@ -62,7 +62,8 @@ class Conversation(Actor):
         self.node_id = node_id
         self.queue = queue
         self.run_timeout = run_timeout
-        self.spending = spending
+        self.engine = engine
+        self.spending = engine.spending
         self.own = own
         self.policy = resolved(queue.of_channel(self.key.channel), queue)
         self.slots_now: int | None = None  # what its head has; None before the first run

@@ -122,6 +122,7 @@ class Session(Taking):
             await self._remember(ctx)
             self._updated(ctx)
             await self._throttle(ctx)
+        self._look_after(ctx, news)
 
     @handles
     async def lost(self, ctx: Context, _news: RunLost) -> None:

@@ -14,8 +14,9 @@ import msgspec
 from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
 from goclaw.actors.engine.lane import Start
 from goclaw.actors.engine.voice import Voice
-from goclaw.actors.sessions.changing import Changing
 from goclaw.actors.sessions.conversation import Open
+from goclaw.actors.sessions.upkeep import Upkeep
+from goclaw.agent.label import label_of
 from goclaw.domain.address import QUOTA, lane, run
 from goclaw.domain.errors import Err, StoreError, exhausted, failed_precondition
 from goclaw.domain.events import body
@@ -37,13 +38,12 @@ COUNTED = 5.0  # seconds the quota has to answer
 SLOT = 2.0  # seconds the lane has to answer
 HEARD = 2.0  # seconds a run has to take an injected text
 TRANSIT = 60_000  # milliseconds a turn may be on its way; older is a clock that was set back
-LABEL_CHARS = 60  # of a session's own label; agent-loop.md R3.4
 
 
 Accept = Callable[[], Awaitable[Accepted | Err]]
 
 
-class Taking(Changing):
+class Taking(Upkeep):
     closing = False  # the house is: what comes now waits for the next start
 
     async def _take(self, ctx: Context, ask: Send, asides: tuple[Aside, ...] = ()) -> Accepted | Err:
@@ -337,11 +337,6 @@ class Taking(Changing):
             if turn.run_id in self.open:
                 dropped(ctx, self.open[turn.run_id].kind, "old")
             self._dropped(ctx, turn, "dropped", err)
-
-
-def label_of(text: str) -> str:
-    """What a conversation is called until somebody names it: its first eight words (agent-loop.md R3.4)."""
-    return " ".join(text.split()[:8])[:LABEL_CHARS]
 
 
 def _history(message: Earlier) -> NewMessage:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from goclaw.actors.engine.spending import Spending
+from goclaw.actors.engine.engine import Engine
 from goclaw.actors.sessions.session import Session
 from goclaw.domain.cluster import Ownership
 from goclaw.runtime.child import Limit
 from goclaw.runtime.virtual import Virtual
+from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 
 IDLE = 600.0  # seconds until it sleeps; supervision.md §10
@@ -19,11 +20,12 @@ def sessions(
     run_timeout: float,
     own: Ownership | None = None,
     metered: bool = False,
-    spending: Spending | None = None,
+    engine: Engine | None = None,
 ) -> Virtual:
-    ownership, money = own or Ownership(), spending or Spending()
+    ownership = own or Ownership()
+    work = engine or Engine(node_id, {}, AgentDefaults(), queue)
     return Virtual(
-        lambda address: Session(address, node_id, queue, run_timeout, ownership, money, metered),
+        lambda address: Session(address, node_id, queue, run_timeout, ownership, work, metered),
         idle=IDLE,
         most=ACTIVE,
         limit=Limit(restarts=3, within=5.0),

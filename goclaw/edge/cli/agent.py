@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,14 +36,52 @@ def chat(
     session: Annotated[str, typer.Option("--session", "-s", help="Session to go on with; empty = a new one.")] = "",
     json: Json = False,
 ) -> None:
-    """Say one thing to an agent and print the answer as it comes."""
+    """Say one thing to an agent and print the answer as it comes. Without TEXT: line by line, until the input ends."""
     import trio
 
     said = text or message
-    if not said.strip() or (text and message):
-        raise Failure("say what to send, once: goclaw agent chat TEXT", Exit.USAGE)
     chosen = options(ctx)
-    trio.run(_chat, chosen, said, agent, session, json or chosen.json)
+    if (text and message) or (not said.strip() and (said or json or chosen.json)):
+        raise Failure("say what to send, once: goclaw agent chat TEXT", Exit.USAGE)
+    if said:
+        trio.run(_chat, chosen, said, agent, session, json or chosen.json)
+    else:
+        line_by_line(chosen, agent, session)
+
+
+def talk(
+    ctx: typer.Context,
+    agent: Annotated[str, typer.Option(help="Key of the agent; empty = the default one.")] = "",
+    session: Annotated[str, typer.Option("--session", "-s", help="Session to go on with; empty = a new one.")] = "",
+) -> None:
+    """Talk to agents on the whole terminal; line by line where that cannot be, or with GOCLAW_NO_TUI."""
+    chosen = options(ctx)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("GOCLAW_NO_TUI") or _dumb():
+        return line_by_line(chosen, agent, session)
+    import asyncio
+
+    from goclaw.edge.cli.screen import Screen
+
+    async def show() -> None:
+        await Screen(chosen, agent, session).run()
+
+    return asyncio.run(show())
+
+
+def line_by_line(chosen: Options, agent: str, session: str) -> None:
+    import trio
+
+    from goclaw.edge.cli.plain import PlainChat
+
+    async def converse() -> Exit:
+        return await PlainChat(chosen, agent, session).run()
+
+    if code := trio.run(converse):
+        raise typer.Exit(code)
+
+
+def _dumb() -> bool:
+    return os.environ.get("TERM", "dumb") == "dumb"
 
 
 async def _chat(options: Options, said: str, agent: str, session: str, as_json: bool) -> None:

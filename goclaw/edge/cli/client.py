@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ Event = dict[str, Any]
 
 
 class Socket:
-    """A connection that has said `connect`. One request at a time."""
+    """A connection that has said `connect`. `call` is for one request at a time; `Line` has many on their way."""
 
     def __init__(self, connection: WebSocketConnection) -> None:
         self._connection = connection
@@ -52,25 +52,42 @@ class Socket:
 
         Raises Failure: the gateway's refusal, a lost connection, or no answer `within` seconds.
         """
-        self._requests += 1
-        asked = str(self._requests)
-        frame = {"type": "req", "id": asked, "method": method, "params": params}
         try:
             with trio.fail_after(within):
-                await self._connection.send_message(msgspec.json.encode(frame).decode())
+                asked = await self.send(method, params)
                 while True:
-                    answer = msgspec.json.decode(await self._connection.get_message(), type=dict[str, Any])
+                    answer = await self.receive()
                     if answer.get("type") == "event" and on_event:
                         on_event(answer)
                     elif answer.get("type") == "res" and answer.get("id") == asked:
-                        return _payload(answer)
+                        return payload_of(answer)
         except trio.TooSlowError:
             raise Failure(f"no answer to {method} within {within:g} s") from None
-        except ConnectionClosed as closed:
-            reason = closed.reason.reason or closed.reason.name if closed.reason else "no reason given"
-            raise Failure(f"the gateway closed the connection ({reason})", Exit.UNREACHABLE) from None
-        except msgspec.DecodeError:
-            raise Failure("the other end does not speak the gateway's protocol", Exit.UNREACHABLE) from None
+
+    async def send(self, method: str, params: dict[str, Any]) -> str:
+        """Returns the id that the answer will have."""
+        self._requests += 1
+        asked = str(self._requests)
+        frame = {"type": "req", "id": asked, "method": method, "params": params}
+        with _still_there():
+            await self._connection.send_message(msgspec.json.encode(frame).decode())
+        return asked
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame."""
+        with _still_there():
+            return msgspec.json.decode(await self._connection.get_message(), type=dict[str, Any])
+
+
+@contextmanager
+def _still_there() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionClosed as closed:
+        reason = closed.reason.reason or closed.reason.name if closed.reason else "no reason given"
+        raise Failure(f"the gateway closed the connection ({reason})", Exit.UNREACHABLE) from None
+    except msgspec.DecodeError:
+        raise Failure("the other end does not speak the gateway's protocol", Exit.UNREACHABLE) from None
 
 
 @asynccontextmanager
@@ -127,7 +144,8 @@ def download(chosen: Options, verb: str, path: str) -> bytes:
     raise Failure(f"{refused.get('error', 'refused')} ({refused.get('code', answer.status_code)})", code)
 
 
-def _payload(answer: dict[str, Any]) -> dict[str, Any]:
+def payload_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """Raises Failure for a refusal."""
     if answer.get("ok") is True and isinstance(answer.get("payload"), dict):
         payload: dict[str, Any] = answer["payload"]
         return payload

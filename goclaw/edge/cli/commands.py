@@ -56,6 +56,8 @@ app.add_typer(runs.queue)
 app.add_typer(sessions.app)
 app.command()(runs.incident)
 app.command()(estop.estop)
+app.command("chat")(agent.talk)
+app.command("tui", hidden=True)(agent.talk)
 app.command("deny-check")(deny_check.deny_check)
 
 

@@ -21,9 +21,11 @@ from goclaw.domain.events import (
     ProviderStatus,
     RunEvent,
     Saturation,
+    SelfChecked,
     SessionUpdated,
     ShuttingDown,
 )
+from goclaw.domain.hook import HookEvent
 from goclaw.domain.policy import PolicyEvent
 from goclaw.domain.process import ProcessEvent
 from goclaw.edge.ws.outbox import Entry
@@ -61,6 +63,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "policy.reloaded", message.body)
         case PolicyEvent():
             return Entry("keep", "policy.rejected", message.body)
+        case HookEvent():
+            return Entry("keep", "security.hook.circuit_breaker", message.body)
         case EstopEvent(type="estop.engaged"):
             return Entry("keep", "estop.engaged", message.body)
         case EstopEvent():
@@ -71,6 +75,8 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "agent.summoning", message.body)
         case ProviderStatus():
             return Entry("keep", "provider.status", message.body)
+        case SelfChecked():
+            return Entry("keep", "startup.selfcheck", message.body)
         case AgentAlert():
             return Entry("keep", "agent.alert", message.body)
         case ShuttingDown():

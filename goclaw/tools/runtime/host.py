@@ -59,8 +59,11 @@ def opened(workspace: Workspace, path: str) -> int:
         raise ToolFailed("invalid_args", f"working_dir: {path} cannot be entered: {error.strerror}") from None
 
 
-async def run(command: str, place: int, env: Mapping[str, str], timeout: float) -> Ran:
-    """Run a command in the directory `place`, for `timeout` seconds and at most 3 more. Nothing of it is left after."""
+async def run(command: str, place: int, env: Mapping[str, str], timeout: float, given: bytes | None = None) -> Ran:
+    """Run a command in the directory `place`, for `timeout` seconds and at most 3 more. Nothing of it is left after.
+
+    `given`: what it reads.
+    """
     programs, out, err = Programs(GRACE + 1), Capture(), Capture()
     trouble: ProviderError | None = None
     async with trio.open_nursery() as nursery:
@@ -70,13 +73,13 @@ async def run(command: str, place: int, env: Mapping[str, str], timeout: float) 
                 confined(command, place),
                 cwd=Path("/"),
                 env=env,
-                input=False,
+                input=given is not None,
                 raw=True,
                 apart=True,
                 hand_over=(place,),
             )
             with trio.move_on_after(timeout) as limit:
-                await _heard(program, out, err)
+                await _heard(program, out, err, given)
             if limit.cancelled_caught:
                 program.end()
                 await program.over.wait()
@@ -89,8 +92,15 @@ async def run(command: str, place: int, env: Mapping[str, str], timeout: float) 
     return Ran(out.text, err.text, exit_code(program.returncode), limit.cancelled_caught)
 
 
-async def _heard(program: Program, out: Capture, err: Capture) -> None:
+async def _heard(program: Program, out: Capture, err: Capture, given: bytes | None) -> None:
     async with trio.open_nursery() as nursery:
+        if given is not None:
+            nursery.start_soon(_given, program, given)
         nursery.start_soon(out.take, program.lines)
         nursery.start_soon(err.take, program.errors)
     await program.over.wait()
+
+
+async def _given(program: Program, data: bytes) -> None:
+    await program.send(data)
+    program.close_input()

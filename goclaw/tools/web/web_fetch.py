@@ -51,6 +51,8 @@ async def web_fetch(ctx: ToolContext, ask: Fetch, outside: Outside) -> Answer:
 
 async def _read(ctx: ToolContext, url: str, extract: Extract, policy: Rules, outside: Outside, key: Hashable) -> Page:
     def admits(host: str) -> None:
+        if why := ctx.host(host):
+            raise ToolFailed("denied_policy", f"{host[:253]}: {why}")
         domains.check(host, outside.tools.web_fetch, policy)
 
     fetched = await fetch(url, outside.guard, outside.version, admits, readable)

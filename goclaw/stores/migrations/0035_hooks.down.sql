@@ -1,0 +1,1 @@
+DROP TABLE hook_executions, hook_agents, hooks;

@@ -1,0 +1,1 @@
+"""Hooks: their conditions, their handlers, the chain of them."""
