@@ -96,6 +96,7 @@ class Pending(Struct, frozen=True, kw_only=True):
     wish: Wish
     shown: str  # the command, without secrets and shortened …
     commands: tuple[str, ...]  # … and the simple ones in it likewise
+    rule: str  # the program that "always" would let through; empty: exactly this line
     created_at: int
     expires_at: int
 
@@ -163,6 +164,7 @@ def detail_of(pending: Pending) -> dict[str, Any]:
         "cwd": wish.cwd,
         "sha256": wish.digest,
         "commands": list(pending.commands),
+        "rule": pending.rule,
         "groups": list(wish.groups),
         "channel": wish.channel,
         "chatId": wish.chat_id,

@@ -269,6 +269,12 @@ class Socket:
             "agents": [{"id": k, "name": v, "model": "scripted-1", "provider": "offline"} for k, v in names.items()]
         }
 
+    def exec_approval_list(self, params: Json, _: str) -> Json:
+        return {"pending": []}
+
+    def estop_status(self, params: Json, _: str) -> Json:
+        return {"all": False, "network": False, "tools": [], "domains": [], "by": "", "at": "", "reason": ""}
+
     def sessions_list(self, params: Json, _: str) -> Json:
         found = [self.gateway.row(key) for key in self.gateway.sessions]
         found = [r for r in found if params.get("channel") in (None, r["channel"])]

@@ -60,7 +60,19 @@ def test_a_gateway_without_a_token_lets_straight_in(page: Page) -> None:
     expect(page.get_by_role("heading", name="Assistant")).to_be_visible()
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(page.get_by_role("navigation", name="Pages").get_by_role("link")).to_have_text(
-        ["Chat", "Sessions", "Runs", "Cron", "Heartbeats", "Actors", "Providers"]
+        [
+            "Chat",
+            "Agents",
+            "Sessions",
+            "Runs",
+            "Approvals",
+            "Cron",
+            "Heartbeats",
+            "Actors",
+            "Providers",
+            "Budgets",
+            "Audit",
+        ]
     )
 
     page.go_back()
@@ -276,7 +288,7 @@ def test_language_and_theme_are_changed_in_place_and_remembered(page: Page) -> N
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     page.get_by_label("Language").select_option("zh")
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
-        ["聊天", "会话", "运行", "定时任务", "心跳", "Actor", "模型服务"]
+        ["聊天", "智能体", "会话", "运行", "批准", "定时任务", "心跳", "Actor", "模型服务", "预算", "审计"]
     )
     page.get_by_role("button", name="主题").click()
     page.get_by_role("button", name="主题").click()

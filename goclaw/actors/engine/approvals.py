@@ -207,20 +207,20 @@ class ApprovalBroker(Actor):
             wish=wish,
             shown=str(scrubbed(wish.command))[:SHOWN],
             commands=tuple(str(scrubbed(one.text))[:PART] for one in wish.commands[:PARTS]),
+            rule=_program(wish),
             created_at=now,
             expires_at=now + int(self.settings.timeout_sec * 1000),
         )
 
     def _rule(self, ctx: Context, wish: Wish, ask: Answer) -> Rule:
-        """One program, if that is all the line is and it does one thing; else exactly this line (§12.3)."""
-        one = wish.commands[0].name if len(wish.commands) == 1 else ""
-        narrow = one and not broad(one)
+        """One program, or exactly this line (§12.3)."""
+        one = _program(wish)
         return Rule(
             id=new_id(),
             tenant_id=wish.tenant_id,
             agent_id=wish.agent_id,
-            pattern=one if narrow else wish.exact,
-            match_kind="basename" if narrow else "exact_hash",
+            pattern=one or wish.exact,
+            match_kind="basename" if one else "exact_hash",
             created_by=ask.by,
             created_at=ctx.clock.epoch_ms(),
             kept=ask.keep,
@@ -323,3 +323,9 @@ def whose(wish: Wish) -> tuple[str, str]:
 
 def seen(pending: Pending, tenant: str, user: str | None) -> bool:
     return pending.wish.tenant_id == tenant and user in (None, pending.wish.user_id)
+
+
+def _program(wish: Wish) -> str:
+    """The one program a line runs, if that does one thing; else nothing (§12.3)."""
+    one = wish.commands[0].name if len(wish.commands) == 1 else ""
+    return "" if broad(one) else one

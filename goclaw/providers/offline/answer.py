@@ -35,13 +35,13 @@ def answer(ask: ChatRequest) -> Reply:
         return structured(form, text)
 
     run = since_user(ask.messages)
-    batches = plan(text, ask.tools)
+    batches = plan(text, ask.tools, seen(run))
     if not batches and not run and kind == "heartbeat":
         return Reply(rule="heartbeat", text="HEARTBEAT_OK", spoken=False)
     to_call = [batch for batch in batches if any(found.tool for found in batch)]
     called = [message for message in run if message.tool_calls]
     turn = sum(message.role == "user" for message in ask.messages)
-    if len(called) < len(to_call):
+    if len(called) < len(to_call) and not any(found.later and found.words for found in to_call[len(called)]):
         return calls(to_call[len(called)], f"call_{turn}_{len(called) + 1}")
 
     composed = compose(run, batches) or echo(ask, text)
@@ -68,6 +68,13 @@ def since_user(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
     """What happened after the last user text: the run so far."""
     last = next((n for n in range(len(messages) - 1, -1, -1) if messages[n].role == "user"), -1)
     return messages[last + 1 :]
+
+
+def seen(run: Sequence[ChatMessage]) -> str:
+    """What a run has read of files, else what else it was told."""
+    told = [message for message in run if message.role == "tool" and not message.is_error]
+    files = [message for message in told if ALIASES.get(message.tool_name, message.tool_name) == "read_file"]
+    return "\n\n".join(message.content for message in files or told)
 
 
 def calls(batch: Batch, prefix: str) -> Reply:

@@ -12,14 +12,22 @@ from typing import Any
 
 from msgspec import Struct
 
+from goclaw.providers.offline.purposes import extract
+
+SUMMARY = 4000  # characters of a summary that is written
+
 Words = Mapping[str, str]  # the named groups of a match
 
 
 class Use(Struct, frozen=True):
-    """A tool, and what to hand it: a text with `{group}` in it, a value, or a function of the groups."""
+    """A tool, and what to hand it: a text with `{group}` in it, a value, or a function of the groups.
+
+    `reads`: it makes something of what was read before, so it comes after everything else of its batch.
+    """
 
     tool: str
     arguments: dict[str, str | bool | Callable[[Words], Any]] = {}
+    reads: bool = False
 
 
 class Intent(Struct, frozen=True, kw_only=True):
@@ -52,6 +60,12 @@ def job(words: Words) -> dict[str, Any]:
     }
 
 
+def noted(words: Words) -> str:
+    """A summary of what was read in this run, a line a paragraph."""
+    return extract(re.split(r"\n\s*\n", words[SEEN]), SUMMARY) + "\n"
+
+
+SEEN = "seen"  # the word that holds what was read in this run
 PATH = "path|file|filename|file_path"
 PATTERN = "pattern|query|regex"
 QUERY = "query|q|text"
@@ -110,6 +124,17 @@ INTENTS = (
         Use("write_file", {PATH: "{path}", "content|text": "{content}"}),
     ),
     _intent(
+        "write_file",
+        "write a summary to <path>",
+        r"""
+        (?:write|save|create)(?: the)?(?: file)? (?P<path>[^\s"]*[./][^\s"]*)
+        (?:write|save) (?:a|the) summary(?: of (?:it|them|that))? (?:in)?to(?: the)?(?: file)? (?P<path>[^\s"]+)
+        (?:写入|保存到|(?:把|将)?(?:摘要|总结)(?:写入|写到|保存到)) ?(?P<path>[^\s"]*[./][^\s"]*)
+        (?:ghi|lưu|viết)(?: (?:bản )?tóm tắt)? vào(?: tệp| tập tin| file)? (?P<path>[^\s"]*[./][^\s"]*)
+        """,
+        Use("write_file", {PATH: "{path}", "content|text": noted}, reads=True),
+    ),
+    _intent(
         "search_files",
         'find "text" in <folder>',
         r"""
@@ -137,6 +162,16 @@ INTENTS = (
         chạy(?: lệnh)? `(?P<command>[^`]+)`
         """,
         Use("exec", {"command|cmd": "{command}"}),
+    ),
+    _intent(
+        "run",
+        "count the lines of <path>",
+        r"""
+        count(?: the)? lines (?:in|of) (?P<path>[\w./][\w./-]*)
+        (?:数|统计)(?:一下)? ?(?P<path>[\w./][\w./-]*) ?的?行数
+        đếm (?:số )?dòng (?:trong|của) (?P<path>[\w./][\w./-]*)
+        """,
+        Use("exec", {"command|cmd": "wc -l {path}"}),
     ),
     _intent(
         "calc",

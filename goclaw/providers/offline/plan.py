@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from goclaw.domain.chat import ToolSpec
 from goclaw.providers.offline.calc import calculate
-from goclaw.providers.offline.intents import INTENTS, Intent, Use, Words
+from goclaw.providers.offline.intents import INTENTS, SEEN, Intent, Use, Words
 from goclaw.providers.offline.purposes import extract
 
 CLAUSES = 3  # of one sentence
@@ -40,24 +40,30 @@ POLITENESS = re.compile(r"\A(?:please|can you|could you|would you|请|làm ơn)[
 FULL_STOP = re.compile(r"(?:(?<=\w)\.|[!?。！？]+)\Z")
 QUOTED = re.compile(r"\"[^\"]*\"|`[^`]*`")
 QUOTES = str.maketrans("“”„«»", '"""""')
-THEN = re.compile(r",?\s(?:and )?then\s|[;；]|[，,]?然后|\srồi\s", re.IGNORECASE)
+THEN = re.compile(r",?\s(?:and )?then\s|[;；]|[，,]?然后|,?\srồi\s|(?:,\s|，\s*)(?:and\s)?", re.IGNORECASE)
 AND = re.compile(r"\sand\s|和|并且|\svà\s", re.IGNORECASE)
 
 
 class Matched(Struct, frozen=True, kw_only=True):
-    """What one clause comes to: a call, or words when no tool is needed or none can be used."""
+    """What one clause comes to: a call, or words when no tool is needed or none can be used.
+
+    Both: a call of something `later` than the rest of its batch, for which nothing was read yet.
+    """
 
     rule: str
     tool: str = ""
     arguments: dict[str, Any] = {}
     words: str = ""
+    later: bool = False
 
 
 Batch = Sequence[Matched]
 
 
-def plan(text: str, tools: Sequence[ToolSpec]) -> list[Batch]:
+def plan(text: str, tools: Sequence[ToolSpec], seen: str = "") -> list[Batch]:
     """What to do about `text`: batches that run one after the other, each of clauses that run together.
+
+    `seen` is what was read in the run so far; how many batches there are does not depend on it.
 
     A sentence is taken apart if every clause is a request, or if it is none as a whole and its first clause is one.
     Empty if no rule matches.
@@ -65,20 +71,27 @@ def plan(text: str, tools: Sequence[ToolSpec]) -> list[Batch]:
     offered = by_name(tools)
     text = clean(text)
     clauses = [split(part, AND) for part in split(text, THEN)]
-    batches = [[match(clause, offered) for clause in batch] for batch in clauses]
+    batches = [[match(clause, offered, seen) for clause in batch] for batch in clauses]
     several = 1 < sum(map(len, clauses)) <= CLAUSES
     if not (several and all(all(batch) for batch in batches)):
-        if whole := match(text, offered):
+        if whole := match(text, offered, seen):
             return [[whole]]
         if not (several and batches[0][0]):
             return []
-    return [
+    named = [
         [
             found or Matched(rule="echo", words=f'I have no rule for "{clause}".')
             for clause, found in zip(*pair, strict=True)
         ]
         for pair in zip(clauses, batches, strict=True)
     ]
+    return [part for batch in named for part in in_order(batch)]
+
+
+def in_order(batch: Batch) -> list[Batch]:
+    """A batch without what needs its results, then that."""
+    parts = [[found for found in batch if found.later == later] for later in (False, True)]
+    return [part for part in parts if part]
 
 
 def by_name(tools: Sequence[ToolSpec]) -> dict[str, ToolSpec]:
@@ -107,7 +120,7 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
     return [clean(part) for part in [*parts, text[start:]]]
 
 
-def match(clause: str, offered: Mapping[str, ToolSpec]) -> Matched | None:
+def match(clause: str, offered: Mapping[str, ToolSpec], seen: str) -> Matched | None:
     """The first rule that fits and can be carried out; else why the first that fits cannot; else None."""
     excuse: Matched | None = None
     for intent in INTENTS:
@@ -120,9 +133,10 @@ def match(clause: str, offered: Mapping[str, ToolSpec]) -> Matched | None:
         for use in intent.uses:
             if (tool := offered.get(use.tool)) is None:
                 continue
-            arguments, lacking = fill(use, words, tool)
+            arguments, lacking = fill(use, words | {SEEN: seen}, tool)
             if not lacking:
-                return Matched(rule=intent.id, tool=tool.name, arguments=arguments)
+                idle = "Nothing was read that I could write down." if use.reads and not seen else ""
+                return Matched(rule=intent.id, tool=tool.name, arguments=arguments, words=idle, later=use.reads)
             excuse = excuse or Matched(rule=intent.id, words=f"To use `{tool.name}` I need: {', '.join(lacking)}.")
         names = " or ".join(f"`{use.tool}`" for use in intent.uses)
         excuse = excuse or Matched(rule=intent.id, words=f"That needs the tool {names}, which is not available here.")

@@ -138,6 +138,9 @@ async def run(
         ("use skill pdf", "use_skill", {"name": "pdf"}),
         ("status", "session_status", {}),
         ("sessions", "sessions_list", {}),
+        ("count the lines of notes.md", "exec", {"command": "wc -l notes.md"}),
+        ("统计 notes.md 的行数", "exec", {"command": "wc -l notes.md"}),
+        ("đếm số dòng trong notes.md", "exec", {"command": "wc -l notes.md"}),
         ("[From: @lan (Lan)]\nlist files", "list_files", {"path": "."}),
     ],
 )  # fmt: skip
@@ -185,6 +188,44 @@ async def test_then_runs_one_after_the_other_and_the_answer_tells_all():
 
     assert batches == [["list_files", "datetime"], ["read_file"]]
     assert answer.content == f"{BANNER}\n\nlist_files ok: a.txt\n\ndatetime failed: broken\n\nread_file ok: x"
+
+
+async def test_a_list_of_requests_ends_with_a_summary_of_what_was_read():
+    """The words of issue 6: what is written is made of what was read, not of what was listed."""
+    notes = "# Shopping\n\nmilk and bread. And eggs.\n\nCall https://x.test/7 back."
+    results = {"list_files": "notes.md", "read_file": notes, "write_file": "26 bytes written"}
+    messages = [user("list the files, read notes.md, write summary.md")]
+    asked = []
+    while (answer := await done(Offline(banner=False), asking(*messages, tools=TOOLS))).tool_calls:
+        (call,) = answer.tool_calls
+        asked.append((call.name, call.arguments))
+        told = ChatMessage(role="tool", tool_call_id=call.id, tool_name=call.name, content=results[call.name])
+        messages += [ChatMessage(role="assistant", tool_calls=answer.tool_calls), told]
+
+    content = "- # Shopping\n- milk and bread.\n- Call https://x.test/7 back.\n"
+    assert asked == [
+        ("list_files", {"path": "."}),
+        ("read_file", {"path": "notes.md"}),
+        ("write_file", {"path": "summary.md", "content": content}),
+    ]
+    assert answer.content.endswith("write_file ok: 26 bytes written")
+
+
+async def test_a_summary_comes_after_what_it_is_made_of_and_never_of_nothing():
+    together, _ = await run(
+        Offline(), "read a.txt and write a summary to b.md", {"read_file": "tea", "write_file": "done"}
+    )
+    unread, answer = await run(Offline(banner=False), "read a.txt, write b.md", {})
+
+    assert together == [["read_file"], ["write_file"]]
+    assert unread == [["read_file"]]
+    assert answer.content == "read_file failed: broken\n\nNothing was read that I could write down."
+    assert text("write b.md") == "Nothing was read that I could write down."
+
+
+def test_a_comma_inside_of_one_request_parts_nothing():
+    assert calls("remember that tea is green, hot")[0][1]["value"] == "green, hot"
+    assert calls("every 2 hours, drink water")[0][1]["job"]["message"] == "drink water"
 
 
 async def test_a_long_result_is_cut():

@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals'
 import { render } from 'preact'
 import { useEffect } from 'preact/hooks'
+import { pending } from './approvals/pending.mjs'
 import { enter, gateway, signedOut } from './core/gateway.mjs'
 import { html } from './core/html.mjs'
 import { language, startLanguage, t } from './core/i18n.mjs'
@@ -13,13 +14,16 @@ import { Empty, Skeleton } from './ui/parts.mjs'
 
 const PAGES = {
   chat: () => import('./pages/chat.mjs'),
+  agents: () => import('./pages/agents.mjs'),
   sessions: () => import('./pages/sessions.mjs'),
+  approvals: () => import('./pages/approvals.mjs'),
   cron: () => import('./pages/cron.mjs'),
   heartbeats: () => import('./pages/heartbeats.mjs'),
   tools: () => import('./pages/tools.mjs'),
   'custom-tools': () => import('./pages/custom-tools.mjs'),
   providers: () => import('./pages/providers.mjs'),
   budgets: () => import('./pages/budgets.mjs'),
+  audit: () => import('./pages/audit.mjs'),
   runs: () => import('./pages/runs.mjs'),
   actors: () => import('./pages/actors.mjs'),
 }
@@ -36,8 +40,8 @@ function Page() {
     if (!main.contains(document.activeElement)) main.focus()
   }, [name])
   useEffect(() => {
-    document.title = `${known ? t(`page.${name}`) : t('page.unknown')} – GoClaw`
-  }, [name, language.value])
+    document.title = `${pending.value.length ? `(${pending.value.length}) ` : ''}${known ? t(`page.${name}`) : t('page.unknown')} – GoClaw`
+  }, [name, language.value, pending.value.length])
   if (!known) return html`<${Empty} title=${t('page.unknown')} hint=${t('page.unknown.hint')} />`
   const Loaded = loaded.value[name]
   return Loaded ? html`<${Loaded} />` : html`<${Skeleton} />`

@@ -1,15 +1,21 @@
 // The frame around every page: header, navigation, connection (dashboard.md §4.1, §4.3).
 import { signal, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { Bell, Count, Notice } from './approvals/notice.mjs'
 import { clock } from './core/format.mjs'
-import { gateway, signOut } from './core/gateway.mjs'
+import { gateway, may, signOut } from './core/gateway.mjs'
 import { html } from './core/html.mjs'
 import { chooseLanguage, language, LANGUAGES, t } from './core/i18n.mjs'
 import { nextTheme, theme } from './core/prefs.mjs'
 import { href, route } from './core/router.mjs'
+import { StopBanner } from './stop/banner.mjs'
 import { Icon, IconButton, Speaker } from './ui/parts.mjs'
 
-const PAGES = { chat: 'message-square', sessions: 'list', runs: 'activity', cron: 'clock', heartbeats: 'heart-pulse', actors: 'network', tools: 'wrench', 'custom-tools': 'square-terminal', providers: 'plug', budgets: 'lock' }
+const PAGES = {
+  chat: 'message-square', agents: 'bot', sessions: 'list', runs: 'activity', approvals: 'shield-check', cron: 'clock', heartbeats: 'heart-pulse',
+  actors: 'network', tools: 'wrench', 'custom-tools': 'square-terminal', providers: 'plug', budgets: 'lock', audit: 'scroll-text',
+}
+const ONLY = { approvals: 'operator', audit: 'admin' } // pages for a role and those above
 const THEME_ICONS = { system: 'monitor', light: 'sun', dark: 'moon' }
 const STALE_AFTER = 10_000 // ms without a connection before what is shown is marked old
 
@@ -45,6 +51,7 @@ export function Shell({ children }) {
           class="icon-button menu-button" onClick=${() => (menuOpen.value = !menuOpen.value)} />
         <a class="brand" href=${href('chat')}><${Logo} /><span>GoClaw</span></a>
         <span class="grow"></span>
+        <${Bell} />
         <${LanguageMenu} />
         <${ThemeButton} />
         <span class="who" title=${t('signed.in', { user: hello.user_id, role: hello.role })}>
@@ -54,13 +61,14 @@ export function Shell({ children }) {
       </header>
       <div class="sidebar" id="sidebar">
         <nav aria-label=${t('navigation')}>
-          ${Object.entries(PAGES).map(([name, icon]) => html`
-            <a key=${name} href=${href(name)} aria-current=${name === page ? 'page' : undefined}><${Icon} name=${icon} />${t(`page.${name}`)}</a>`)}
+          ${Object.entries(PAGES).filter(([name]) => !ONLY[name] || may(ONLY[name])).map(([name, icon]) => html`
+            <a key=${name} href=${href(name)} aria-current=${name === page ? 'page' : undefined}><${Icon} name=${icon} />${t(`page.${name}`)}${name === 'approvals' && html`<${Count} />`}</a>`)}
         </nav>
         <${Connection} version=${hello.server?.version} />
       </div>
       <div class="veil" onClick=${() => (menuOpen.value = false)}></div>
-      <main id="main" tabindex="-1"><${Banner} />${children}</main>
+      <main id="main" tabindex="-1"><${StopBanner} /><${Banner} />${children}</main>
+      <${Notice} />
       <${Speaker} />
     </div>`
 }

@@ -1,6 +1,8 @@
 // The transcript on the screen: one component per kind of entry, so a streamed word repaints one paragraph.
 import { useSignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
+import { Card } from '../approvals/card.mjs'
+import { pending } from '../approvals/pending.mjs'
 import { clock, compact, duration, fullTime } from '../core/format.mjs'
 import { gateway } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
@@ -50,6 +52,7 @@ export function Entries({ conversation, agent }) {
         ${transcript.hasMore.value && html`<button type="button" class="quiet older" onClick=${older}>${t('chat.older')}</button>`}
         ${rows.length === 0 && html`<${Empty} title=${t('chat.empty', { agent: agent?.name || agent?.id || 'GoClaw' })} hint=${t('chat.empty.hint')} />`}
         ${rows.map((row) => html`<${KINDS[row.kind]} key=${row.id} row=${row} conversation=${conversation} />`)}
+        ${pending.value.filter(({ sessionKey }) => sessionKey === conversation.key).map((one) => html`<${Card} key=${one.id} one=${one} />`)}
       </div>
     </div>
     ${!atEnd.value && html`<div class="to-end"><button type="button" onClick=${toEnd}><${Icon} name="arrow-down" />${t('chat.latest')}</button></div>`}`
