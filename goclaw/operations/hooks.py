@@ -280,7 +280,7 @@ async def try_hook(ctx: Context, ask: TestHook) -> TestResult:
     return TestResult(result=result)
 
 
-@operation(Rpc("hooks.history", Role.VIEWER), Http("GET /v1/hooks/history", Role.VIEWER))
+@operation(Rpc("hooks.history", Role.VIEWER), Http("GET /v1/hook-executions", Role.VIEWER))
 async def history(ctx: Context, ask: AskHistory) -> History:
     """What hooks decided, newest first."""
     tenant, hook = ctx.caller.tenant_id, (await own(ctx, ask.hook_id)).id if ask.hook_id else None

@@ -69,6 +69,8 @@ def test_a_gateway_without_a_token_lets_straight_in(page: Page) -> None:
             "Cron",
             "Heartbeats",
             "Actors",
+            "Tools",
+            "Custom tools",
             "Providers",
             "Budgets",
             "Audit",
@@ -288,7 +290,21 @@ def test_language_and_theme_are_changed_in_place_and_remembered(page: Page) -> N
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     page.get_by_label("Language").select_option("zh")
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
-        ["聊天", "智能体", "会话", "运行", "批准", "定时任务", "心跳", "Actor", "模型服务", "预算", "审计"]
+        [
+            "聊天",
+            "智能体",
+            "会话",
+            "运行",
+            "批准",
+            "定时任务",
+            "心跳",
+            "Actor",
+            "工具",
+            "自定义工具",
+            "模型服务",
+            "预算",
+            "审计",
+        ]
     )
     page.get_by_role("button", name="主题").click()
     page.get_by_role("button", name="主题").click()

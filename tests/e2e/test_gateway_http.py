@@ -378,7 +378,7 @@ async def test_the_actor_tree_shows_what_lives(http: httpx.AsyncClient, client: 
     root = tree["root"]
     assert (root["path"], root["kind"], root["strategy"]) == ("/", "supervisor", "one_for_all")
     branches = [child["path"] for child in root["children"]]
-    assert branches == ["/system", "/infra", "/agents", "/engine", "/sessions", "/delivery", "/cron", "/edge"]
+    assert branches == ["/system", "/infra", "/agents", "/engine", "/sessions", "/orch", "/delivery", "/cron", "/edge"]
     members = {"path", "name", "kind", "class", "node_id", "state", "restart", "shutdown", "incarnation"}
     members |= {"restarts_total", "restarts_window", "last_error", "last_crash", "started_at", "uptime_ms", "mailbox"}
     members |= {"in_hand", "counters", "children_total"}

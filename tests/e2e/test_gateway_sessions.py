@@ -31,7 +31,7 @@ async def test_a_session_is_renamed_and_null_clears(client: Client, vendor: Obed
     assert (changed["ok"], changed["key"], changed["session"]["label"]) == (True, key, "Trip")
     assert changed["session"]["metadata"] == {"chat_title": "x"}
     assert (news["payload"]["sessionKey"], news["payload"]["label"]) == (key, "Trip")
-    assert answer["content"] == "word0 "
+    assert answer["content"] == "word0"
     assert (cleared["session"]["label"], cleared["session"]["model"]) == ("Trip", None)
     assert (await client.chat("hello", key))["content"] == "echo hello"
 
