@@ -265,8 +265,3 @@ def _shown(file: ContextFile) -> str:
 
 def _emptied(file: ContextFile) -> ContextFile:
     return replace(file, text=LEFT_OUT.format(name=file.name))
-
-
-def stable_part(prompt: str) -> str:
-    """What is the same for every run of an agent with the same tools."""
-    return prompt.partition(CACHE_BOUNDARY)[0]

@@ -22,7 +22,6 @@ from goclaw.agent.prompt import (
     STYLE,
     Facts,
     mode_of,
-    stable_part,
     system_prompt,
 )
 from goclaw.domain.agent import AgentProfile
@@ -54,6 +53,11 @@ def facts(agent: AgentProfile | None = None, **more: Any) -> Facts:
 
 
 FILES = tuple(file(name) for name in ("AGENTS.md", "SOUL.md", "IDENTITY.md", "TOOLS.md", "USER.md", "BOOTSTRAP.md"))
+
+
+def stable_part(prompt: str) -> str:
+    """What is the same for every run of an agent with the same tools."""
+    return prompt.partition(CACHE_BOUNDARY)[0]
 
 
 def test_sections_come_in_the_order_of_the_contract() -> None:

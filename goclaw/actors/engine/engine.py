@@ -24,6 +24,8 @@ from goclaw.domain.workspace import group_of, place_of
 from goclaw.runtime.actor import Context
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
+from goclaw.security.policy import AllowedPath
+from goclaw.security.walk import Root
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.locks import Locks
 from goclaw.settings.queue import Queue
@@ -86,7 +88,9 @@ class Engine:
             chat_id=to.chat_id if to is not None else "",
         )
         return ToolContext(
-            self.workspace(agent, run.user_id, group_of(parse_key(run.session_key))),
+            self.workspace(
+                agent, run.user_id, group_of(parse_key(run.session_key)), self.guards.policy.pin(run.tenant_id).paths
+            ),
             now,
             self.defaults.timezone,
             asker,
@@ -102,14 +106,17 @@ class Engine:
             settings=settings,
         )
 
-    def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:
-        """The directory of an agent for one user, or for a group, made on first use."""
+    def workspace(
+        self, agent: AgentProfile, user_id: str, group: str = "", more: tuple[AllowedPath, ...] = ()
+    ) -> Workspace:
+        """The directory of an agent for one user, or for a group, and what the policy adds; made on first use."""
         place = place_of(self.defaults.workspace, agent.workspace, user_id, agent.sharing, group=group)
-        return _made(place, self.denied)
+        return _made(place, self.denied, more)
 
 
 @lru_cache(maxsize=4096)
-def _made(place: Path, denied: tuple[Path, ...]) -> Workspace:
+def _made(place: Path, denied: tuple[Path, ...], more: tuple[AllowedPath, ...]) -> Workspace:
     """A few system calls on first use, none later. Raises OSError."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Workspace(place.resolve(), barred=denied)
+    roots = tuple(Root(Path(one.path).resolve(), one.mode == "rw") for one in more)
+    return Workspace(place.resolve(), barred=denied, more=roots)

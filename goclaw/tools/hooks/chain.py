@@ -17,8 +17,6 @@ from goclaw.tools.fs.patterns import expression
 from goclaw.tools.hooks.condition import Unfit, condition
 from goclaw.tools.hooks.verdict import CONTEXT, HookFailed, Judge, Verdict
 
-DEEPEST = 3  # runs that hooks caused, one below the other
-
 Noted = Callable[[Hook, Happening, Decision, float, str], None]  # hook, about, decision, seconds, error
 
 log = structlog.get_logger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.workspace import Sharing, file_name, place_of
 from goclaw.security.paths import PathRefused
+from goclaw.security.policy import AllowedPath
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
 
@@ -51,4 +53,21 @@ def test_the_gateways_own_data_is_denied_wherever_an_agent_works(tmp_path: Path)
     engine = Engine("n", {}, AgentDefaults(workspace=tmp_path), Queue(), denied=(tmp_path / "data",))
     all_of_it = msgspec.structs.replace(AGENT, workspace=".")
     with pytest.raises(PathRefused), engine.workspace(all_of_it, SYSTEM_USER).open("data/key"):
+        pass
+
+
+def test_what_the_policy_adds_is_reached_as_it_says(tmp_path: Path) -> None:
+    for name in ("docs", "ref"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(name)
+    engine = Engine("n", {}, AgentDefaults(workspace=tmp_path / "ws"), Queue())
+    more = (AllowedPath(path=str(tmp_path / "docs")), AllowedPath(path=str(tmp_path / "ref"), mode="ro"))
+    workspace = engine.workspace(AGENT, "lan", more=more)
+
+    with workspace.open(str(tmp_path / "ref/a.md")) as file:
+        assert os.read(file, 10) == b"ref"
+    workspace.write(str(tmp_path / "docs/b.md"), b"new")
+    with pytest.raises(PathRefused):
+        workspace.write(str(tmp_path / "ref/b.md"), b"new")
+    with pytest.raises(PathRefused), engine.workspace(AGENT, "lan").open(str(tmp_path / "ref/a.md")):
         pass
