@@ -18,7 +18,7 @@ setup: $(DEV)
 
 test: $(DEV)
 	@sh .ci/install-browser.sh
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Gateways, their database and its disk die for a quarter of an hour, and a checker counts what is lost or doubled.
 chaos: $(DEV)

@@ -65,7 +65,8 @@ class ScriptedVendor(ObedientVendor):
     async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
         texts = [(n, SCRIPT.fullmatch(str(m.content))) for n, m in enumerate(ask.messages) if m.role == "user"]
         place, script = next(((n, found) for n, found in reversed(texts) if found), (0, None))
-        if script is None:
+        offered = {tool.function["name"] for tool in ask.tools}
+        if script is None or (offered and not offered & set(TOOLS.values())):  # somebody else reads what was said
             return await super()._complete(to, ask)
         turn = ask.messages[place:]
         step = sum(message.role == "assistant" for message in turn)
