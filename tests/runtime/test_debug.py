@@ -64,7 +64,7 @@ class Card:
         print,
         Say(text="x").__class__,
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_what_can_change_or_lives_may_not_travel(value: object) -> None:
     with pytest.raises(MutableMessage, match=r"test_debug\.carry\.it"):
@@ -90,7 +90,7 @@ def test_what_can_change_or_lives_may_not_travel(value: object) -> None:
         Told.FULL,
         Err("NO", "no", {"field": "x"}),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_values_travel(value: object) -> None:
     Checks().message(Carry(it=value))
