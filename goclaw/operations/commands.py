@@ -101,7 +101,7 @@ COMMANDS: dict[str, Command] = {
     "help": Command(_help),
     "reset": Command(_reset),
     "compact": Command(_compact),
-    "context": Command(_context),
+    "context": Command(_context, Role.VIEWER),
     "queue": Command(_queue, to_change=Role.ADMIN),
     "status": Command(status),
     "agents": Command(agents),

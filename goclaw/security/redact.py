@@ -30,7 +30,7 @@ async def without_secrets(text: str, known: Forms = NOTHING) -> str:
     """A whole text, scrubbed. What breaks on the way withholds all of it (§1.1)."""
     stream = Redactor(known)
     try:
-        return await stream.feed(text) + await stream.finish()
+        return ROW.sub(REDACTED, await stream.feed(text) + await stream.finish())
     except Exception as error:  # whatever it was, the text may hold a secret
         log.error("security.redaction_failed", error_type=type(error).__name__)
         return WITHHELD

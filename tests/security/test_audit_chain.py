@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from goclaw.security.audit import FIRST, Act, Break, Line, canonical, chained, check, digest, entry
+from goclaw.security.known import Known
 
 KNOWN = (
     '{"action":"config.applied","actor_id":"system","actor_type":"user","chain":"node-a","decision":"info","details":'
@@ -111,11 +112,11 @@ def test_a_line_holds_no_secret_and_has_bounds() -> None:
         action="secret.written", actor_id="lan" * 500, subject="sk-abcdefghijklmnopqrstuvwxyz",
         reason="hunter22 was wrong", details={"api_key": "abc", "note": "hunter22"},
     )  # fmt: skip
-    line = entry(act, AT, ("hunter22",))
+    line = entry(act, AT, Known(["hunter22"]).forms)
     large = entry(Act(action="x", details={"a": "b" * 5000}), AT)
 
-    assert line["subject"] == "***"
-    assert line["reason"] == "*** was wrong"
-    assert line["details"] == {"api_key": "***", "note": "***"}
+    assert line["subject"] == "[redacted:openai]"
+    assert line["reason"] == "[redacted:secret] was wrong"
+    assert line["details"] == {"api_key": "***", "note": "[redacted:secret]"}
     assert len(line["actor_id"]) == 255
     assert list(large["details"]) == ["cut"]

@@ -93,7 +93,7 @@ def test_a_bomb_is_refused_within_a_second(bomb: str) -> None:
     with pytest.raises(PolicyInvalid):
         read(bomb, ())
 
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0  # one that grows with its square takes minutes
 
 
 def test_what_a_new_file_holds() -> None:

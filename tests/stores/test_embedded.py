@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -202,12 +204,16 @@ async def test_a_stale_pid_file_does_not_stop_the_start(server: EmbeddedServer, 
     assert not server.adopted
 
 
-async def test_a_long_path_gets_a_short_socket(cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+async def test_a_long_path_gets_a_short_socket(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    place = Path(tempfile.mkdtemp(prefix="g"))  # the usual ones of tests are long themselves
+    request.addfinalizer(partial(shutil.rmtree, place, ignore_errors=True))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
     server = EmbeddedServer(shutil.copytree(cluster, tmp_path / ("x" * 60) / ("y" * 60)))
     dsn = await server.start()
     sockets = Path(str(conninfo_to_dict(dsn)["host"]))
-    assert sockets.parent == tmp_path
+    assert sockets.parent == place
     assert os.stat(sockets).st_mode & 0o777 == 0o700
     assert rows(dsn) == [1]
     assert await EmbeddedServer(server.directory).start() == dsn

@@ -47,3 +47,4 @@ CREATE TABLE custom_tools (
 CREATE UNIQUE INDEX custom_tools_of_all ON custom_tools (tenant_id, name) WHERE agent_id IS NULL;
 CREATE UNIQUE INDEX custom_tools_of_agent ON custom_tools (agent_id, name) WHERE agent_id IS NOT NULL;
 CREATE INDEX custom_tools_tenant ON custom_tools (tenant_id);
+CREATE INDEX custom_tools_agent ON custom_tools (agent_id);
