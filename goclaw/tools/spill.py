@@ -20,19 +20,23 @@ def spill(workspace: Workspace, call_id: str, text: str) -> str:
     path = f"{PLACE}/{safe_name(call_id) or 'result'}.txt"
     try:
         workspace.write(path, text.encode("utf-8", "replace")[:LARGEST])
-        _sweep(workspace)
     except (OSError, PathRefused):
         return ""
+    with contextlib.suppress(OSError, PathRefused):  # what is too much stays until the next one
+        _sweep(workspace)
     return path
 
 
 def _sweep(workspace: Workspace) -> None:
+    """Others may sweep at the same time: what they took is gone."""
+    found: list[tuple[float, str]] = []
     with workspace.open(PLACE, directory=True) as directory:
-        found = sorted(
-            ((entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in os.scandir(directory)), reverse=True
-        )
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
         old = time.time() - AGE
-        for place, (changed, name) in enumerate(found):
+        for place, (changed, name) in enumerate(sorted(found, reverse=True)):
             if place >= KEPT or changed < old:
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=directory)

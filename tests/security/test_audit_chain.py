@@ -113,7 +113,7 @@ def test_a_line_holds_no_secret_and_has_bounds() -> None:
         reason="hunter22 was wrong", details={"api_key": "abc", "note": "hunter22"},
     )  # fmt: skip
     line = entry(act, AT, Known(["hunter22"]).forms)
-    large = entry(Act(action="x", details={"a": "b" * 5000}), AT)
+    large = entry(Act(action="x", details={"a": "long words " * 500}), AT)
 
     assert line["subject"] == "[redacted:openai]"
     assert line["reason"] == "[redacted:secret] was wrong"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,3 +70,11 @@ def test_a_place_that_leads_outside_takes_nothing(tmp_path: Path) -> None:
     (inside / PLACE).symlink_to(outside)
     assert spill(Workspace(inside), "c", "secret") == ""
     assert list(outside.iterdir()) == []
+
+
+def test_results_that_are_kept_at_once_do_not_lose_each_other(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        kept = list(threads.map(lambda number: spill(workspace, f"c{number}", "x"), range(400)))
+    assert all(kept)
+    assert len(list((tmp_path / PLACE).iterdir())) <= KEPT
