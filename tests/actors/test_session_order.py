@@ -30,8 +30,8 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.runtime.testing import quiesce
 from goclaw.settings.queue import Queue
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.run_queue import Crowd
-from goclaw.stores.runs import Stored
 from tests.actors.house import KEY
 
 HERE = session(MASTER_TENANT, KEY)

@@ -16,7 +16,7 @@ from goclaw.domain.events import RunEvent
 from goclaw.domain.session import Abort, GetActivity
 from goclaw.operations.feed import RunFeed, listening
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import run_recovery, runs
 from goclaw.stores.database import Database
 from tests.actors.house import KEY, Weather, house, turn
 from tests.stores.test_runs import accept, claim
@@ -83,7 +83,7 @@ async def told(feed: RunFeed) -> list[RunEvent]:
 
 async def test_a_run_that_lives_twice_repeats_no_number(database: Database, tmp_path: Path) -> None:
     async def put_back(_work: Any, run: runs.Claimed, **_end: Any) -> None:
-        await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+        await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
         raise runs.StaleOwner(run.run_id)
 
     async with house(Weather(database, "runs.succeed", put_back), tmp_path) as system:
@@ -100,7 +100,7 @@ async def test_a_run_that_lives_twice_repeats_no_number(database: Database, tmp_
 async def test_a_run_that_is_dropped_after_a_life_goes_on_above_it(database: Database, tmp_path: Path) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+    await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
     queue = Queue(poll_ms=3_600_000)  # nobody claims it again
 
     async with house(database, tmp_path, queue) as system:

@@ -53,7 +53,7 @@ from goclaw.runtime.address import Address
 from goclaw.runtime.child import ABNORMAL, Child, Restart
 from goclaw.runtime.message import Cancel, ChildEnded, Message, Told
 from goclaw.runtime.reply import Reply
-from goclaw.stores import elsewhere, run_queue, run_replies, runs, shards
+from goclaw.stores import elsewhere, run_claims, run_queue, run_recovery, run_replies, shards
 from goclaw.stores.runs import Claimed, StaleOwner
 
 BATCH = 8  # sessions claimed in one transaction; durability.md §5.1
@@ -144,7 +144,7 @@ class LaneActor(Actor):
         """Runs of a former incarnation died with it: give them back."""
         self.slots.limit = self.engine.sizes.get(self.name, self.slots.limit)
         now = ctx.clock.monotonic()
-        for run in await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name):
+        for run in await ctx.db(run_claims.owned, node=self.engine.node_id, lane=self.name):
             await self._recover(ctx, run)
         for known in await ctx.db(run_queue.suspects, lane=self.name, shards=self.engine.ownership.where):
             self.ready.learn(news_of(known), now)
@@ -277,7 +277,7 @@ class LaneActor(Actor):
         own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
         if own.alone:
             return await ctx.db(
-                runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), rules=rules
+                run_claims.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), rules=rules
             )
         return await ctx.db(
             shards.claim,
@@ -334,7 +334,7 @@ class LaneActor(Actor):
             ctx.join(SUSPECT)
             return await self._begin_suspect(ctx, run)
         try:
-            await ctx.db(runs.put_back, run, reason="RELEASE_SUSPECT")
+            await ctx.db(run_recovery.put_back, run, reason="RELEASE_SUSPECT")
             stopped = await ctx.db(elsewhere.endings, runs=[run.run_id])
         except StaleOwner:
             return
@@ -426,7 +426,7 @@ class LaneActor(Actor):
         self._forget_kept(now - AUDIT)
         await self._end_overdue(ctx, now)
         try:
-            mine = await ctx.db(runs.owned, node=self.engine.node_id, lane=self.name, older=AUDIT)
+            mine = await ctx.db(run_claims.owned, node=self.engine.node_id, lane=self.name, older=AUDIT)
         except StoreError:
             return  # weather: the next look comes
         known = {address.name for address in (*self.running, *self.next_lives)}

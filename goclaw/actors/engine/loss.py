@@ -13,7 +13,7 @@ from goclaw.domain.events import body
 from goclaw.domain.run import KINDS, RunResult, stop_reason
 from goclaw.domain.session import RunEnded
 from goclaw.runtime.actor import Context
-from goclaw.stores import elsewhere, runs
+from goclaw.stores import elsewhere, run_recovery
 from goclaw.stores.runs import Claimed
 
 
@@ -21,7 +21,7 @@ def lost(run: Claimed, error: Err) -> RunResult:
     return RunResult(run_id=run.run_id, session_key=run.session_key, error=error)
 
 
-def announce_loss(ctx: Context, run: Claimed, error: Err = runs.LOST) -> None:
+def announce_loss(ctx: Context, run: Claimed, error: Err = run_recovery.LOST) -> None:
     """Tell its session and whoever listens that a run failed without its actor."""
     _announce(ctx, run, "run.failed", failure(error, ""), lost(run, error))
     ctx.tell(at.OUTBOX, Post())

@@ -56,8 +56,10 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel
-from goclaw.stores import elsewhere, run_replies, runs, sessions
-from goclaw.stores.runs import Claimed, Depth, Fault, Kept, StaleOwner, Step
+from goclaw.stores import elsewhere, run_ends, run_recovery, run_replies, runs, sessions
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.run_kept import Kept, Step
+from goclaw.stores.runs import Claimed, Depth, StaleOwner
 from goclaw.stores.sessions import MessageRow, NewMessage
 from goclaw.stores.unit import Work
 from goclaw.tools.hooks.prompt import Asking
@@ -315,7 +317,7 @@ class Run(Actor):
 
         async def store() -> Depth:
             said = {"result": result, "messages": rows, "kept": kept}
-            return await self._end(ctx, runs.succeed, "final", draft.text, said)
+            return await self._end(ctx, run_ends.succeed, "final", draft.text, said)
 
         crash_point("run.finishing")
         if not await self._commit(ctx, store, kept):
@@ -388,7 +390,7 @@ class Run(Actor):
 
         async def store() -> Depth:
             return await ctx.db(
-                runs.retry,
+                run_ends.retry,
                 self.run,
                 reason=trouble.again,
                 error=f"{trouble.kind}: {trouble.told}",
@@ -438,7 +440,7 @@ class Run(Actor):
                 "dead": dead,
                 "fault": fault,
             }
-            return await self._end(ctx, runs.fail, "notice", text_of(err, "en"), said)
+            return await self._end(ctx, run_ends.fail, "notice", text_of(err, "en"), said)
 
         if not await self._commit(ctx, store, kept):
             return
@@ -459,7 +461,7 @@ class Run(Actor):
         kept = self.journal.kept()
 
         async def store() -> Depth:
-            return await ctx.db(runs.cancel, run, result=result, reason=reason, messages=rows, kept=kept)
+            return await ctx.db(run_ends.cancel, run, result=result, reason=reason, messages=rows, kept=kept)
 
         if not await self._commit(ctx, store, kept):
             return
@@ -477,7 +479,7 @@ class Run(Actor):
         kept = Kept(calls=calls.waiting(), payers=calls.payers)
 
         async def store() -> Depth:
-            return await ctx.db(runs.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept)
+            return await ctx.db(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept)
 
         if await self._commit(ctx, store):
             result = self._result(error=unavailable("shutting_down", runId=run.run_id))
