@@ -111,7 +111,7 @@ async def accept(
     terms: Terms | None = None,
     **turn: Any,
 ) -> Stored | First:
-    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
+    """As `run_acceptance.accept`, once per key: whoever comes second is told of the first and stores nothing."""
     first = await _use(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash)
     if first is not None:
         return first

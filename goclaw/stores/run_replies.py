@@ -43,7 +43,7 @@ async def lost(db: Connection, run: Claimed, *, err: Err, reason: str, error: st
 
 @transaction
 async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay: float = 0.0) -> Recovered:
-    """As `runs.recover`; the chat of a run that crashed too often hears that nothing will come."""
+    """As `run_recovery.recover`; the chat of a run that crashed too often hears that nothing will come."""
     outcome = await run_recovery.recover(db, run, cause, delay=delay)
     if outcome == "dead":
         await _notice(db, run, run_recovery.LOST)

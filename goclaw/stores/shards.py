@@ -106,7 +106,7 @@ async def claim(
     fences: Mapping[int, int],
     rules: Locks = LOCKS,
 ) -> list[Claimed]:
-    """As `runs.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
+    """As `run_claims.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
     claimed = await run_claims.claim(db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules)
     mine = {shard: fences.get(shard, -1) for shard in map(_shard, claimed)}
     if mine:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trio
 
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.errors import Rejected, StoreError

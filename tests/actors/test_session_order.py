@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import session

@@ -41,7 +41,7 @@ async def test_a_turn_whose_commit_is_unknown_is_known_to_its_session(database: 
         await database.run(work, **turn)
         raise StoreError("commit_unknown", "the connection broke while committing")
 
-    async with house(Weather(database, "runs.accept", done_and_lost), tmp_path) as system:
+    async with house(Weather(database, "run_acceptance.accept", done_and_lost), tmp_path) as system:
         send = await turn(database, fresh=True)
         with trio.fail_after(10):
             with pytest.raises(StoreError):
@@ -63,7 +63,7 @@ async def test_a_run_that_somebody_else_ended_is_not_open_any_more(database: Dat
         over.set()
         return standing
 
-    weather = Weather(Weather(database, "runs.succeed", beaten), "runs.standing", noted)
+    weather = Weather(Weather(database, "run_ends.succeed", beaten), "runs.standing", noted)
     async with house(weather, tmp_path) as system:
         with trio.fail_after(10):
             await system.ask(HERE, await turn(database, fresh=True), within=5)
@@ -86,7 +86,7 @@ async def test_a_run_that_lives_twice_repeats_no_number(database: Database, tmp_
         await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
         raise runs.StaleOwner(run.run_id)
 
-    async with house(Weather(database, "runs.succeed", put_back), tmp_path) as system:
+    async with house(Weather(database, "run_ends.succeed", put_back), tmp_path) as system:
         send = await turn(database, fresh=True)
         with trio.fail_after(10), listening(system, send.run_id) as feed:
             await system.ask(HERE, send, within=5)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.engine.voice import Voice
 from goclaw.actors.sessions.conversation import Open
 from goclaw.actors.sessions.upkeep import Upkeep

@@ -13,10 +13,12 @@ import trio
 from trio.testing import MockClock
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Orphaned, Pressed, Start
+from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.lane_news import Audit, Orphaned, Pressed, Start
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.ready import READY, Ready
 from goclaw.actors.engine.waits import news_of
+from goclaw.actors.engine.works import GRACE
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, run, session
 from goclaw.domain.cluster import HEARD, Woken
@@ -403,7 +405,7 @@ class Full:
 
     async def run(self, work: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         await trio.lowlevel.checkpoint()
-        if self.away and work.name == "runs.claim":
+        if self.away and work.name == "run_claims.claim":
             raise StoreError("unavailable", "away")
         return []
 
@@ -582,7 +584,7 @@ async def test_a_run_that_is_stopped_before_it_begins_again_hears_of_it(database
         assert await system.ask(lane("main"), StopRun(run_id=run_id, reason="user", by="lan"), within=5)
 
         system.tell(run("main", run_id), Cancel(reason="user", by="lan"))
-        await until(system, lambda: not works(system, run_id) and not place.actor.next_lives)
+        await until(system, lambda: not works(system, run_id) and not place.actor.works.next_lives)
 
 
 async def test_a_suspect_that_somebody_stopped_is_told_to_be_cancelled(database: Database, tmp_path: Path) -> None:
@@ -615,7 +617,7 @@ async def test_a_suspect_that_is_stopped_while_it_goes_back_is_cancelled_aloud(
         await database.run(run_stops.request_cancel, **named)
         return await database.run(work, given, **how)
 
-    weather = Weather(database, "runs.put_back", stopped_first)
+    weather = Weather(database, "run_recovery.put_back", stopped_first)
     first = await accept(database, key=key("first"))
     await database.run(has_crashed, first)
     async with slow_house(weather, tmp_path, Queue(poll_ms=DEAF)) as system:
