@@ -60,6 +60,7 @@ from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.hooks import handlers as hook_handlers
 from goclaw.operations.operation import collect
+from goclaw.operations.platforms import PlatformsForAgents
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
@@ -92,7 +93,9 @@ from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.custom.maker import Maker
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.messaging.alerts import Alerts
+from goclaw.tools.messaging.platforms import Platforms
 from goclaw.tools.methods import Methods
 from goclaw.tools.processes import Processes
 from goclaw.tools.runtime.rules import Rules as CommandRules
@@ -194,6 +197,7 @@ def tree(
     """The whole house, in start order (supervision.md §13)."""
     settings = house.settings
     own = house.ownership
+    barred = (settings.data_dir, *settings.tools.deny_paths)
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
     spending = Spending(settings.budgets, settings.telemetry.model_pricing, defaults.max_tokens)
     work = Engine(
@@ -218,7 +222,9 @@ def tree(
         ),
         hooks=HookWorks(hook_handlers(house), settings.hooks, house.policy, box),
         block_reply=settings.gateway.block_reply,
-        denied=(settings.data_dir, *settings.tools.deny_paths),
+        denied=barred,
+        links=house.links,
+        couriers=house.couriers,
         node_name=house.node_name,
     )
     opening = Opening(
@@ -247,7 +253,7 @@ def tree(
             ),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
             child("orch", orch, defaults.subagents, settings.orchestration, own),
-            child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
+            child("delivery", partial(delivery, alone=house.embedded, barred=barred), house.node_id, house.couriers),
             child(
                 "cron",
                 partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
@@ -270,6 +276,8 @@ def _things(house: House) -> dict[type, object]:
         Processes: Background(house.system),
         Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
         Alerts: AlertsForAgents(house),
+        Platforms: PlatformsForAgents(house),
+        Maps: Maps(house.settings.data_dir / "repo-maps"),
         Workings: WorkingsForAgents(house),
         CommandRules: CommandRules(
             denied=(str(house.settings.data_dir),),

@@ -21,6 +21,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.leakless import Leakless
+from goclaw.actors.engine.media import NONE, sent
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
@@ -47,6 +48,7 @@ from goclaw.domain.errors import (
     unavailable,
 )
 from goclaw.domain.events import body
+from goclaw.domain.media import shown
 from goclaw.domain.retry import Again, fingerprint, verdict
 from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunRequest, RunResult, stop_reason
 from goclaw.domain.session import RunLost
@@ -97,6 +99,7 @@ class Run(Actor):
         self.profile: AgentProfile | None = None
         self.hooks: RunHooks | None = None
         self.comparison: str | None = None  # of a replay, JSON
+        self.sent = NONE  # files
         self.found = 0  # messages of the history
         self.working = trio.CancelScope()
         self.stopped_by: Cancel | None = None
@@ -238,6 +241,7 @@ class Run(Actor):
         kit = await self.engine.kit(ctx, run, profile)
         self.tools = kit.tools
         reach = self.engine.reach(run, profile, ctx.clock.now, kit.settings)
+        reach.delivered.update(file.path for file in self.draft.media)
         calls = ToolCalls(ctx, run.session_key, self.engine.guards.estop, self.engine.durations, self.voice.tool_slow)
         hooks = self.hooks = self._hooks_of(ctx, profile, reach.depth)
         hands = self.engine.guards.box(ctx, kit, run, profile, reach, self.journal, hooks=hooks, through=calls)
@@ -302,15 +306,17 @@ class Run(Actor):
 
     async def _succeed(self, ctx: Context) -> None:
         draft = self.draft
+        self.recorder.end(draft.text, draft.finish_reason)
+        self.sent = await sent(ctx, self.engine, self.run, self.profile, draft)
         result = self._result(
             content=draft.text,
+            media=self.sent.files,
             finish_reason=draft.finish_reason,
             stop_reason=draft.stop_reason,
             silent=draft.silent,
             comparison=self.comparison,
         )
         rows = self._rows(draft.messages)
-        self.recorder.end(draft.text, draft.finish_reason)
         kept = self.journal.kept(*self._last_step())
 
         async def store() -> Depth:
@@ -334,8 +340,8 @@ class Run(Actor):
             members["offline"] = True
         if draft.silent:
             members["silent"] = True
-        if draft.media:
-            members["media"] = [{"path": file.path, "content_type": file.mime} for file in draft.media]
+        if result.media:
+            members["media"] = shown(result.media, self.engine.links, ctx.clock.epoch_ms() / 1000)
         if self.stranger and self.profile is not None:
             ctx.tell(agent(self.run.tenant_id, self.run.agent_key), TurnEnded(user_id=self.run.user_id))
         if self.hooks is not None:
@@ -348,9 +354,10 @@ class Run(Actor):
     ) -> Depth:
         """Its end in the store, and in the same commit what a chat is sent of it."""
         to = self.request.reply_to
-        if to is None or not text.strip():
+        if to is None or not (text.strip() or self.sent.files):
             return await ctx.db(end, self.run, **ending)
-        depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, ending=ending)
+        files = self.sent.parcels
+        depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, media=files, ending=ending)
         ctx.tell(OUTBOX, Post())
         return depth
 
@@ -567,7 +574,8 @@ class Run(Actor):
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
-        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+        files = self.sent.files
+        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled, media=files)
 
 
 def root_of(run: Claimed, request: RunRequest) -> str:
