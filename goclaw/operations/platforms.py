@@ -37,6 +37,7 @@ from goclaw.tools.tool import ToolFailed
 T = TypeVar("T")
 
 WITHIN = 20.0  # seconds a platform has
+LOOKS, BETWEEN = 20, 0.1  # at a message that is just being sent, and seconds between two
 INSTEAD: dict[Ability, str] = {
     "files": "channel {channel} takes no files; say in the text where it is",
     "edit": "channel {channel} cannot edit messages; send another one",
@@ -117,15 +118,20 @@ class PlatformsForAgents:
 
     async def _named(self, asker: Asker, channel: str, chat: str, message_id: str) -> str:
         """The platform's id of what was sent through here, and any other id as it is."""
-        known = await self._house.system.database.run(
-            outbox.sent_as, tenant=asker.tenant_id, channel=channel, chat=chat, id=message_id
-        )
-        if known is None:
-            return message_id
-        if known.external_id is None:
-            raise ToolFailed("conflict", f"message {message_id} has not arrived yet ({known.state}); try again later")
-        id: str = known.external_id
-        return id
+        state = "SENDING"
+        for _ in range(LOOKS):
+            known = await self._house.system.database.run(
+                outbox.sent_as, tenant=asker.tenant_id, channel=channel, chat=chat, id=message_id
+            )
+            if known is None:
+                return message_id
+            if known.external_id is not None:
+                return str(known.external_id)
+            state = known.state
+            if state != "SENDING":
+                break
+            await trio.sleep(BETWEEN)
+        raise ToolFailed("conflict", f"message {message_id} has not arrived yet ({state}); try again later")
 
     async def _act(self, act: Callable[..., Awaitable[T]], *args: Any) -> T:
         try:
