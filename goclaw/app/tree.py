@@ -48,6 +48,7 @@ def tree(
     own = house.ownership
     work, opening = _work(house, box, things), _opening(house, box)
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
+    carries = partial(delivery, alone=house.embedded, barred=_barred(house))
     watch = (settings.policy.file, house.policy, frozenset(house.builtin), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
@@ -66,12 +67,7 @@ def tree(
             ),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
             child("orch", orch, defaults.subagents, settings.orchestration, own),
-            child(
-                "delivery",
-                partial(delivery, alone=house.embedded, barred=_barred(house)),
-                house.node_id,
-                house.couriers,
-            ),
+            child("delivery", carries, house.node_id, house.couriers),
             child(
                 "cron",
                 partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
