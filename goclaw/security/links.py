@@ -23,8 +23,9 @@ class Links:
         self._key = key
 
     def to(self, name: str, now: float, life: int = LIFE) -> str:
-        """The address of a file. Within an hour it is the same for at least half of that, so that caches can help."""
-        end = (int(now) // (life // 2) + 1) * (life // 2) + life
+        """The address of a file, good for half of `life` at least. It changes only so often, for the caches' sake."""
+        half = life // 2
+        end = int(now) // half * half + life
         return f"{ROUTE}~{end}.{self._mac(end, name)}/{quote(name, safe='/')}"
 
     def opens(self, token: str, name: str, now: float) -> bool:

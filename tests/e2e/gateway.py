@@ -38,7 +38,8 @@ TERMINAL = ("run.completed", "run.failed", "run.cancelled")
 class ObedientVendor(FakeVendor):
     """`!fault-html`, `!slow-20cps` … as the user's text choose the model; other texts are echoed.
 
-    `!calls [["exec", {"command": "ls"}], …]` calls these tools one after the other. `!hold-3` says three words and then waits until the test calls `release`.
+    `!calls [["exec", {"command": "ls"}], …]` calls these tools one after the other. `!hold-3` says three words and
+    then waits until the test calls `release`.
     """
 
     def __init__(self, port: int) -> None:

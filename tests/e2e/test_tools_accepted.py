@@ -146,7 +146,7 @@ async def test_t21_a_call_killed_by_an_admin_is_an_internal_result_and_its_run_g
         run = (await client.hears("tool.call", key=key))["runId"]
         path = await _address_of_call(gateway, run)
         async with gateway.http() as http:
-            killed = await http.post(f"/v1/actors/{quote(path.strip('/'), safe='')}/kill", json={"confirm": path})
+            killed = await http.post(f"/v1/actors{quote(path)}/stop", json={"mode": "kill"})
     assert killed.status_code < 300, killed.text
     first, second = [row for row in await client.history(key) if row["role"] == "tool"]
     assert (first["is_error"], "ended from outside" in first["content"]) == (True, True)
