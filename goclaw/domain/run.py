@@ -129,6 +129,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_cost_usd: Decimal | None = None  # of the run and all it starts
     reply_to: ReplyTo | None = None  # None: whoever asked listens
     skip_hooks: bool = False  # it judges the work of others
+    locale: str = "en"  # he asked in: what the house says to the model beside him
 
 
 class RunResult(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,6 @@ from trio.testing import MockClock
 from goclaw.agent.act import distinct, interrupt
 from goclaw.agent.history import repair
 from goclaw.agent.loop import answer
-from goclaw.agent.think import CLOSING, CUT
 from goclaw.agent.turn import Draft, Task
 from goclaw.domain.chat import (
     ChatMessage,
@@ -32,12 +31,14 @@ from goclaw.domain.chat import (
     Usage,
 )
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.hint_texts import hint
 from goclaw.security.paths import Workspace
 from goclaw.tools.ledger import ToolResult
 from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import Effect, Tool, ToolContext, ToolFailed, tool
 from tests.agent.notebook import Notebook
 
+CLOSING, CUT = hint("closing", "en"), hint("cut", "en")
 Step = ChatResponse | ProviderError
 
 
@@ -100,6 +101,9 @@ class Ear:
         self.heard.append(("call", call.id, iteration))
 
     def note(self, note: object) -> None: ...
+
+    def loop(self, what: str, facts: dict[str, Any]) -> None:
+        self.heard.append(("loop", what, facts))
 
     def block(self, text: str) -> None:
         self.heard.append(("block", text))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from goclaw.agent.loop import BUDGET
 from goclaw.agent.shrink import SUMMARY
-from goclaw.agent.think import CIRCLE
 from goclaw.domain.chat import ChatMessage, ChatResponse, Usage
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.hint_texts import hint
 from tests.agent.test_loop import Played, play, says, wants
 
+BUDGET = hint("budget", "en")
+CIRCLE = hint("circle", "en", why="")
 OVERFLOW = ProviderError("context_overflow", "prompt is too long", status=400)
 LONG = tuple(ChatMessage(role=role, content=f"{role} {n}") for n in range(6) for role in ("user", "assistant"))  # type: ignore[arg-type]
 

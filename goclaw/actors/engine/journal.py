@@ -33,6 +33,7 @@ from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
 HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
+OWN = "loop:"  # ids of texts a run tells itself; those of others are ids of runs, or name a tenant
 TRIES = 3  # of a write while the database is away; durability.md §6.1
 
 
@@ -82,6 +83,7 @@ class RunJournal:
         self._log = 0  # of steps; the first
         self.given: list[dict[str, Any]] = []  # steps it goes on from that no record of it tells of
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
+        self._began = ctx.clock.monotonic()
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
     # --- the loop's port ----------------------------------------------------------------------
@@ -129,6 +131,16 @@ class RunJournal:
         self._count(draft)
         await self._keep(steps)
         return messages
+
+    def go_on(self, text: str) -> None:
+        self.tell(InjectText(message_id=f"{OWN}{len(self._heard)}", text=text, sender=""))
+
+    def left(self) -> float:
+        return self._run.left - (self._ctx.clock.monotonic() - self._began)
+
+    def told_itself(self, text: str) -> bool:
+        """Whether a message is one the run wrote to itself, which no history shows."""
+        return any(id.startswith(OWN) and text == said for id, said in self._heard.items())
 
     # --- the tools' port ----------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from goclaw.agent.turn import Draft, Task
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolSpec
 from goclaw.domain.errors import StoreError
+from goclaw.domain.hint_texts import locale_of
+from goclaw.domain.loop import ALONE
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import parse_key
 from goclaw.domain.tokens import estimate, estimate_prompt
@@ -50,6 +52,7 @@ async def prepared(
     """Raises StoreError."""
     defaults, request = engine.defaults, run.request
     mode = mode_of(run.kind)
+    locale = locale_of(profile.language, request.locale)
     group = parse_key(run.session_key).group
     writer = not group or await _writes(ctx, run, profile)
     loaded: Loaded = await load(
@@ -75,6 +78,7 @@ async def prepared(
         user=run.user_id,
         extra=request.instructions,
         turn=sum(1 for row in rows if row.role == "user") + 1,
+        locale=locale,
     )
     system = system_prompt(facts, defaults.system_prompt_budget_tokens)
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
@@ -100,6 +104,8 @@ async def prepared(
         mentioned=request.mentioned,
         nothing_said=defaults.texts.no_response_fallback,
         only_thought=defaults.texts.think_only_fallback,
+        locale=locale,
+        loop=profile.loop if run.kind not in ALONE and request.response_format == "" else None,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
     return Prepared(task, loaded.first_contact)

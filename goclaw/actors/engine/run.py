@@ -285,7 +285,8 @@ class Run(Actor):
             provider=profile.provider,
             model=task.model,
             options=msgspec.to_builtins(task.options),
-            limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
+            limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls, "loop": task.loop},
+            locale=task.locale,
             window=profile.context_window,
             pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
             summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
@@ -567,6 +568,7 @@ class Run(Actor):
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
         offline = self.draft.offline
+        said = [one for one in said if one.role != "user" or not self.journal.told_itself(one.content)]
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
 
 

@@ -158,6 +158,9 @@ class Voice:
             self.flush()
             self.say("block.reply", body(content=text))
 
+    def loop(self, what: str, facts: dict[str, Any]) -> None:
+        self.say(f"loop.{what}", body(**facts))
+
     def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None:
         arguments: dict[str, Any] = call.arguments
         if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:
