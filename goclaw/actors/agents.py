@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
+from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
 from goclaw.domain.loop import loop_of
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
@@ -105,6 +106,7 @@ class Agent(Actor):
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
             loop=_fitting(loop_of, row.other_config),
+            answer_form=msgspec.Raw(msgspec.json.encode(_fitting(form_of, row.other_config))),
             fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
         )
         return override.on(profile) if override is not None else profile

@@ -101,6 +101,8 @@ def _finish(task: Task, response: ChatResponse, draft: Draft) -> None:
     said = _said(response)
     if task.options.response_format is None:
         said = replace(said, content=_readable(task, response, draft))
+    else:
+        draft.fits = response.fits
     draft.messages.append(said)
     draft.text = "" if draft.silent else said.content
 

@@ -133,6 +133,7 @@ class Draft:
     stop_reason: str = "final"  # agent-loop.md §2.2
     media: list[Media] = field(default_factory=list)  # files to be delivered with the answer
     hints: list[str] = field(default_factory=list)  # for the next question alone
+    fits: bool | None = None  # the answer is JSON of the form that was asked for
     circle: str = ""  # why the model was stopped going round in circles
     repeats: Repeats = field(default_factory=Repeats)
     full: int = 0  # tokens of what was last asked and answered

@@ -54,7 +54,7 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     tool_settings: Raw = Raw(b"{}")  # how they are set for it, by name (tools.md §3.3)
     compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
     loop: Loop | None = None  # it goes on by itself (agent-loop.md §15.1)
-    structured: Raw = Raw(b"null")  # what its answers must fit (§16): `Structured`
+    answer_form: Raw = Raw(b"null")  # what its answers must fit (§16): `AnswerForm`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from goclaw.domain.chat import ChatOptions, Usage
 from goclaw.runtime.faults import Err
@@ -146,6 +146,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     cancelled: bool = False
     offline: bool = False
     error: Err | None = None
+    structured: Raw | None = None  # the answer as a value, where it had to fit a schema and does
     comparison: str | None = None  # kind replay: JSON of durability.md §16.3
 
 

@@ -14,6 +14,7 @@ import trio
 
 from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.act import result_of
+from goclaw.agent.looping import done
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.address import BUDGETS
@@ -21,6 +22,7 @@ from goclaw.domain.budget import Settled
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import ProviderError, StoreError
+from goclaw.domain.loop import Loop
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
@@ -71,6 +73,7 @@ class RunJournal:
         self.recorder = recorder
         self.calls = calls
         self.provider = ""  # who is asked
+        self.loop: Loop | None = None  # it goes on by itself
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
@@ -262,7 +265,12 @@ class RunJournal:
 
     def _count(self, draft: Draft) -> None:
         usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
-        self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
+        limits: dict[str, int] = {}
+        if (loop := self.loop) is not None:
+            limits = {"max_steps": loop.max_steps, "max_tokens": loop.max_tokens}
+            limits["max_duration_ms"] = int(loop.max_duration * 1000)
+        step = draft.step if loop is None else done(draft)
+        self._counters = Counters(iteration=draft.iterations, current_step=step, tokens_used=usage, **limits)
 
     async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
         while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.forms import fitted
 from goclaw.agent.again import again
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.prompt import Facts, mode_of, system_prompt
@@ -81,6 +82,9 @@ async def prepared(
         locale=locale,
     )
     system = system_prompt(facts, defaults.system_prompt_budget_tokens)
+    options = options_of(profile, defaults, request)
+    if run.kind not in ALONE and options.response_format is None:
+        options = await fitted(options, profile, defaults.workspace)
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
     task = Task(
         model=profile.model,
@@ -89,7 +93,7 @@ async def prepared(
             *history_of(remembered, system, specs, profile.context_window, defaults.context_pruning),
             ChatMessage(role="user", content=request.message),
         ),
-        options=options_of(profile, defaults, request),
+        options=options,
         metadata={
             "run_kind": run.kind,
             "agent": profile.key,
@@ -105,7 +109,7 @@ async def prepared(
         nothing_said=defaults.texts.no_response_fallback,
         only_thought=defaults.texts.think_only_fallback,
         locale=locale,
-        loop=profile.loop if run.kind not in ALONE and request.response_format == "" else None,
+        loop=profile.loop if run.kind not in ALONE and options.response_format is None else None,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
     return Prepared(task, loaded.first_contact)

@@ -99,8 +99,10 @@ class Run(Actor):
         self.comparison: str | None = None  # of a replay, JSON
         self.found = 0  # messages of the history
         self.working = trio.CancelScope()
+        self.limit = trio.CancelScope()  # of time
         self.stopped_by: Cancel | None = None
         self.ending = False  # it hears nothing more
+        self.loops = False  # it goes on by itself
         self.stranger = False  # its user meets the agent for the first time
         self.over = False
 
@@ -175,6 +177,7 @@ class Run(Actor):
             if run.kind in INTERACTIVE and run.age > self.engine.queue.chat_resume_max_age_sec:
                 return await self._fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
         with trio.move_on_after(max(0.0, run.left)) as limit:  # it may have waited for longer than that
+            self.limit = limit
             trouble = await self._try(ctx)
         self.ending = True
         if limit.cancelled_caught:
@@ -244,6 +247,9 @@ class Run(Actor):
         task, self.stranger = await prepared(ctx, self.engine, run, profile, rows, hands.specs, self.draft)
         if hooks is not None and not self.draft.messages:
             task = await submitted(hooks, task, first=not rows)
+        if task.loop is not None:
+            self.loops, self.journal.loop = True, task.loop
+            self.limit.deadline = min(self.limit.deadline, trio.current_time() + task.loop.max_duration - run.age)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         guards = self.engine.guards
@@ -309,6 +315,7 @@ class Run(Actor):
             stop_reason=draft.stop_reason,
             silent=draft.silent,
             comparison=self.comparison,
+            structured=msgspec.Raw(draft.text.encode()) if draft.fits else None,
         )
         rows = self._rows(draft.messages)
         self.recorder.end(draft.text, draft.finish_reason)
@@ -335,6 +342,10 @@ class Run(Actor):
             members["offline"] = True
         if draft.silent:
             members["silent"] = True
+        if draft.fits is not None:
+            members["structured"] = result.structured
+        if draft.fits is False:
+            ctx.log.warning("run.answer_unfit", run=self.run.run_id, agent=self.run.agent_key)
         if draft.media:
             members["media"] = [{"path": file.path, "content_type": file.mime} for file in draft.media]
         if self.stranger and self.profile is not None:
@@ -445,6 +456,8 @@ class Run(Actor):
             return
         if dead is not None:
             ctx.system.meter.count("run_dead_letter_total", dead)
+        if self.loops and draft.loop is None:
+            self.voice.say("loop.timeout" if reason == "TIMEOUT" else "loop.failed")
         self.voice.say("run.failed", failure(err, draft.text), result=result)
         self._leave(ctx)
 
