@@ -73,10 +73,10 @@ async def shrink(turn: Turn) -> None:
 
 def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bool, closing: bool) -> ChatRequest:
     """What the model is asked next. The hints in it are never stored (agent-loop.md §9.3)."""
-    say = partial(hint, locale=task.locale)
-    why = say("circle", why=draft.circle) if draft.circle else say("closing")
+    words = partial(hint, locale=task.locale)
+    why = words("circle", why=draft.circle) if draft.circle else words("closing")
     system = "\n\n".join(part for part in (task.system, why if closing else "", task.hint) if part)
-    told = [*draft.hints, *([say("cut")] if cut else ())]
+    told = [*draft.hints, *([words("cut")] if cut else ())]
     said: Sequence[ChatMessage] = (*task.history, *draft.messages)
     if draft.covered:
         said = (*standing_in(draft.summary), *said[draft.covered :])

@@ -457,7 +457,7 @@ class Run(Actor):
         if dead is not None:
             ctx.system.meter.count("run_dead_letter_total", dead)
         if self.loops and draft.loop is None:
-            self.voice.say("loop.timeout" if reason == "TIMEOUT" else "loop.failed")
+            self.voice.loop("timeout" if reason == "TIMEOUT" else "failed", {})
         self.voice.say("run.failed", failure(err, draft.text), result=result)
         self._leave(ctx)
 

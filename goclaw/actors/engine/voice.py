@@ -169,6 +169,8 @@ class Voice:
                 self.say("loop.completed", body(**facts))
             case "budget_exceeded":
                 self.say("loop.budget_exceeded", body(**facts))
+            case "timeout":
+                self.say("loop.timeout", body(**facts))
             case "failed":
                 self.say("loop.failed", body(**facts))
 
