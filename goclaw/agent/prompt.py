@@ -19,6 +19,7 @@ from goclaw.domain.hint_texts import hint
 from goclaw.domain.run import RunKind
 from goclaw.domain.texts import Locale
 from goclaw.domain.tokens import estimate
+from goclaw.domain.tools import ALIASES
 from goclaw.knowledge.context_files import (
     AGENTS,
     BOOTSTRAP,
@@ -32,7 +33,6 @@ from goclaw.knowledge.context_files import (
     Mode,
 )
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
-from goclaw.tools.groups import ALIASES
 
 Zone = Literal["stable", "dynamic"]
 
