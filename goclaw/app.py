@@ -27,7 +27,7 @@ from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cron import cron
 from goclaw.actors.delivery.outbox import delivery
 from goclaw.actors.engine.added import Opening
-from goclaw.actors.engine.approvals import AtBroker
+from goclaw.actors.engine.consent import AtBroker
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.hooks import HookWorks
@@ -266,7 +266,7 @@ def _things(house: House) -> dict[type, object]:
     return {
         Methods: ForAgents(house, collect("goclaw.operations")),
         ContextFiles: FilesForAgents(house),
-        Approvals: AtBroker(house.system, settings.exec_approval),
+        Approvals: AtBroker(house.system, settings.exec_approval, lambda: house.draining),
         Processes: Background(house.system),
         Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
         Alerts: AlertsForAgents(house),
