@@ -12,11 +12,11 @@ import msgspec
 
 from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
-from goclaw.domain.model import PROVIDERS, ProvidersChanged
+from goclaw.domain.model import PROVIDERS, Candidate, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
 from goclaw.domain.workspace import sharing_of
 from goclaw.knowledge.context import outgrow
-from goclaw.providers.choose import default_model, default_provider, fallbacks
+from goclaw.providers.choose import accounts, default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -43,6 +43,7 @@ class Agent(Actor):
         self.failover = failover
         self.special: dict[str, AgentProfile] = {}  # by user
         self.stale = False
+        self.asked = 0  # how often
 
     async def on_start(self, ctx: Context) -> None:
         ctx.join(PROVIDERS)
@@ -75,13 +76,15 @@ class Agent(Actor):
         model = (override.model if override is not None else "") or own
         named = providers.named.get(provider)
         effort, exact = self._effort(row, named.reasoning_defaults if named else ReasoningDefaults())
+        model = model or default_model(provider, providers, self.defaults)
+        first = Candidate(provider, model)
         profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
             owner_id=row.owner_id,
             provider=provider,
-            model=model or default_model(provider, providers, self.defaults),
+            model=model,
             agent_type=row.agent_type,
             status=row.status,
             is_default=row.is_default,
@@ -100,7 +103,8 @@ class Agent(Actor):
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
-            fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
+            fallbacks=fallbacks(first, row.fallback_models, providers, self.failover, self.defaults),
+            turns=accounts(provider, providers) if named and named.codex_pool.strategy == "round_robin" else (),
         )
         return override.on(profile) if override is not None else profile
 
@@ -132,7 +136,8 @@ class Agent(Actor):
             await self._read(ctx)
         elif ctx.clock.monotonic() - self.read_at > FRESH:
             await self._look(ctx)
-        return self.special.get(ask.user_id, self.profile)
+        self.asked += 1
+        return self.special.get(ask.user_id, self.profile).in_turn(self.asked)
 
     @handles
     async def turn_ended(self, ctx: Context, news: TurnEnded) -> None:

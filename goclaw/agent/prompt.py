@@ -17,6 +17,7 @@ from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ToolSpec
 from goclaw.domain.run import RunKind
 from goclaw.domain.tokens import estimate
+from goclaw.domain.tools import ALIASES
 from goclaw.knowledge.context_files import (
     AGENTS,
     BOOTSTRAP,
@@ -30,7 +31,6 @@ from goclaw.knowledge.context_files import (
     Mode,
 )
 from goclaw.providers.prompt_cache import CACHE_BOUNDARY
-from goclaw.tools.groups import ALIASES
 
 Zone = Literal["stable", "dynamic"]
 

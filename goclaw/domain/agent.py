@@ -53,16 +53,22 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     tool_settings: Raw = Raw(b"{}")  # how they are set for it, by name (tools.md §3.3)
     compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
+    turns: tuple[str, ...] = ()  # accounts of its provider's pool that are asked first, a run each (providers.md §7.3)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Who may answer, in order of preference (providers.md §9.2)."""
-        first = Candidate(self.provider, self.model)
-        return (first, *(other for other in self.fallbacks if other != first))
+        accounts = self.turns or (self.provider,)
+        return tuple(dict.fromkeys((*(Candidate(name, self.model) for name in accounts), *self.fallbacks)))
+
+    def in_turn(self, number: int) -> AgentProfile:
+        """As the run of that number sees it."""
+        at = number % len(self.turns) if self.turns else 0
+        return replace(self, turns=(*self.turns[at:], *self.turns[:at])) if at else self
 
     def answering_with(self, provider: str, model: str) -> AgentProfile:
         """The same agent with another model, if there is one; of its own provider unless one is named."""
-        return replace(self, provider=provider or self.provider, model=model) if model else self
+        return replace(self, provider=provider or self.provider, model=model, turns=()) if model else self
 
     def visible_to(self, caller: Caller) -> bool:
         """Admins see all, everybody the default agent, his own and the one that asks for him (edge-auth.md §5.3)."""

@@ -10,8 +10,9 @@ from goclaw.domain.delivery import DeliveryKind
 from goclaw.domain.errors import Err
 from goclaw.domain.run import ReplyTo, RunResult
 from goclaw.domain.texts import text_of
-from goclaw.stores import outbox, runs
-from goclaw.stores.runs import Cause, Claimed, Depth, Recovered
+from goclaw.stores import outbox, run_ends, run_recovery, runs
+from goclaw.stores.run_recovery import Cause, Recovered
+from goclaw.stores.runs import Claimed, Depth
 from goclaw.stores.unit import Connection, Work, transaction
 
 
@@ -36,16 +37,16 @@ async def ended(
 async def lost(db: Connection, run: Claimed, *, err: Err, reason: str, error: str) -> None:
     """A run fails that has no actor any more to say so. Raises `StaleOwner`."""
     result = RunResult(run_id=run.run_id, session_key=run.session_key, error=err)
-    await runs.fail(db, run, result=result, reason=reason, error=error, messages=runs.asked(run))
+    await run_ends.fail(db, run, result=result, reason=reason, error=error, messages=runs.asked(run))
     await _notice(db, run, err)
 
 
 @transaction
 async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay: float = 0.0) -> Recovered:
-    """As `runs.recover`; the chat of a run that crashed too often hears that nothing will come."""
-    outcome = await runs.recover(db, run, cause, delay=delay)
+    """As `run_recovery.recover`; the chat of a run that crashed too often hears that nothing will come."""
+    outcome = await run_recovery.recover(db, run, cause, delay=delay)
     if outcome == "dead":
-        await _notice(db, run, runs.LOST)
+        await _notice(db, run, run_recovery.LOST)
     return outcome
 
 

@@ -17,7 +17,8 @@ from goclaw.domain.chat import Usage
 from goclaw.domain.run import RecordKind
 from goclaw.stores.model_calls import CALLS
 from goclaw.stores.reservations import PAID
-from goclaw.stores.runs import BLOBS, NOTHING, RECORDS, STEPS, Claimed, Kept, StaleOwner, Step
+from goclaw.stores.run_kept import BLOBS, NOTHING, RECORDS, STEPS, Kept, Step
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 EffectStatus = Literal["STARTED", "SUCCEEDED", "FAILED", "UNKNOWN"]

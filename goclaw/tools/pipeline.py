@@ -21,10 +21,11 @@ from msgspec.structs import replace as changed
 from goclaw.domain.chat import ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected
 from goclaw.domain.texts import text_of
+from goclaw.domain.tools import ALIASES
 from goclaw.tools.arguments import NAME, Read, read
 from goclaw.tools.cut import shortened
 from goclaw.tools.gates import Hooks
-from goclaw.tools.groups import ALIASES, PRESETS
+from goclaw.tools.groups import PRESETS
 from goclaw.tools.ledger import Begun, Ledger, LedgerConflict, Past, Place, ToolResult
 from goclaw.tools.spill import spill
 from goclaw.tools.tool import Answer, Effect, Source, Tool, ToolContext, ToolFailed

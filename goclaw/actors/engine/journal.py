@@ -27,8 +27,9 @@ from goclaw.runtime.crashpoint import crash_point
 from goclaw.security.box import Box
 from goclaw.security.box import Place as SealedPlace
 from goclaw.stores import model_calls, run_steps, session_queue
+from goclaw.stores.run_kept import Blob, Kept, Record, Step
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
-from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
+from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import Begun, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first

@@ -48,37 +48,60 @@ async def prepared(
     draft: Draft,
 ) -> Prepared:
     """Raises StoreError."""
-    defaults, request = engine.defaults, run.request
-    mode = mode_of(run.kind)
-    group = parse_key(run.session_key).group
-    writer = not group or await _writes(ctx, run, profile)
+    facts, stranger = await _facts(ctx, engine.defaults, run, profile, rows, specs)
+    system = system_prompt(facts, engine.defaults.system_prompt_budget_tokens)
+    return Prepared(_task(engine.defaults, run, profile, rows, specs, system, draft), stranger)
+
+
+async def _facts(
+    ctx: Context,
+    defaults: AgentDefaults,
+    run: Claimed,
+    profile: AgentProfile,
+    rows: Sequence[MessageRow],
+    specs: tuple[ToolSpec, ...],
+) -> tuple[Facts, bool]:
+    """What the system prompt is made of, and whether the agent meets this user for the first time."""
+    key, to = parse_key(run.session_key), run.request.reply_to
+    writer = not key.group or await _writes(ctx, run, profile)
     loaded: Loaded = await load(
         ctx.db,
         profile,
         tenant=run.tenant_id,
         user=run.user_id,
         when=circumstances(run.kind, run.session_key, writer=writer),
-        mode=mode,
+        mode=mode_of(run.kind),
         limits=Limits(defaults.bootstrap_max_chars, defaults.bootstrap_total_max_chars),
     )
-    channel = request.reply_to.channel_instance if request.reply_to is not None else parse_key(run.session_key).channel
     facts = Facts(
         agent=profile,
         now=ctx.clock.now(),
-        mode=mode,
+        mode=mode_of(run.kind),
         tools=specs,
         files=loaded.files,
         hidden=AMONG_STRANGERS if loaded.hidden else "",
         kind=run.kind,
-        group=group,
-        channel=channel,
+        group=key.group,
+        channel=to.channel_instance if to is not None else key.channel,
         user=run.user_id,
-        extra=request.instructions,
+        extra=run.request.instructions,
         turn=sum(1 for row in rows if row.role == "user") + 1,
     )
-    system = system_prompt(facts, defaults.system_prompt_budget_tokens)
+    return facts, loaded.first_contact
+
+
+def _task(
+    defaults: AgentDefaults,
+    run: Claimed,
+    profile: AgentProfile,
+    rows: Sequence[MessageRow],
+    specs: tuple[ToolSpec, ...],
+    system: str,
+    draft: Draft,
+) -> Task:
+    request = run.request
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
-    task = Task(
+    return Task(
         model=profile.model,
         system=system,
         history=(
@@ -102,7 +125,6 @@ async def prepared(
         only_thought=defaults.texts.think_only_fallback,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
-    return Prepared(task, loaded.first_contact)
 
 
 async def _writes(ctx: Context, run: Claimed, profile: AgentProfile) -> bool:

@@ -5,8 +5,6 @@ Contract: sessions-lanes-cron.md §4 (L4.4); orchestration.md §11 (H4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from goclaw.runtime.reply import Reply
 
 
@@ -49,9 +47,9 @@ class Slots:
     def kept(self, run_id: str) -> bool:
         return run_id in self._kept
 
-    def forgotten(self, before: float) -> Iterator[str]:
-        """Who was kept a slot before that time and neither took it nor gave it back."""
-        return iter([run_id for run_id, since in self._kept.items() if since < before])
+    def forget(self, before: float) -> None:
+        """Whoever was kept a slot before that time and neither took it nor gave it back."""
+        self._kept = {run_id: since for run_id, since in self._kept.items() if since >= before}
 
     def take(self, run_id: str) -> None:
         self._taken.add(run_id)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from goclaw.providers.http import read, tls, weather
+from goclaw.providers.web import read, tls, weather
 from goclaw.security.egress import guarded
 from goclaw.security.ssrf import Guard, Refused
 from goclaw.tools.web.hits import DAYS, Freshness, NotFound

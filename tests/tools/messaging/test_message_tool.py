@@ -15,7 +15,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.ids import new_id
 from goclaw.runtime.child import child
-from goclaw.stores import runs
+from goclaw.stores import run_ends
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from tests.fakes.platform import HttpCourier, Platform, open_platform
@@ -91,7 +91,7 @@ async def test_a_conversation_without_a_platform_is_told_in_its_history(desk: De
     key = "agent:default:ws:direct:1"
     await accept(database, "send it", key=key)
     (run,) = await claim(database, key)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "send it"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "send it"))
 
     await desk.said("message", session=key, **OPENLY)
 
