@@ -42,6 +42,7 @@ from goclaw.domain.events import body, of_admins, of_user
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import Awaiting, LendSlot
 from goclaw.runtime.actor import Actor, Context, handles
+from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import ActorStopped
 from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
@@ -146,6 +147,7 @@ class ApprovalBroker(Actor):
             (asked,) = await ctx.db(rows.look, ids=[asked.row])
         if asked.status != "pending":  # since an earlier life of the run asked
             return answered(asked)
+        crash_point("approval.requested")
         if (reply := ctx.defer()) is None:
             return None
         if (former := self.waiting.get(asked.row)) is not None and not former.reply.over:
