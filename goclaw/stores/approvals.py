@@ -100,9 +100,7 @@ FIND = f"SELECT {ROW} FROM exec_approvals a WHERE a.tenant_id = %(tenant)s AND a
 
 ALL = f"SELECT {ROW} FROM exec_approvals a WHERE {OPEN} ORDER BY a.created_at, a.id LIMIT 1000"
 
-STANDING = (
-    f"SELECT {ROW} FROM exec_approvals a WHERE a.id = ANY(%(ids)s::uuid[]) ORDER BY a.id LIMIT 1000"
-)
+STANDING = f"SELECT {ROW} FROM exec_approvals a WHERE a.id = ANY(%(ids)s::uuid[]) ORDER BY a.id LIMIT 1000"
 
 RULE = f"""id, tenant_id, agent_id, pattern, match_kind, created_by,
   {EPOCH.format("created_at", "created_at")}, node_id IS NULL AS kept"""
