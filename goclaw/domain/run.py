@@ -131,6 +131,17 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip_hooks: bool = False  # it judges the work of others
 
 
+class SentFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that goes with an answer, as it was when the run ended."""
+
+    name: str  # of `/v1/files/`; empty for one that no link reaches
+    path: str  # in the workspace
+    content_type: str
+    size: int  # bytes
+    caption: str = ""
+    as_voice: bool = False
+
+
 class RunResult(Struct, frozen=True, kw_only=True):
     """How a run ended, as its asker sees it. `error` is set when it failed."""
 
@@ -144,6 +155,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     silent: bool = False  # the agent chose to say nothing
     cancelled: bool = False
     offline: bool = False
+    media: tuple[SentFile, ...] = ()
     error: Err | None = None
     comparison: str | None = None  # kind replay: JSON of durability.md §16.3
 

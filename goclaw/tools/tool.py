@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from goclaw.domain.chat import ToolCall, ToolSpec
+from goclaw.domain.delivery import Ability
 from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
 from goclaw.tools.ledger import Media, ToolResult
@@ -142,6 +143,7 @@ class Tool:
     most: int = MOST_EVER  # characters of its results
     settings: type[msgspec.Struct] | None = None
     requires: tuple[str, ...] = ()  # programs that must be there
+    ability: Ability | None = None  # that the run's channel must have
     rehearse: Callable[[ToolContext, Any], str] | None = None  # what a call would run
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
 
@@ -170,6 +172,7 @@ def tool(
     most: int = MOST_EVER,
     settings: type[msgspec.Struct] | None = None,
     requires: Collection[str] = (),
+    ability: Ability | None = None,
 ) -> Callable[[Fn], Fn]:
     """Declare a coroutine `(ctx, ask, …) -> text` as a tool; the first paragraph of its docstring is what models read.
 
@@ -209,6 +212,7 @@ def tool(
             most=most,
             settings=settings,
             requires=tuple(requires),
+            ability=ability,
             needs=needs,
         )
         fn.__tool__ = declared  # type: ignore[attr-defined]  # read by `collect`
@@ -272,6 +276,8 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
     match shape:
         case {"anyOf": [dict(only), {"type": "null"}], "default": None}:
             return _without_null(only)
+        case {"default": None}:
+            return {key: value for key, value in shape.items() if key != "default"}
         case {"enum": [str(), *_]}:
             return {"type": "string", **shape}
         case {"type": "array", "items": dict(items)}:
