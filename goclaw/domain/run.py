@@ -222,6 +222,12 @@ class ReclaimSlot(Message[bool]):
     run_id: str
 
 
+class TakeSlotBack(Message[None]):
+    """The run goes on and cannot wait for a slot: it has one from now on, and if it is one too many."""
+
+    run_id: str
+
+
 # run.cancelled says one of these; edge-websocket.md §8
 STOPPED_BY = frozenset({"user", "interrupt", "timeout", "supervisor", "dropped", "client_gone"})
 
