@@ -60,6 +60,7 @@ for what it is about.
 async def test_a_process_killed_here_loses_and_doubles_nothing(
     name: str, lives: Callable[..., Lives], vendor: ScriptedVendor
 ) -> None:
+    """AL-16 is K12: the first tool is not repeated. AL-17 is K9 and K10 of an unsafe tool: the model is told so."""
     point = POINTS[name]
     gateway = lives()
     gateway.live(crash_at=point.crash_at)
