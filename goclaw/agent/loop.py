@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from goclaw.agent import looping
 from goclaw.agent.act import act, distinct, ids
+from goclaw.agent.attach import collect
 from goclaw.agent.markup import SILENT, silent
 from goclaw.agent.sanitise import sanitised
 from goclaw.agent.shrink import FULL
@@ -48,6 +49,7 @@ async def answer(task: Task, provider: Model, hands: Hands, journal: Journal, li
         specs = () if last else hands.specs
         response = await think(turn, specs, cut=cuts > 0, last=last)
         crash_point("llm.answered")
+        collect(draft, response.content)
         cut = response.finish_reason == "length"
         if cut and response.tool_calls and not last and cuts < CUTS:
             cuts += 1

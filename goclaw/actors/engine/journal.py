@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import trio
+from msgspec import Struct
 
 from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.act import result_of
@@ -32,7 +33,7 @@ from goclaw.stores import model_calls, run_steps, session_queue
 from goclaw.stores.run_kept import Blob, Kept, Record, Step
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
 from goclaw.stores.runs import Claimed
-from goclaw.tools.ledger import Begun, Past, Place, ToolResult
+from goclaw.tools.ledger import Begun, Media, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
 HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
@@ -53,6 +54,12 @@ class KnownBlobs:
         self._known[digest] = None
         while len(self._known) > BLOBS:
             del self._known[next(iter(self._known))]
+
+
+class _Files(Struct):
+    """What a step brought besides its message."""
+
+    media: tuple[Media, ...] = ()
 
 
 class RunJournal:
@@ -114,7 +121,7 @@ class RunJournal:
         for index, wanted, result in results:
             effect = self._effect_of(wanted)
             self.recorder.acted(step, index, wanted, effect, result)
-            message = _raw(result_of(wanted, result))
+            message = _raw(result_of(wanted, result), **({"media": result.media} if result.media else {}))
             steps.append(Step(step_no=step + 1 + index, kind="tool", message=message))
             if effect != "pure":
                 outcomes.append(Outcome(key=self.key(Place(step, index)), status=_status(result), result=_raw(result)))
@@ -226,6 +233,7 @@ class RunJournal:
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
         )
+        draft.media = [file for step in steps for file in msgspec.json.decode(step.message, type=_Files).media]
         self._count(draft)
         return draft
 

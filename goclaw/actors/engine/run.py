@@ -196,6 +196,7 @@ class Run(Actor):
         kit = await engine.kit(ctx, run, profile)
         self.tools = kit.tools
         reach = engine.reach(run, profile, ctx.clock.now, kit.settings)
+        reach.delivered.update(file.path for file in life.draft.media)
         guards = engine.guards
         calls = ToolCalls(ctx, run.session_key, guards.estop, engine.durations, voice.tool_slow)
         hooks = life.hooks = self._hooks_of(ctx, profile, reach.depth)
