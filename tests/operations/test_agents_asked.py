@@ -123,6 +123,11 @@ async def test_a_key_is_made_of_the_name_and_taken_once(house: House) -> None:
         ({"agent_key": "a", "status": "summoning"}, "status"),
         ({"agent_key": "a", "other_config": {"thinking_level": "loud"}}, "other_config.thinking_level"),
         ({"agent_key": "a", "other_config": {"x": "y" * 70_000}}, "other_config"),
+        ({"agent_key": "a", "other_config": {"loop": {"max_steps": 0}}}, "other_config.loop.max_steps"),
+        (
+            {"agent_key": "a", "other_config": {"structured_output": {"max_retries": 9}}},
+            "other_config.structured_output.max_retries",
+        ),
     ],
 )
 async def test_what_no_agent_can_be_is_refused_by_field(house: House, given: dict[str, Any], field: str) -> None:
