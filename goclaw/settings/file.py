@@ -14,11 +14,15 @@ from goclaw.settings.section import Section
 from goclaw.settings.settings import Settings
 
 
-def read(path: Path) -> tuple[dict[str, Given], list[Problem]]:
-    """What the file sets, by dotted key, and every mistake in its shape. A missing file sets nothing."""
+def read(path: Path, raw: bytes | None = None) -> tuple[dict[str, Given], list[Problem]]:
+    """What the file sets, by dotted key, and every mistake in its shape. A missing file sets nothing.
+
+    With `raw` that is what it is taken to say.
+    """
     try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+        if raw is None:
+            with path.open("rb") as file:
+                raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:
             return {}, [Problem("", "the file is larger than 1 MiB")]
         document = parse(raw.decode())
@@ -27,7 +31,7 @@ def read(path: Path) -> tuple[dict[str, Given], list[Problem]]:
     except OSError as error:
         return {}, [Problem("", f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         return {}, [Problem("", f"not UTF-8 text at line {line}", line)]
     except Malformed as error:
         return {}, [Problem("", f"not JSON5 at line {error.line}: {error}", error.line)]
