@@ -63,6 +63,7 @@ from goclaw.operations.operation import collect
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime import crashpoint
+from goclaw.runtime.again import begin_again
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
@@ -80,6 +81,7 @@ from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import keep_key, onboard, write_private
 from goclaw.settings.settings import Settings
+from goclaw.settings.writer import ConfigFile
 from goclaw.stores import agents as agent_rows
 from goclaw.stores import builtin_tools
 from goclaw.stores.audit_book import AuditBook
@@ -103,6 +105,7 @@ from goclaw.tools.tool import equipped
 from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
+AGAIN = -1  # no exit code: somebody asked for a restart
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
 GENERATIONS = (50_000, 50, 1000)  # garbage collector thresholds; supervision.md §10.1 V7
 CLOSE = 5.0  # seconds open HTTP connections have at the end; config-cli.md §11
@@ -127,9 +130,12 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, not json_logs, tools)
+            code = trio.run(_live, loaded, lock, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
+    if code == AGAIN:
+        begin_again()
+    return code
 
 
 async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
@@ -150,6 +156,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
+            house.config, house.restart = ConfigFile(loaded), partial(_restart, house)
             house.audit = await _audit(loaded, database, house)
             house.policy = _policy(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
@@ -178,7 +185,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 nursery.cancel_scope.cancel()
             if gave_up.is_set():
                 return WITHOUT_LEASE
-            return 0 if house.draining else ESCALATED
+            return AGAIN if house.restarting else 0 if house.draining else ESCALATED
 
 
 def tree(
@@ -401,6 +408,7 @@ async def _prepare(dsn: str, database: Database) -> None:
 async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
     """The first signal lets work end, more of them cut it short; either way the tree is stopped in order."""
     first = signal.Signals(await anext(signals)).name
+    first = "RESTART" if house.restarting else first
     log.info("gateway.draining", signal=first)
     house.draining = True
     async with trio.open_nursery() as nursery:
@@ -409,6 +417,13 @@ async def _drain_on_signal(signals: AsyncIterator[int], house: House, doorway: D
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+def _restart(house: House) -> None:
+    """Drain as for a signal, and begin again after that."""
+    if not house.draining:
+        house.restarting = True
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:

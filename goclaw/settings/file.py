@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from goclaw.settings.keys import fields, row_field, snake, spellings, subsection
 from goclaw.settings.problems import Problem, nearest, quoted
 from goclaw.settings.section import Section
 from goclaw.settings.settings import Settings
+
+UNFIT = re.compile(r"[\ud800-\udfff]")
 
 
 def read(path: Path, raw: bytes | None = None) -> tuple[dict[str, Given], list[Problem]]:
@@ -82,6 +85,9 @@ class _Reader:
     def _field(self, kind: Any, value: Any, place: Place, key: str) -> None:
         if value is None:  # null is the same as leaving the key out
             return
+        if not _is_text(value):
+            self._wrong(place, "{}: expected text without NUL and without half characters")
+            return
         line = self.lines.get(place)
         where = key + self._at(place)
         if inner := subsection(kind):
@@ -100,6 +106,15 @@ class _Reader:
 
 def _dotted(place: Place) -> str:
     return ".".join(str(step) for step in place)
+
+
+def _is_text(value: Any) -> bool:
+    """Every text in it can be written down, and put into a database."""
+    if isinstance(value, str):
+        return "\0" not in value and UNFIT.search(value) is None
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(one) for key, one in value.items())
+    return not isinstance(value, list) or all(map(_is_text, value))
 
 
 def _kind_of(value: Any) -> str:

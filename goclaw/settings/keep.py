@@ -50,7 +50,7 @@ def kept(held: Mapping[str, Any]) -> Kept:
 def variable_of(key: str, name: str, taken: Collection[str]) -> str:
     """The variable for a secret: the one that sets its key anyway, if there is one, else one made of the key."""
     row = re.fullmatch(r"providers\.([a-z0-9_]+)\.api_key", key)
-    found = NAMES.get(key) or (f"GOCLAW_{row[1].upper()}_API_KEY" if row else "")
+    found = f"GOCLAW_{row[1].upper()}_API_KEY" if row else NAMES.get(key, "")
     if not found or name:
         place = str(int(name) + 1) if name.isdigit() else name
         found = UNFIT.sub("_", f"{key}.{place}" if name else key).upper()[:LONGEST]

@@ -175,7 +175,8 @@ class ConfigFile:
             ]
         )
         old = dict(entries(before.settings)) if before is not None else {}
-        changed = tuple(sorted(key for key in old.keys() | values.keys() if old.get(key) != values.get(key)))
+        rows = {key for key in old.keys() ^ values.keys() if _origin(key, loaded, before) == "default"}
+        changed = tuple(sorted(key for key in (old.keys() | values.keys()) - rows if old.get(key) != values.get(key)))
         won = {key for key, origin in loaded.origins.items() if origin.startswith(("env:", ENV_FILE, "flag"))}
         return Draft(
             loaded,
@@ -184,7 +185,7 @@ class ConfigFile:
             config,
             secrets,
             changed,
-            tuple(sorted(won & keys - set(changed) - kept.intended.keys())),
+            tuple(sorted((won & keys) - set(changed) - kept.intended.keys())),
         )
 
     def _refuse(self, problems: list[Problem]) -> None:
@@ -273,6 +274,10 @@ def _members(text: str) -> dict[str, Any]:
     """The members of the root; none of a text that is none, which the check refuses."""
     value = parse(text).value
     return value if isinstance(value, dict) else {}
+
+
+def _origin(key: str, *either: Loaded | None) -> str:
+    return next((one.origins[key] for one in either if one is not None and key in one.origins), "default")
 
 
 def as_text(wanted: Mapping[str, Any]) -> str:
