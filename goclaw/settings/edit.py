@@ -17,7 +17,8 @@ from msgspec import Struct, field
 from goclaw.settings.document import WORD, Malformed, parse
 
 STEP = "  "
-MOST = 8 * 1024 * 1024  # characters read over and over, before a text is written anew
+MOST = 4 * 1024 * 1024  # characters read over and over; for more of them a text is written anew
+SAID = re.compile(r"[ \t]*(//[^\n]*|/\*[^\n]*?\*/[ \t]*)?\n")  # about a value, on the rest of its line
 PLAIN = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)  # a key that needs no quotes
 
 Path = tuple[str, ...]  # keys of objects; what is inside of lists is changed with its list
@@ -60,8 +61,9 @@ def edited(text: str, edits: Edits) -> str:
     wanted = parse(text).value
     for path, value in edits.items():
         _put(wanted, path, value)
+    anew = json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
     made = text
-    if len(text) * len(edits) <= MOST:
+    if max(len(text), len(anew)) * len(edits) <= MOST:
         for path, value in edits.items():
             made = _delete(made, path) if value is GONE else _set(made, path, value)
         try:
@@ -69,7 +71,7 @@ def edited(text: str, edits: Edits) -> str:
                 return made
         except Malformed:
             pass
-    return json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
+    return anew
 
 
 def _put(tree: Any, path: Path, value: Any) -> None:
@@ -126,8 +128,8 @@ def _delete(text: str, path: Path) -> str:
     start, end = member.start, member.after or member.value.end
     line = text.rfind("\n", 0, start) + 1
     if not text[line:start].strip():  # alone on its line: with what is said about it there
-        rest = re.match(r"[ \t]*(//[^\n]*)?\n", text[end:])
-        start, end = (line, end + rest.end()) if rest else (start, end)
+        rest = SAID.match(text, end)
+        start, end = (line, rest.end()) if rest else (start, end)
     before = [each for each in part.members.values() if each.start < member.start]
     made = text[:start] + text[end:]
     if not member.after and before:  # it was the last one: the comma before it has nothing to part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,13 @@ class _Reader:
     def _field(self, kind: Any, value: Any, place: Place, key: str) -> None:
         if value is None:  # null is the same as leaving the key out
             return
-        if not _is_text(value):
-            self._wrong(place, "{}: expected text without NUL and without half characters")
-            return
         line = self.lines.get(place)
         where = key + self._at(place)
         if inner := subsection(kind):
             self.given[key] = Given(None, where, "", line)  # a row counts even when it sets nothing
             self.section(inner, value, place, key + ".")
+        elif not _sound(value):
+            self._wrong(place, "{}: expected no NUL, no half characters and no number without end")
         else:
             self.given[key] = Given(value, where, f"{self.name}:{line}", line)
 
@@ -108,13 +108,18 @@ def _dotted(place: Place) -> str:
     return ".".join(str(step) for step in place)
 
 
-def _is_text(value: Any) -> bool:
-    """Every text in it can be written down, and put into a database."""
-    if isinstance(value, str):
-        return "\0" not in value and UNFIT.search(value) is None
-    if isinstance(value, dict):
-        return all(_is_text(key) and _is_text(one) for key, one in value.items())
-    return not isinstance(value, list) or all(map(_is_text, value))
+def _sound(value: Any) -> bool:
+    """It can be written as JSON, and put into a database."""
+    match value:
+        case str():
+            return "\0" not in value and UNFIT.search(value) is None
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_sound(key) and _sound(one) for key, one in value.items())
+        case list():
+            return all(map(_sound, value))
+    return True
 
 
 def _kind_of(value: Any) -> str:

@@ -15,7 +15,7 @@ from goclaw.settings.convert import plain
 from goclaw.settings.edit import GONE, Path
 from goclaw.settings.keys import fields, row_field, spellings, subsection
 from goclaw.settings.problems import Problem, quoted
-from goclaw.settings.section import MASK, Secret, Section
+from goclaw.settings.section import MASK, TELLING, Secret, Section
 from goclaw.settings.settings import Settings
 
 
@@ -75,12 +75,14 @@ class Merge:
         else:
             self.touched.add(key)
             self.edits[path] = merged(held, value)
+            for name in _bare(value, held):
+                self._wrong(key, f"{key}: {quoted(name)} looks like a secret, and none is kept there")
 
     def _secret(self, value: Any, held: Any, path: Path, key: str) -> None:
         """What is masked stays as it is; what is empty is no secret, and is not asked for by mistake."""
         if value == MASK:
             return
-        if value == "":
+        if isinstance(value, str) and not value.strip():
             self._wrong(key, f"{key}: expected a secret; null takes it away")
             return
         if isinstance(value, dict):
@@ -124,7 +126,7 @@ def unmasked(wanted: Any, held: Any) -> tuple[dict[Path, Any], list[Problem]]:
     for leaf in secret_leaves(wanted):
         if leaf.value == MASK:
             changes[leaf.path] = old.get(leaf.key, GONE)
-        elif leaf.value == "" and old.get(leaf.key) != "":
+        elif isinstance(leaf.value, str) and not leaf.value.strip() and leaf.value != old.get(leaf.key):
             merge._secret("", None, leaf.path, leaf.key)
         elif MASK in _values(leaf.value):
             merge._secret(leaf.value, old.get(leaf.key), leaf.path, leaf.key)
@@ -133,6 +135,15 @@ def unmasked(wanted: Any, held: Any) -> tuple[dict[Path, Any], list[Problem]]:
                 made = merge.edits[leaf.path]
                 merge.edits[leaf.path] = {name: one for name, one in made.items() if name in names}
     return changes | merge.edits, merge.problems
+
+
+def _bare(wanted: Any, held: Any) -> Iterator[str]:
+    """Names of new secrets inside of an object of anything."""
+    for name, value in wanted.items() if isinstance(wanted, dict) else ():
+        own = held.get(name) if isinstance(held, dict) else None
+        if isinstance(value, str) and value not in ("", MASK, own) and TELLING.search(name):
+            yield name
+        yield from _bare(value, own)
 
 
 def _values(leaf: Any) -> list[Any]:
@@ -191,6 +202,6 @@ def same(one: Any, other: Any) -> bool:
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)

@@ -76,7 +76,7 @@ class ConfigFile:
         before = self._loaded.again(Trial(config or EMPTY.encode(), secrets or b""))
         text = (config or EMPTY.encode()).decode()
         change = merge.Merge(parse(text).value, masked(before.settings))
-        change.patch(wanted)
+        change.patch(self._checked(as_text(wanted)))
         self._refuse(change.problems)
         made = edit.edited(text, change.edits)
         unset = keep.left_over(change, before.origins, _members(made))
@@ -85,15 +85,7 @@ class ConfigFile:
     def replaced(self, text: str, base: str | None = None) -> Draft:
         """The configuration with another text. Raises ConfigInvalid, Stale, OSError."""
         config, secrets = self._files(base)
-        try:
-            if len(text.encode()) > LARGEST:
-                raise ConfigInvalid(self.path, [Problem("", "the file is larger than 1 MiB")])
-            wanted = parse(text).value
-        except UnicodeEncodeError:
-            raise ConfigInvalid(self.path, [Problem("", "not UTF-8 text")]) from None
-        except Malformed as error:
-            problem = Problem("", f"not JSON5 at line {error.line}: {error}", error.line)
-            raise ConfigInvalid(self.path, [problem]) from None
+        wanted = self._checked(text)
         try:
             held = parse((config or EMPTY.encode()).decode()).value
         except (Malformed, UnicodeDecodeError):
@@ -163,6 +155,7 @@ class ConfigFile:
         kept = keep.kept(_members(text))
         self._refuse(kept.problems)
         text = edit.edited(text, kept.edits) if kept.edits else text
+        self._checked(text)
         old_lines = (secrets or b"").decode(errors="replace")
         lines = keep.with_variables(old_lines, kept.values, unset) if kept.values or unset else old_lines
         loaded = self._loaded.again(Trial(text.encode(), lines.encode()))
@@ -187,6 +180,18 @@ class ConfigFile:
             changed,
             tuple(sorted((won & keys) - set(changed) - kept.intended.keys())),
         )
+
+    def _checked(self, text: str) -> Any:
+        """What a text says, if it is one that a file may have. Raises ConfigInvalid."""
+        try:
+            if len(text.encode()) > LARGEST:
+                raise ConfigInvalid(self.path, [Problem("", "the file is larger than 1 MiB")])
+            return parse(text).value
+        except UnicodeEncodeError:
+            raise ConfigInvalid(self.path, [Problem("", "not UTF-8 text")]) from None
+        except Malformed as error:
+            problem = Problem("", f"not JSON5 at line {error.line}: {error}", error.line)
+            raise ConfigInvalid(self.path, [problem]) from None
 
     def _refuse(self, problems: list[Problem]) -> None:
         if problems:
