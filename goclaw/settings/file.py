@@ -91,7 +91,7 @@ class _Reader:
         if inner := subsection(kind):
             self.given[key] = Given(None, where, "", line)  # a row counts even when it sets nothing
             self.section(inner, value, place, key + ".")
-        elif not _sound(value):
+        elif isinstance(value, str | dict | list) and not _sound(value):
             self._wrong(place, "{}: expected no NUL, no half characters and no number without end")
         else:
             self.given[key] = Given(value, where, f"{self.name}:{line}", line)

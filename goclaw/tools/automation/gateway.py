@@ -59,6 +59,8 @@ async def gateway(ctx: ToolContext, ask: Gateway, methods: Methods, workings: Wo
             said = await methods.call(ctx.asker, "actors.tree", {})
         case "logs_tail":
             return "\n".join(workings.logs(ctx.asker, ask.lines)) or "(no lines yet)"
+        case "config_patch" | "restart" if not approvals.asks:
+            raise ToolFailed("denied_approval", BY_HAND[ask.action])
         case "config_patch":
             said = await _patched(ctx, ask, workings, approvals)
         case "restart":
@@ -87,8 +89,6 @@ async def _restarted(ctx: ToolContext, workings: Workings, approvals: Approvals)
 
 
 async def _approved(ctx: ToolContext, approvals: Approvals, action: str, what: str) -> None:
-    if not approvals.asks:
-        raise ToolFailed("denied_approval", BY_HAND[action])
     asker = ctx.asker
     await approvals.ask(
         Wish(
