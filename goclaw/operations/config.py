@@ -58,6 +58,7 @@ class PatchConfig(Struct, kw_only=True):
     raw: str | None = None
     base_hash: Hash | None = None
     key: Key | None = None
+    value: Any = None  # null is one, which `given` tells from none
     given: dict[str, Any] = {}
 
 

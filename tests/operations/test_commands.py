@@ -83,15 +83,6 @@ async def said(house: House, text: str, role: Role = Role.ADMIN) -> str:
         "/approve ABC123",
         "/deny ABC123",
     ],
-        "/queue followup",
-        "/model large",
-        "/config get gateway",
-        "/config set gateway.port 1",
-        "/reload",
-        "/estop",
-        "/approve ABC123",
-        "/deny ABC123",
-    ],
 )
 async def test_what_changes_the_house_is_for_admins(database: Database, tmp_path: Path, text: str) -> None:
     await answered(database)
