@@ -58,7 +58,7 @@ from goclaw.operations.builtin_tools import rows_of
 from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
-from goclaw.operations.hooks import handlers as hook_handlers
+from goclaw.operations.hook_trials import handlers as hook_handlers
 from goclaw.operations.operation import collect
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.providers.authority import AUTHORITY
@@ -268,7 +268,9 @@ def _things(house: House) -> dict[type, object]:
         ContextFiles: FilesForAgents(house),
         Approvals: AtBroker(house.system, settings.exec_approval),
         Processes: Background(house.system),
-        Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
+        Subagents: Children(
+            house.system, house.settings.agents.defaults.subagents, house.settings.orchestration, hooked=True
+        ),
         Alerts: AlertsForAgents(house),
         Workings: WorkingsForAgents(house),
         CommandRules: CommandRules(
