@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.domain.errors import Rejected, forbidden, invalid, required
+from goclaw.domain.errors import Rejected, forbidden, hook_commands_off, invalid, required
 from goclaw.domain.hook import Handler
 from goclaw.operations.context import Context
 from goclaw.operations.hook_shapes import Wanted
@@ -27,11 +27,14 @@ from goclaw.tools.hooks.prompt import Prompt
 KINDS: dict[str, type[Command] | type[Server] | type[Prompt]] = {"command": Command, "http": Server, "prompt": Prompt}
 
 
-async def commands_allowed(ctx: Context) -> bool:
+async def _check_commands(ctx: Context) -> None:
     allowed = ctx.house.settings.hooks.allow_command
     if allowed is None:
         allowed = await ctx.db(rows.alone)
-    return bool(allowed) and ctx.house.policy.pin(ctx.caller.tenant_id).capability("hook.command").allowed
+    if not allowed:
+        raise Rejected(hook_commands_off("the setting hooks.allow_command"))
+    if not ctx.house.policy.pin(ctx.caller.tenant_id).capability("hook.command").allowed:
+        raise Rejected(hook_commands_off("the capability hook.command in the policy"))
 
 
 async def checked(ctx: Context, ask: Wanted, id: str, before: str | None) -> tuple[dict[str, Any], str | None]:
@@ -65,8 +68,7 @@ async def checked(ctx: Context, ask: Wanted, id: str, before: str | None) -> tup
 
 
 async def _check_command(ctx: Context, command: Command) -> None:
-    if not await commands_allowed(ctx):
-        raise Rejected(forbidden("hook_command"))
+    await _check_commands(ctx)
     verdict = deny_check(command.line)
     if not verdict.allowed:
         raise Rejected(invalid("config.command", f'refused by safety group "{verdict.group}"'))
