@@ -4,10 +4,11 @@ import { compact } from '../core/format.mjs'
 import { may, post } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
-import { href } from '../core/router.mjs'
+import { go, href } from '../core/router.mjs'
 import { confirm } from '../ui/confirm.mjs'
 import { Dialog } from '../ui/dialog.mjs'
 import { Ago, Icon, reasonOf } from '../ui/parts.mjs'
+import { CreateForm } from './create.mjs'
 import { AgentForm, field } from './form.mjs'
 import { Summoning } from './summoning.mjs'
 import { Wake } from './wake.mjs'
@@ -19,6 +20,7 @@ const wish = (form, changed) => Object.fromEntries(changed.map((name) => [name, 
 
 export function Overview({ one, own }) {
   const [asking, setAsking] = useState(false)
+  const [copying, setCopying] = useState(false)
   const [trouble, setTrouble] = useState('')
   const summon = () => post(`/v1/agents/${one.id}/resummon`).then(() => setTrouble(''), (refusal) => setTrouble(reasonOf(refusal)))
   const resummon = async () => (await confirm(t('agents.resummon.ask'), one.display_name, t('agents.resummon'))) && summon()
@@ -40,6 +42,7 @@ export function Overview({ one, own }) {
       ${may('operator') && html`<${Wake} one=${one} />`}
       ${own && one.agent_type === 'predefined' && one.status !== 'summoning' && html`<button type="button" onClick=${() => setAsking(true)}>${t('agents.regenerate')}</button>
         <button type="button" disabled=${!one.description.trim()} onClick=${resummon}>${t('agents.resummon')}</button>`}
+      ${may('admin') && html`<button type="button" onClick=${() => setCopying(true)}>${t('cron.act.copy')}</button>`}
       <button type="button" onClick=${() => save(one)}>${t('agents.export')}</button></div>
     <${AgentForm} one=${one} own=${own} label=${t('agents.tab.overview')} read=${read} wish=${wish}>
       ${(form, put) => html`
@@ -49,6 +52,7 @@ export function Overview({ one, own }) {
         <label class="field">${t('agents.field.description')}<textarea rows="4" maxlength="8000" value=${form.description} onInput=${put('description')} /></label>
         <label class="field">${t('agents.field.frontmatter')}<textarea rows="3" maxlength="8000" value=${form.frontmatter} onInput=${put('frontmatter')} /></label>`}
     <//>
+    ${copying && html`<${CreateForm} of=${one} onClose=${() => setCopying(false)} onDone=${(made) => go('agents', {}, made.agent_key)} />`}
     ${asking && html`<${Regenerate} one=${one} onClose=${() => setAsking(false)} />`}`
 }
 

@@ -51,8 +51,8 @@ export const found = (rows, words) => {
   return (rows ?? []).filter((row) => words(row).toLowerCase().includes(q.toLowerCase()))
 }
 
-// `shown` is how many rows are left to see; `make` is [text, onClick] of the one thing that can be added; `none` [title, hint].
-export function ListPage({ name, list, shown, search, make, none, hint, bar, children }) {
+// `shown` is how many rows are left to see, `narrow` the query without its other filters; `make` is [text, onClick] of the one thing that can be added; `none` [title, hint].
+export function ListPage({ name, list, shown, search, narrow, make, none, hint, bar, children }) {
   const { rows, error, again } = list
   const { q = '' } = route.value.query
   return html`
@@ -68,7 +68,7 @@ export function ListPage({ name, list, shown, search, make, none, hint, bar, chi
       ${error && html`<${Trouble} error=${error} retry=${again} />`}
       ${!rows && !error && html`<${Skeleton} />`}
       ${rows?.length === 0 && none && html`<${Empty} title=${none[0]} hint=${none[1]} />`}
-      ${rows?.length > 0 && shown === 0 && html`<${Empty} title=${t('sessions.nomatch')}><button type="button" onClick=${() => refine({ q: '' })}>${t('filter.clear')}</button><//>`}
+      ${rows?.length > 0 && shown === 0 && html`<${Empty} title=${t('sessions.nomatch')}><button type="button" onClick=${() => refine({ q: '', ...narrow })}>${t('filter.clear')}</button><//>`}
       ${children}
     </div>`
 }
