@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from goclaw.security.shell.analysis import Analysis, Refused
 from goclaw.security.shell.call import Call
-from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
+from goclaw.security.shell.syntax.grammar import parse
 from goclaw.security.shell.text import MARKS, normal
 
 BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -298,8 +298,8 @@ def _unquoted(text: str) -> str:
 
 
 def _command(walk: Analysis, text: str) -> None:
-    from goclaw.security.shell.grammar import parse
     from goclaw.security.shell.limits import Unreadable
+    from goclaw.security.shell.syntax.grammar import parse
 
     try:
         script = parse(text, walk.budget)

@@ -39,7 +39,7 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
     paths.check(walk, call)
     _fetched(walk, call)
     if head in walk.state.functions:
-        return walk.call_function(head, call.words[1:], call.stdin)
+        return _function(walk, call)
     effect = BUILTINS.get(call.name)
     if effect is not None:
         text = effect(walk, call)
@@ -61,6 +61,20 @@ def _inner(walk: Analysis, call: Call, inner: Inner, wrappers: int) -> str:
         return walk.run_text(inner.text, stdin=stdin, here=False)
     words = inner.words or (":",)
     return run(walk, Call(words, stdin, call.redirects, inner.sets, call.cwd, call.workspace), wrappers)
+
+
+def _function(walk: Analysis, call: Call) -> str:
+    name = call.words[0]
+    if name in walk.running:
+        return HOLE
+    walk.budget.step(10)  # calls multiply
+    outer = walk.state.arguments
+    walk.state.arguments = call.words[1:]
+    walk.running.append(name)
+    text = walk.command(walk.state.functions[name], call.stdin)
+    walk.running.pop()
+    walk.state.arguments = outer
+    return text
 
 
 def _alias(walk: Analysis, call: Call) -> str:
