@@ -20,6 +20,7 @@ from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import migrate_up
 from tests.fakes.vendors.farm import Farm, open_farm
 
+pytest_plugins = ("tests.corpus_report",)
 os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
 _numbers = itertools.count(1)
 

@@ -18,7 +18,7 @@ from goclaw.security.shell.simple import around, keep, simple
 from goclaw.security.shell.state import State, either
 from goclaw.security.shell.syntax.grammar import parse, quoted
 from goclaw.security.shell.syntax.tree import Chain, Command, Pipeline, Script, Simple, Word
-from goclaw.security.shell.text import FILE, HOLE, NET, NUMBER, PROCESS, known, normal
+from goclaw.security.shell.text import BIDI, FILE, HOLE, NET, NUMBER, PROCESS, joined, known, normal
 
 HIDDEN = re.compile(r"\w\[[^\]]*(?:\$\(|`)")  # a subscript that arithmetic would run
 
@@ -42,6 +42,7 @@ class Analysis:
     state: State = field(default_factory=State)
     downloaded: set[str] = field(default_factory=set)  # files that came from the network on this line
     processes: list[str] = field(default_factory=list)  # texts of `<(…)`
+    descriptors: dict[str, str] = field(default_factory=dict)  # texts behind `3<`
     running: list[str] = field(default_factory=list)  # functions, innermost last
     shells: int = 0
     lenient: int = 0  # > 0 where a command word may stay open: nothing runs yet
@@ -92,7 +93,9 @@ class Analysis:
 
     def run_text(self, text: str, arguments: tuple[str, ...] | None = (), *, stdin: str | None, here: bool) -> str:
         """A text as a script of its own; `here`: in this shell, else in a child that knows what is exported."""
-        text = text.replace(NUMBER, "0").replace(FILE, HOLE)
+        text = joined(text.replace(NUMBER, "0").replace(FILE, HOLE))
+        if BIDI.search(text):
+            raise Refused("filter_bypass", "bidi")
         if NET in text:
             self.find("data_exfiltration", "network to shell")
         if HOLE in text or NET in text or PROCESS in text:
@@ -206,6 +209,8 @@ class Analysis:
         """The text behind an argument that names a file."""
         if (match := re.fullmatch(f"{PROCESS}(\\d+)", name)) is not None:
             return self.processes[int(match[1])]
+        if (match := re.fullmatch(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)", name)) is not None:
+            return self.descriptors.get(match[1] or match[2], FILE)
         if Call((":",), cwd=self.cwd()).where(name) in self.downloaded:
             return NET
         return FILE

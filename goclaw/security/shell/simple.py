@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.limits import VALUE
+from goclaw.security.shell.programs import started
 from goclaw.security.shell.run import run
 from goclaw.security.shell.syntax.tree import Assignment, Redirect, Simple
 from goclaw.security.shell.text import HOLE, NET
@@ -61,6 +62,7 @@ def _assign(walk: Analysis, assignment: Assignment) -> None:
         return
     value = walk.words.text(assignment.value)
     walk.hidden(value)
+    started(walk, name, value)
     if assignment.indexed:
         state.put(name, HOLE)
         state.arrays[name] = (HOLE,)
@@ -85,10 +87,17 @@ def redirected(
             continue
         for target in walk.words.fields(redirect.target) or [""]:
             if redirect.op in (">&", "<&") and re.fullmatch(r"[\d-]*-?", target):
+                if redirect.op == "<&":
+                    stdin = walk.descriptors.get(target, stdin)
+                continue
+            if redirect.op == "<&":
+                stdin = HOLE
                 continue
             targets.append((redirect.op, target))
             if redirect.op in ("<", "<>") and redirect.fd in ("", "0"):
                 stdin = walk.read(target)
+            elif redirect.op in ("<", "<>"):
+                walk.descriptors[redirect.fd] = walk.read(target)
     return stdin, targets
 
 
