@@ -28,6 +28,7 @@ from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.security.estop import Brake
 from goclaw.security.known import Known
+from goclaw.security.links import Links
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
@@ -81,6 +82,7 @@ class House:
         self.bulletin = Bulletin(self.system)
         self.replays = ReplayBuffer(self.system)
         self.known.hold("settings", secrets_of(self.settings))
+        self.links = Links(self.box.signing("files"))
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()
         self.started_at = self.system.clock.monotonic()

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from goclaw.providers.catalogue import BY_NAME, CHATGPT, Vendor
 from goclaw.security.ssrf import Guard
 from goclaw.settings.convert import DURATION, UNITS
-from goclaw.settings.providers import OFFLINE, ModelInfo, Provider, Providers, ReasoningDefaults
+from goclaw.settings.providers import OFFLINE, AccountPool, ModelInfo, Provider, Providers, ReasoningDefaults
 from goclaw.settings.section import Secret
 from goclaw.settings.subprocess import AcpAgent, ClaudeProgram
 from goclaw.stores.providers import ProviderRow
@@ -39,6 +39,7 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     extra: Annotated[dict[str, Any], Meta(max_length=100)] = {}
     model_info: Annotated[dict[str, ModelInfo], Meta(max_length=1000)] = {}
     reasoning_defaults: ReasoningDefaults = ReasoningDefaults()
+    codex_pool: AccountPool = AccountPool()
 
 
 class AcpSettings(Struct, frozen=True, kw_only=True):
@@ -107,6 +108,7 @@ def configured(row: ProviderRow, key: str) -> Provider:
         extra=said.extra,
         model_info=said.model_info,
         reasoning_defaults=said.reasoning_defaults,
+        codex_pool=said.codex_pool,
     )
 
 

@@ -56,6 +56,16 @@ class ReasoningDefaults(Struct, frozen=True, forbid_unknown_fields=True):
     fallback: Literal["downgrade", "off", "provider_default"] = "downgrade"
 
 
+class AccountPool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts at one vendor that stand in for each other with the same model; providers.md §7.3.
+
+    `primary_first` is an older name of `priority_order`, `manual` means no pool.
+    """
+
+    strategy: Literal["priority_order", "primary_first", "round_robin", "manual"] = "priority_order"
+    extra_provider_names: Annotated[tuple[str, ...], Meta(max_length=32)] = ()
+
+
 class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
@@ -77,6 +87,9 @@ class Provider(Section, frozen=True):
     reasoning_defaults: Annotated[
         ReasoningDefaults, Meta(description="effort and fallback, of agents that do not say how hard they think")
     ] = ReasoningDefaults()
+    codex_pool: Annotated[
+        AccountPool, Meta(description="strategy and extra_provider_names: accounts that answer with the same model")
+    ] = AccountPool()
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from goclaw.agent.turn import Task
 from goclaw.domain.address import provider
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
+from goclaw.domain.loop import Loop
 from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
 from goclaw.providers.failover import Purse
@@ -152,6 +153,8 @@ async def _task(
         only_thought=engine.defaults.texts.think_only_fallback,
         mentioned=original.request.mentioned,
         hint=opened["hint"],
+        locale=opened.get("locale", "en"),
+        loop=msgspec.convert(opened["limits"].get("loop"), Loop | None),
     )
 
 

@@ -17,7 +17,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.system import System
 from goclaw.settings.orchestration import Orchestration
 from goclaw.settings.orchestration import Subagents as Limits
-from goclaw.stores import agents, subagent_steering, subagent_views
+from goclaw.stores import agents, subagent_ends, subagent_places, subagent_steering, subagent_views
 from goclaw.stores import subagents as rows
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import ToolFailed
@@ -87,7 +87,7 @@ class Children:
         return (await self._of(asker)).max_children_per_agent
 
     async def stop(self, asker: Asker, ids: Sequence[str]) -> None:
-        doomed = await self._do(rows.stop, tenant=asker.tenant_id, ids=ids, by=asker.user_id)
+        doomed = await self._do(subagent_ends.stop, tenant=asker.tenant_id, ids=ids, by=asker.user_id)
         runs = tuple((one.run_id, one.session_key) for one in doomed)
         self._system.tell(SUBAGENTS, Stopped(tenant_id=asker.tenant_id, user_id=asker.user_id, runs=runs))
 
@@ -106,17 +106,17 @@ class Children:
         if not await self._do(subagent_views.at_work, tenant=tenant, ids=ids):
             return await self._do(subagent_views.consume, tenant=tenant, ids=ids)
         where = await self._do(subagent_views.lane_of, tenant=tenant, run_id=run_id)
-        await self._do(rows.waits, tenant=tenant, run_id=run_id, waiting=True)
+        await self._do(subagent_places.waits, tenant=tenant, run_id=run_id, waiting=True)
         if where is not None:
             self._system.tell(lane(where), LendSlot(run_id=run_id))
         await self._until(tenant, tuple(ids), within)
         if where is not None:
             await self._reclaim(where, run_id)
-        await self._do(rows.waits, tenant=tenant, run_id=run_id, waiting=False)
+        await self._do(subagent_places.waits, tenant=tenant, run_id=run_id, waiting=False)
         await self._do(subagent_views.consume, tenant=tenant, ids=ids)
 
     async def announce(self, asker: Asker, id: str) -> None:
-        await self._do(rows.announce, tenant=asker.tenant_id, id=id)
+        await self._do(subagent_ends.announce, tenant=asker.tenant_id, id=id)
 
     async def log(self, asker: Asker, run_id: str) -> list[str]:
         return await self._do(subagent_views.log, tenant=asker.tenant_id, run_id=run_id)

@@ -25,8 +25,7 @@ from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 from goclaw.settings.orchestration import ChildRuns
 from goclaw.settings.orchestration import Subagents as Limits
-from goclaw.stores import subagent_views
-from goclaw.stores import subagents as rows
+from goclaw.stores import subagent_ends, subagent_places, subagent_views
 
 LOOK = 1.0  # seconds between two looks while some are at work; orchestration.md §11 H8 allows 5
 IDLE = 5.0  # … and while none is
@@ -81,13 +80,13 @@ class Subagents(Actor):
     async def _look(self, ctx: Context) -> None:
         if self.own.stopped or not self.own.held:
             return
-        self.open = await ctx.db(rows.open_tasks)
+        self.open = await ctx.db(subagent_places.open_tasks)
         if self.open:
-            for task in await ctx.db(rows.orphans):
-                doomed = await ctx.db(rows.stop, tenant=task.tenant_id, ids=[task.task], by=task.user_id)
+            for task in await ctx.db(subagent_ends.orphans):
+                doomed = await ctx.db(subagent_ends.stop, tenant=task.tenant_id, ids=[task.task], by=task.user_id)
                 for one in doomed:
                     await self._abort(ctx, one.tenant_id, one.user_id, one.run_id, one.session_key)
-            for parent, row in await ctx.db(rows.admit, defaults=self.limits, rules=self.rules):
+            for parent, row in await ctx.db(subagent_places.admit, defaults=self.limits, rules=self.rules):
                 self._begin(
                     ctx,
                     Began(

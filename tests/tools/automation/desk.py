@@ -23,6 +23,7 @@ from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect as collect_operations
+from goclaw.operations.platforms import PlatformsForAgents
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.runtime.child import Child, child
 from goclaw.runtime.supervisor import Supervisor
@@ -40,8 +41,10 @@ from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.ledger import Ledger, Place, ToolResult
 from goclaw.tools.messaging.alerts import Alerts
+from goclaw.tools.messaging.platforms import Platforms
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.subagents import Subagents
@@ -64,6 +67,8 @@ class Desk:
                 Methods: ForAgents(house, collect_operations("goclaw.operations")),
                 ContextFiles: FilesForAgents(house),
                 Alerts: AlertsForAgents(house),
+                Platforms: PlatformsForAgents(house),
+                Maps: Maps(workspace / ".maps"),
                 Subagents: Children(house.system, Limits(), Orchestration()),
                 Workings: WorkingsForAgents(house),
                 Outside: Outside(house.settings.tools, house.settings.security.ssrf, "0"),
