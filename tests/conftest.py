@@ -24,6 +24,7 @@ from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import migrate_up
 from tests.fakes.vendors.farm import Farm, open_farm
 
+pytest_plugins = ("tests.corpus_report",)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
