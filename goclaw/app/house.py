@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from goclaw import __version__
 from goclaw.actors.cluster.node import Membership
-from goclaw.actors.engine.approvals import AtBroker
+from goclaw.actors.engine.consent import AtBroker
 from goclaw.actors.engine.processes import Background
 from goclaw.actors.orch.desk import Children
 from goclaw.domain.cluster import Lease, Ownership
@@ -27,6 +27,7 @@ from goclaw.operations.context import House
 from goclaw.operations.files_for_agents import FilesForAgents
 from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
+from goclaw.operations.platforms import PlatformsForAgents
 from goclaw.operations.workings import WorkingsForAgents
 from goclaw.security.box import Box, box_of
 from goclaw.security.estop import Stopped
@@ -45,7 +46,9 @@ from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.custom.maker import Maker
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.messaging.alerts import Alerts
+from goclaw.tools.messaging.platforms import Platforms
 from goclaw.tools.methods import Methods
 from goclaw.tools.processes import Processes
 from goclaw.tools.runtime.rules import Rules as CommandRules
@@ -61,10 +64,14 @@ def things_of(house: House) -> dict[type, object]:
     return {
         Methods: ForAgents(house, collect("goclaw.operations")),
         ContextFiles: FilesForAgents(house),
-        Approvals: AtBroker(house.system, settings.exec_approval),
+        Approvals: AtBroker(house.system, settings.exec_approval, lambda: house.draining),
         Processes: Background(house.system),
-        Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
+        Subagents: Children(
+            house.system, house.settings.agents.defaults.subagents, house.settings.orchestration, hooked=True
+        ),
         Alerts: AlertsForAgents(house),
+        Platforms: PlatformsForAgents(house),
+        Maps: Maps(house.settings.data_dir / "repo-maps"),
         Workings: WorkingsForAgents(house),
         CommandRules: CommandRules(
             denied=(str(house.settings.data_dir),),

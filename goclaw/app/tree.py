@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from goclaw.actors.agents import agents
@@ -23,7 +24,7 @@ from goclaw.actors.system import system as services
 from goclaw.app.house import maker_of
 from goclaw.edge.tree import Doorway, edge
 from goclaw.operations.context import House
-from goclaw.operations.hooks import handlers as hook_handlers
+from goclaw.operations.hook_trials import handlers as hook_handlers
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor
@@ -47,6 +48,7 @@ def tree(
     own = house.ownership
     work, opening = _work(house, box, things), _opening(house, box)
     defaults, metered = settings.agents.defaults, settings.gateway.quota.enabled
+    carries = partial(delivery, alone=house.embedded, barred=_barred(house))
     watch = (settings.policy.file, house.policy, frozenset(house.builtin), house.audit)
     return Supervisor(
         strategy=Strategy.ONE_FOR_ALL,
@@ -65,7 +67,7 @@ def tree(
             ),
             child("sessions", sessions, house.node_id, settings.queue, defaults.run_timeout_sec, own, metered, work),
             child("orch", orch, defaults.subagents, settings.orchestration, own),
-            child("delivery", partial(delivery, alone=house.embedded), house.node_id, house.couriers),
+            child("delivery", carries, house.node_id, house.couriers),
             child(
                 "cron",
                 partial(cron, resting=lambda: house.draining or house.brake.state.all, metered=metered),
@@ -105,9 +107,16 @@ def _work(house: House, box: Box, things: Mapping[type, Any]) -> Engine:
         ),
         hooks=HookWorks(hook_handlers(house), settings.hooks, house.policy, box),
         block_reply=settings.gateway.block_reply,
-        denied=(settings.data_dir, *settings.tools.deny_paths),
+        links=house.links,
+        couriers=house.couriers,
+        denied=_barred(house),
         node_name=house.node_name,
     )
+
+
+def _barred(house: House) -> tuple[Path, ...]:
+    """What no tool reaches, and no file is sent from."""
+    return house.settings.data_dir, *house.settings.tools.deny_paths
 
 
 def _opening(house: House, box: Box) -> Opening:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -100,8 +101,13 @@ class Box:
         self, key: bytes | None = None, former: Iterable[bytes] = (), *, nonce: Callable[[int], bytes] = os.urandom
     ) -> None:
         self.kid = kid_of(key) if key else ""
+        self._key = key or os.urandom(KEY)  # without one what it signs ends with the process
         self._locks = {kid_of(each): AESGCM(each) for each in (*former, *((key,) if key else ()))}
         self._nonce = nonce
+
+    def signing(self, purpose: str) -> bytes:
+        """A key for signatures of one purpose, the same on every node that has ours."""
+        return hmac.digest(self._key, f"goclaw/{purpose}".encode(), "sha256")
 
     def seal(self, text: str, place: Place) -> str:
         """Raises Rejected (`no_encryption_key`) without a key: a secret is never stored in clear."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from goclaw.domain.delivery import DeliveryKind
+from goclaw.domain.delivery import DeliveryKind, Parcel
 from goclaw.domain.errors import Err
 from goclaw.domain.run import ReplyTo, RunResult
 from goclaw.domain.texts import text_of
@@ -25,11 +26,12 @@ async def ended(
     *,
     text: str,
     kind: DeliveryKind,
+    media: Sequence[Parcel] = (),
     ending: dict[str, Any],
 ) -> Depth:
     """End a run with `end`, and put `text` on its way to the chat that asked. What `end` raises undoes both."""
     depth = await end(db, run, **ending)
-    await _put(db, run, to, text, kind)
+    await _put(db, run, to, text, kind, media)
     return depth
 
 
@@ -59,7 +61,9 @@ async def _notice(db: Connection, run: Claimed, err: Err) -> None:
         await _put(db, run, to, text_of(err, "en"), "notice")
 
 
-async def _put(db: Connection, run: Claimed, to: ReplyTo, text: str, kind: DeliveryKind) -> None:
+async def _put(
+    db: Connection, run: Claimed, to: ReplyTo, text: str, kind: DeliveryKind, media: Sequence[Parcel] = ()
+) -> None:
     await outbox.put(
         db,
         tenant=run.tenant_id,
@@ -69,5 +73,5 @@ async def _put(db: Connection, run: Claimed, to: ReplyTo, text: str, kind: Deliv
         chat_id=to.chat_id,
         local_key=to.local_key or to.chat_id,
         kind=kind,
-        payload={"text": text},
+        payload={"text": text, "media": msgspec.to_builtins(media)} if media else {"text": text},
     )

@@ -16,6 +16,7 @@ from goclaw.actors.engine.aftermath import ended
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks
 from goclaw.actors.engine.journal import RunJournal
+from goclaw.actors.engine.media import NONE, Sent, sent
 from goclaw.actors.engine.trouble import Trouble, failure
 from goclaw.actors.engine.voice import Voice
 from goclaw.actors.engine.waits import requeued
@@ -29,6 +30,7 @@ from goclaw.domain.chat import ChatMessage
 from goclaw.domain.delivery import DeliveryKind, Post
 from goclaw.domain.errors import Err, StoreError, unavailable
 from goclaw.domain.events import body
+from goclaw.domain.media import shown
 from goclaw.domain.retry import Again, fingerprint, verdict
 from goclaw.domain.run import RunRequest, RunResult, stop_reason
 from goclaw.domain.session import RunLost
@@ -59,6 +61,7 @@ class Life:
     profile: AgentProfile | None = None
     hooks: RunHooks | None = None
     comparison: str | None = None  # of a replay, JSON
+    sent: Sent = NONE  # files that go with the answer
     found: int = 0  # messages of the history
     stranger: bool = False  # its user meets the agent for the first time
     deaf: bool = False  # it hears nothing more
@@ -66,15 +69,18 @@ class Life:
 
     async def succeed(self, ctx: Context) -> None:
         draft = self.draft
+        self.recorder.end(draft.text, draft.finish_reason)
+        self.sent = await sent(ctx, self.engine, self.run, self.profile, draft)
         result = self._result(
             content=draft.text,
+            media=self.sent.files,
             finish_reason=draft.finish_reason,
             stop_reason=draft.stop_reason,
             silent=draft.silent,
             comparison=self.comparison,
+            structured=msgspec.Raw(draft.text.encode()) if draft.fits else None,
         )
         rows = self._rows(draft.messages)
-        self.recorder.end(draft.text, draft.finish_reason)
         kept = self.journal.kept(*self._last_step())
 
         async def store() -> Depth:
@@ -98,8 +104,12 @@ class Life:
             members["offline"] = True
         if draft.silent:
             members["silent"] = True
-        if draft.media:
-            members["media"] = [{"path": file.path, "content_type": file.mime} for file in draft.media]
+        if result.media:
+            members["media"] = shown(result.media, self.engine.links, ctx.clock.epoch_ms() / 1000)
+        if draft.fits is not None:
+            members["structured"] = result.structured
+        if draft.fits is False:
+            ctx.log.warning("run.answer_unfit", run=self.run.run_id, agent=self.run.agent_key)
         if self.stranger and self.profile is not None:
             ctx.tell(agent(self.run.tenant_id, self.run.agent_key), TurnEnded(user_id=self.run.user_id))
         if self.hooks is not None:
@@ -112,9 +122,10 @@ class Life:
     ) -> Depth:
         """Its end in the store, and in the same commit what a chat is sent of it."""
         to = self.request.reply_to
-        if to is None or not text.strip():
+        if to is None or not (text.strip() or self.sent.files):
             return await ctx.db(end, self.run, **ending)
-        depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, ending=ending)
+        files = self.sent.parcels
+        depth = await ctx.db(run_replies.ended, end, self.run, to, text=text, kind=kind, media=files, ending=ending)
         ctx.tell(OUTBOX, Post())
         return depth
 
@@ -208,6 +219,8 @@ class Life:
             return
         if dead is not None:
             ctx.system.meter.count("run_dead_letter_total", dead)
+        if self.journal.loop is not None and draft.loop is None:
+            self.voice.loop("timeout" if reason == "TIMEOUT" else "failed", {})
         self.voice.say("run.failed", failure(err, draft.text), result=result)
         self._leave(ctx)
 
@@ -330,5 +343,7 @@ class Life:
     def _rows(self, said: Sequence[ChatMessage], *, cancelled: bool = False) -> list[NewMessage]:
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
+        said = [one for one in said if one.role != "user" or not self.journal.told_itself(one.content)]
         offline = self.draft.offline
-        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled)
+        files = self.sent.files
+        return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled, media=files)

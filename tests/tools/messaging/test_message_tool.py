@@ -64,7 +64,7 @@ async def test_t20_with_a_reason_it_is_sent_and_told_where_it_was_asked_for(desk
     with capture_logs() as logs:
         sent = await desk.said("message", **send(), **OPENLY)
 
-    assert sent == {"status": "sent", "channel": "telegram", "target": "2"}
+    assert sent == {"status": "sent", "channel": "telegram", "target": "2", "message_id": sent["message_id"]}
     assert await database.run(waiting) == [
         ("2", "hi"),
         ("1", "[A message was sent to telegram:2. Reason: Lan asked for it]"),
@@ -109,8 +109,10 @@ async def test_a_channel_of_another_tenant_is_denied_and_one_that_is_not_there_i
 @pytest.mark.parametrize(
     ("ask", "code"),
     [
-        ({"action": "edit", "message_id": "1", "message": "x"}, "unsupported"),
-        ({**ELSEWHERE, "message": "MEDIA:a.png"}, "unsupported"),
+        ({"action": "edit", "message_id": "1"}, "invalid_args"),
+        ({"action": "react", "message_id": "1"}, "invalid_args"),
+        ({"action": "react", "emoji": "x"}, "invalid_args"),
+        ({"action": "delete"}, "invalid_args"),
         ({**ELSEWHERE, "message": "  "}, "invalid_args"),
         ({"action": "send", "channel": "discord", "message": "x"}, "invalid_args"),
     ],
