@@ -28,6 +28,7 @@ pytest_plugins = ("tests.corpus_report",)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # gateways of tests are compiled once, not at each start
 MEMORY = Path("/dev/shm")  # a copy of a database costs a fifth there of what it does on a disk
 ROOM = 2 * 2**30  # bytes that have to be free
 _numbers = itertools.count(1)
@@ -66,6 +67,21 @@ def postgres(memory: Path) -> Iterator[str]:
     trio.run(migrate)
     yield dsn
     trio.run(server.stop)
+
+
+@pytest.fixture(scope="session")
+def made_cluster(memory: Path) -> Path:
+    """A database as a gateway makes it at its first start, which takes four times as long as a copy."""
+    server = EmbeddedServer(memory / "made")
+
+    async def make() -> None:
+        db = await connect(await server.start())
+        await migrate_up(db)
+        db.close_now()
+        await server.stop()
+
+    trio.run(make)
+    return server.directory
 
 
 @pytest.fixture
