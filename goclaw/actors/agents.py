@@ -108,6 +108,7 @@ class Agent(Actor):
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
+            deny_groups=tuple(sorted((row.shell_deny_groups or {}).items())),
             loop=_fitting(loop_of, row.other_config),
             answer_form=msgspec.Raw(msgspec.json.encode(_fitting(form_of, row.other_config))),
             fallbacks=fallbacks(first, row.fallback_models, providers, self.failover, self.defaults),

@@ -13,6 +13,7 @@ from goclaw.domain.agent import AgentRole, AgentStatus, AgentType
 from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, invalid
 from goclaw.domain.loop import loop_of
+from goclaw.security.shell import UnknownGroup, groups_off
 from goclaw.stores.agents import AgentRow
 
 CONFIG = 64 * 1024  # bytes of one of its objects
@@ -62,6 +63,7 @@ class Agent(Struct, kw_only=True):
     tools_config: dict[str, Any]
     subagents_config: dict[str, Any] | None
     sandbox_config: dict[str, Any] | None
+    shell_deny_groups: dict[str, bool] | None
     memory_config: dict[str, Any] | None
     compaction_config: dict[str, Any] | None
     context_pruning: dict[str, Any] | None
@@ -113,6 +115,7 @@ class Wanted(Struct, kw_only=True):
     tools_config: Config = UNSET
     subagents_config: Config = UNSET
     sandbox_config: Config = UNSET
+    shell_deny_groups: dict[str, bool] | UnsetType | None = UNSET
     memory_config: Config = UNSET
     compaction_config: Config = UNSET
     context_pruning: Config = UNSET
@@ -154,6 +157,10 @@ def columns_of(ask: Wanted) -> dict[str, Any]:
             said = str(error)
             inner = said.partition("$")[2].rstrip("`")
             raise Rejected(invalid(f"other_config.{name}{inner}", said.partition(" - at")[0].lower())) from None
+    try:
+        groups_off({}, given.get("shell_deny_groups"))
+    except UnknownGroup as unknown:
+        raise Rejected(invalid("shell_deny_groups", str(unknown))) from None
     if "thinking_level" in given:
         given["thinking_level"] = given["thinking_level"] or None
     return given

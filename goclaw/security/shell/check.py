@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import structlog
 from msgspec import Struct
 
 from goclaw.security.shell.analysis import Analysis, Refused
@@ -11,6 +12,8 @@ from goclaw.security.shell.call import Call
 from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
 from goclaw.security.shell.syntax.grammar import parse
 from goclaw.security.shell.text import BIDI, MARKS, joined, normal
+
+log = structlog.get_logger()
 
 
 class Verdict(Struct, frozen=True):
@@ -71,6 +74,9 @@ def _judge(text: str, off: frozenset[str], workspace: str, denied: tuple[str, ..
     except Unreadable as unreadable:
         if "filter_bypass" not in off:
             return Verdict("deny", "filter_bypass", str(unreadable))
+    except Exception:  # a mistake of ours is no permission (security.md §1.1)
+        log.exception("security.deny_engine_failed")
+        return Verdict("deny", "filter_bypass", "fault")
     return ALLOW
 
 

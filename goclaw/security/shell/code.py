@@ -39,6 +39,8 @@ def run(walk: Analysis, call: Call) -> None:
     found, operands = _inline(call, LANGUAGES[kind], kind) if kind != "other" else _flagged(call)
     if kind == "awk" and operands and not (call.short("f") or call.long("--file")):
         found, operands = [*found, operands[0]], operands[1:]
+    if kind == "awk" and (number := process_of(call.option("-f", "--file") or "")) is not None:
+        _text(walk, kind, walk.processes[number])
     if kind in ("perl", "ruby") and call.short("np"):
         found = [f"while (<>) {{ {text} }}" for text in found]
     for text in found:
@@ -61,6 +63,8 @@ def _given(walk: Analysis, call: Call) -> list[str]:
     """What a program may read beside its operands: awk's variables, and those set in front of the command."""
     variables = [after.partition("=")[2] for word, after in itertools.pairwise(call.args) if word in ("-v", "--assign")]
     variables += [word[2:].partition("=")[2] for word in call.args if re.match(r"-v\w+=", word)]
+    if call.stdin is not None and FILE not in call.stdin:
+        variables.append(call.stdin)
     return variables + [value for name in call.sets for value in walk.state.values.get(name, ())]
 
 

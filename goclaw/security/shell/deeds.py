@@ -25,10 +25,10 @@ MANY = re.compile(
 )
 KILLS = re.compile(
     r"\b(?:os\s*\.\s*|process\s*\.\s*|Process\s*\.\s*|posix_)?kill(?:pg)?\b\s*\(?(?:[^;\n]*?"
-    r"(?:(?<![\w.])0*(?:9|19)(?![\w.])|\b(?:SIG)?(?:KILL|STOP)\b)|\s*-?1\s*,)"
+    r"(?:(?<![\w.])0*(?:9|19)(?![\w.])|\b(?:SIG)?(?:KILL|STOP)\b)|\s*-?1\s*[,)])"
 )
 RAISES = re.compile(
-    r"\bset(?:e|re|res|fs)?[ug]id\s*\(|\bS_ISUID\b|\bchmod\w*\b[^;\n]{0,80}(?<![\w.])0?o?[2467][0-7]{3}(?![\w.])"
+    r"\b(?:posix_)?set(?:e|re|res|fs)?[ug]id\s*\(|\bS_ISUID\b|\bchmod\w*\b[^;\n]{0,80}(?<![\w.])0?o?[2467][0-7]{3}(?![\w.])"
 )
 INSTALLS = re.compile(
     r"\bpip\b.{0,60}\bmain\b|run_module\(\s*[\"\']pip\b|\binstall\.packages\b|\bPkg\.(?:add|rm|update)\b|\bensurepip\b|\bGem\.install\b|"
@@ -39,7 +39,7 @@ SET = re.compile(r"""\b([A-Z][A-Z0-9_]+)['"]?\s*(?:[\])}]\s*)?(?:=(?![=~])|:|,|=
 JOINED = re.compile(r"""(['"])\s*(?:\+|\.{1,2}|<>)\s*[bru]?\1""")
 TOUCHES = re.compile(
     r"\bopen\w*|read|\bslurp|\bFile\b|\bPath\b|\bfs\b|cop(?:y|ie)|renam|link|\bchmod|\bchown|write|append|"
-    r"getline|\binclude|\brequire|\bload|\bexpand|[<>]|\bmkdir|put_contents|get_contents|\bfile\b|\bsource\b|extract|unpack_archive"
+    r"getline|\binclude|\brequire|\bload|\bexpand|[<>]|\bmkdir|put_contents|get_contents|\bfile\b|\bsource\b|extract|unpack_archive|\bmove\b"
 )
 WRITES = re.compile(
     r"""(?:extract\w*|unpack_archive|write\w*|append\w*|copy\w*|rename\w*|move|link\w*|chmod\w*|chown\w*|truncate\w*|mkdir\w*|makedirs|unlink\w*|"""

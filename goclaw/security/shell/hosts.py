@@ -33,6 +33,7 @@ TMUX = (
 LOOSE: dict[str, tuple[str, ...]] = {  # a command stands somewhere behind one of these words, or anywhere
     "perf": ("stat", "record", "trace", "mem"),
     "tmux": TMUX,
+    "rr": ("record",),
     "ip": ("exec",),
     "lxc": ("exec",),
     "lxc-attach": (),

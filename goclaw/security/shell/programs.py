@@ -42,8 +42,9 @@ BARE = re.compile(r"\b(?:exec|spawn|system)\s+([A-Za-z./][^\n;\]]*)")  # Tcl quo
 WHOLE = re.compile(  # a shell text as the whole of what is started
     r"""\b(?:system|popen|execSync|passthru|shell_exec|getoutput|getstatusoutput)\s*\(?\s*[bru]*(['"])((?:(?!\1)[^\\\n]|\\.)*)\1\s*(?:[),;}]|$)"""
 )
+BANG = re.compile(r"^\s*!([^=\n].*)$", re.MULTILINE)  # of IPython
 LOADS = re.compile(r"(?:pickle|marshal|dill|cPickle)\s*\.\s*loads\s*\(\s*[bru]*['\"]")
-ARGUMENTS = re.compile(r"\bargv\b|\bARGV\b|\bshift\b|\bstdin\b|\bSTDIN\b")
+ARGUMENTS = re.compile(r"\bargv\b|\bARGV\b|\bshift\b|\bstdin\b|\bSTDIN\b|\bopen\(\s*0\b|\binput\s*\(")
 OPEN = re.compile(rf"\b(?:system|popen|exec|execSync|passthru|shell_exec)\s*\(?\s*[bf]?['\"`]\s*{HOLE}")
 
 
@@ -74,6 +75,9 @@ def judge(walk: Analysis, kind: str, text: str) -> None:
         tried(walk, shlex.join(["tee" if written else "cat", path]), home=path.startswith("~"))
     if spec.spawn.search(text):
         _spawned(walk, text)
+    if kind == "python":
+        for match in BANG.finditer(text):
+            tried(walk, match[1])
     if kind == "other":
         for match in BARE.finditer(text):
             tried(walk, match[1])

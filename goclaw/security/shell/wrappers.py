@@ -6,8 +6,9 @@ import itertools
 import re
 import shlex
 
-from goclaw.security.shell.call import Call, once
+from goclaw.security.shell.call import Call, base, once
 from goclaw.security.shell.hosts import Inner, hosted, options, program
+from goclaw.security.shell.languages import language
 from goclaw.security.shell.text import HOLE, known
 
 # name: (short options with a value, long options with a value, operands before the command)
@@ -52,7 +53,7 @@ PLAIN: dict[str, tuple[str, str, int]] = {
         ("ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "ld-linux.so.2", "ld-musl-x86_64.so.1", "ld.so"),
         ("", "preload library-path argv0 inhibit-rpath audit", 0),
     ),
-    **dict.fromkeys(("valgrind", "catchsegv", "heaptrack", "rr", "dbus-run-session", "tsocks", "torify"), ("", "", 0)),
+    **dict.fromkeys(("valgrind", "catchsegv", "heaptrack", "dbus-run-session", "tsocks", "torify"), ("", "", 0)),
     **dict.fromkeys(("uname26", "i386", "x86_64"), ("", "", 0)),
     "ssh-agent": ("at", "", 0),
     "systemd-inhibit": ("", "what who why mode", 0),
@@ -124,6 +125,9 @@ def peel(call: Call) -> list[Inner]:
         case "nix-shell":
             text = call.option("--run", "--command")
             return [Inner(text=text)] if text is not None else []
+    if name in ("npx", "bunx", "pnpx"):
+        rest = _behind(args, "pc", "package call", 0)
+        return _one(rest) if rest and language(base(rest[0])) else []
     if inner := hosted(call):
         return inner
     if name == "cmake" and "-E" in args[:2]:

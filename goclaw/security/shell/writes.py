@@ -118,6 +118,8 @@ def written(call: Call) -> list[str]:
         found += [each[3:] for each in operands if each.startswith("of=")]
     elif name in ("docker", "podman", "nerdctl", "kubectl") and operands[:1] == ["cp"] and ":" not in operands[-1]:
         found.append(operands[-1])
+    elif name in ("ffmpeg", "convert", "magick"):
+        found += operands[-1:]
     elif name in SECOND:
         found += operands[1:2]
     if (name in OUTPUT and (value := call.option(*OUTPUT[name]))) or (

@@ -81,6 +81,7 @@ async def test_the_newest_come_first(tree: Path) -> None:
 
 
 async def test_hidden_files_are_found_when_named_but_never_those_of_the_gateway(tree: Path) -> None:
+    """SEC-13. No pattern finds `.goclaw`."""
     assert (await Shelf(tree).use("glob", pattern=".*")).text == ".env"
     assert (await Shelf(tree).use("glob", pattern="{.github,sub}/*")).text == "sub/old.py\n.github/ci.yml"
     assert "nothing matches" in (await Shelf(tree).use("glob", pattern=".goclaw/**")).text

@@ -47,6 +47,7 @@ async def lines(root: Path, **arguments: Any) -> list[str]:
 
 
 async def test_each_line_that_matches_is_shown_once_with_its_place(tree: Path) -> None:
+    """SEC-13. What stands in `.goclaw` is not found."""
     assert await lines(tree, pattern="foo") == [
         "sub/b.md:2:the end of foo",
         ".env:1:foo=secret",

@@ -16,6 +16,7 @@ from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.approval import Wish
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
+from goclaw.security.shell import groups_off
 from goclaw.settings.approval import ExecApproval
 from goclaw.settings.tools import Tools
 from goclaw.tools.approvals import Approvals
@@ -187,13 +188,25 @@ BLOCKED = {
 
 @pytest.mark.parametrize(("group", "command"), BLOCKED.items(), ids=BLOCKED)
 async def test_sec09_what_is_denied_does_not_begin(root: Path, group: str, command: str) -> None:
+    """SEC-09. One line of every group through the real tool: the refusal names the group and nothing else of it."""
     result = await desk(root).result(f"touch mark; {command}")
     assert (result.error_code, f'"{group}"' in result.text) == ("denied_command", True)
     assert command not in result.text
     assert not (root / "mark").exists()
 
 
+async def test_sec10_an_agents_switch_wins_over_everybodys(root: Path) -> None:
+    """SEC-10. Its own off lets a command run, its own on denies what is off for all; the next call knows."""
+    here = desk(root)
+    mine, all_but_mine = groups_off({}, {"env_dump": False}), groups_off({"env_dump": False}, {"env_dump": True})
+
+    assert (await here.result("printenv HOME", off=mine)).text == str(root)
+    assert (await here.result("printenv HOME", off=all_but_mine)).error_code == "denied_command"
+    assert (await here.result("printenv HOME", off=groups_off({"env_dump": False}))).text == str(root)
+
+
 async def test_sec11_packages_are_asked_about_where_anybody_is_asked(root: Path) -> None:
+    """SEC-11. A package waits for a yes where approvals are on, and is denied where they are off."""
     closed, ajar = Door(), Door(asks=True, say="denied_approval")
     assert (await desk(root, closed).result("pip install x")).error_code == "denied_command"
     assert (await desk(root, ajar).result("pip install x")).error_code == "denied_approval"

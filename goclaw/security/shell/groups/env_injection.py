@@ -47,6 +47,12 @@ def refuse(call: Call) -> str | None:
         return "preload"
     if call.name == "gdb" and any(map(dangerous, re.findall(r"\bset\s+env\w*\s+(\w+)", " ".join(call.args)))):
         return "variable"
+    if (
+        call.name == "tmux"
+        and {"set-environment", "setenv"} & set(call.operands[:1])
+        and any(map(dangerous, call.operands))
+    ):
+        return "variable"
     if call.name == "setenv" and any(map(dangerous, call.operands[:1])):
         return "variable"
     if call.name == "set" and any(map(dangerous, call.operands[:1])):  # of fish

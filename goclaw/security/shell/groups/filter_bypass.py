@@ -244,12 +244,12 @@ def _split(call: Call) -> str | None:
 def _editor(call: Call) -> str | None:
     for word, after in itertools.pairwise([*call.args, ""]):
         command = ""
-        if word in ("-c", "--cmd", "--eval", "--command", "-eval"):
+        if word in ("--cmd", "--eval", "--command", "-eval") or re.fullmatch(r"-[a-zA-Z]*c", word):
             command = after
         elif word.startswith(("+", "--cmd=", "-c", "--eval=")):
             command = word
         if "!" in command or re.search(
-            r"\b(?:system|shell|py3?x?do|python|perl|lua|ruby|terminal|source|jobstart)\b", command
+            r"\b(?:system|shell|py3?x?(?:do)?|python3?|perl|lua|ruby|terminal|source|jobstart)\b", command
         ):
             return "editor command"
     if call.args and call.args[0] == "-S":
