@@ -256,6 +256,12 @@ def _contradictions(settings: Settings, given: Mapping[str, Given], env: str) ->
                 wrong(f"security.ssrf.{key}", str(error))
     if ssrf.test_hosts and env != "test":
         wrong("security.ssrf.test_hosts", "is for tests: needs GOCLAW_ENV=test")
+    defaults = settings.agents.defaults
+    answers = settings.providers.named.get(defaults.provider or first_usable(settings.providers))
+    able = answers is None or (answers.protocol == "responses" and answers.supports_responses_compact)
+    if defaults.compaction.mode == "responses_compact" and not able:
+        needs = "asks for what the default provider cannot: protocol responses and supports_responses_compact"
+        wrong("agents.defaults.compaction.mode", needs)
     return problems
 
 
