@@ -78,7 +78,7 @@ class _Reader:
                 self._field(fields(kind)[name].type, inner, here, prefix + name)
             elif rows and kind.ROW_NAMES.fullmatch(key):
                 self._field(rows[1], inner, here, prefix + key)
-            elif not (key == "$schema" and not place):
+            elif not (key == "$schema" and not place) and snake(key) not in kind.IGNORED:
                 wrong = f"unknown key {quoted(_dotted(here))}" + self._at(here)
                 suggestion = nearest(snake(key), set(spellings(kind).values()))
                 self.problems.append(Problem(_dotted(here), wrong, self.lines.get(here), suggestion))

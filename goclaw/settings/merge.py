@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from goclaw.settings.convert import plain
 from goclaw.settings.edit import GONE, Path
-from goclaw.settings.keys import fields, row_field, spellings, subsection
+from goclaw.settings.keys import fields, row_field, snake, spellings, subsection
 from goclaw.settings.problems import Problem, quoted
 from goclaw.settings.section import MASK, TELLING, Secret, Section
 from goclaw.settings.settings import Settings
@@ -51,6 +51,8 @@ class Merge:
                 continue
             seen[name] = key
             here = (*path, _spelled(kind, name, held))
+            if snake(name) in kind.IGNORED:
+                continue
             if inner is None and name not in fields(kind):
                 self._unknown(here, prefix + name, value, held)
             elif inner is None:

@@ -22,6 +22,7 @@ class Section(Struct, frozen=True):
     """
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
+    IGNORED: ClassVar[frozenset[str]] = frozenset()  # keys that pages in use send, and that mean nothing here
     ROW_NAMES: ClassVar[re.Pattern[str]] = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 

@@ -276,3 +276,10 @@ def test_a_broken_file_can_be_replaced_and_not_patched(home: Home) -> None:
     assert "not JSON5" in wrong(lambda: file.patched({"gateway": {"port": 1}}))[0]
     file.write(file.replaced(json.dumps({"gateway": {"port": 1}})))
     assert home.value == {"gateway": {"port": 1}}
+
+
+def test_a_key_of_pages_in_use_is_taken_and_not_written(home: Home) -> None:
+    """wire-compat.md C20: `agents.defaults.intent_classify` may have no effect, and must not be refused."""
+    draft = home.patch({"agents": {"defaults": {"intent_classify": True, "max_tokens": 5}}}, "{}")
+    assert (draft.changed, home.value) == (("agents.defaults.max_tokens",), {"agents": {"defaults": {"max_tokens": 5}}})
+    assert home.file("{agents: {defaults: {intentClassify: true}}}").now().warnings == ()
