@@ -19,7 +19,7 @@ from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.life import Life
-from goclaw.actors.engine.prepare import prepared
+from goclaw.actors.engine.prepare import prepared, pruning_of
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.tool_calls import ToolCalls
@@ -251,7 +251,7 @@ class Run(Actor):
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls, "loop": task.loop},
             locale=task.locale,
             window=profile.context_window,
-            pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
+            pruning=msgspec.to_builtins(pruning_of(self.engine.defaults, profile)),
             summary=[[row.role, row.content, row.payload] for row in rows if not row.seq],  # not in the journal
             history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
             given=life.journal.given,

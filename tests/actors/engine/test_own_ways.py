@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 import trio
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
+from goclaw.actors.agents import window_of
+from goclaw.actors.engine.prepare import pruning_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.run import RunRequest, RunResult
+from goclaw.domain.texts import text_of
+from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, Json, many, transaction
+from tests.actors.engine.test_engine import AGENT
 from tests.actors.talk import HOLD, Talk, talking
 from tests.e2e.gateway import ObedientVendor
 from tests.fakes.vendor import Ask
@@ -32,9 +38,11 @@ class Reader(ObedientVendor):
         super().__init__(port)
         self.lines = []
         self.heard: list[str] = []  # what it was asked last, each time
+        self.prompts: list[str] = []  # what it was told before everything else
 
     async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
         self.heard.append(ask.last("user"))
+        self.prompts.append(str(ask.messages[0].content))
         if self.lines:
             next(one for one in reversed(ask.messages) if one.role == "user").content = self.lines.pop(0)
         await super()._complete(to, ask)
@@ -48,8 +56,8 @@ def reader(talk: Talk, *lines: str) -> Reader:
 
 
 @transaction
-async def configure(db: Connection, other: dict[str, Any]) -> None:
-    await db.execute("UPDATE agents SET other_config = %s, version = version + 1", [Json(other)])
+async def configure(db: Connection, column: LiteralString, said: dict[str, Any]) -> None:
+    await db.execute(f"UPDATE agents SET {column} = %s, version = version + 1", [Json(said)])
 
 
 class Checkpoint(Struct):
@@ -67,7 +75,7 @@ async def checkpoints(db: Connection) -> list[Checkpoint]:
 
 
 async def own(talk: Talk, **other: Any) -> None:
-    await talk.database.run(configure, other)
+    await talk.database.run(configure, "other_config", other)
     talk.system.publish(AGENTS, AgentChanged(tenant_id=MASTER_TENANT))
 
 
@@ -183,3 +191,45 @@ async def test_a_schema_file_that_is_none_is_named(database: Database, tmp_path:
 
         assert result.error is not None
         assert result.error.details["field"] == "structured_output.schema_file"
+
+
+async def test_an_agent_is_told_as_much_as_it_says(database: Database, tmp_path: Path) -> None:
+    """§6.1: its `prompt_mode`, unless the run's kind is told less."""
+    async with talking(database, tmp_path, vendor=Reader) as talk:
+        told = []
+        for mode in ("full", "minimal", "none", "loud"):
+            await own(talk, prompt_mode=mode)
+            await talk.ended((await talk.say("hello there")).run_id)
+            told.append(len(reader(talk).prompts[-1]))
+
+    assert min(told[0], told[3]) > told[1] > told[2], "what is no mode says nothing"
+
+
+async def test_an_agent_prunes_as_it_says(database: Database, tmp_path: Path) -> None:
+    """§19.2: `context_pruning` of its record, over everybody's."""
+    defaults = AgentDefaults()
+    pruned = pruning_of(defaults, replace(AGENT, pruning=Raw(b'{"mode": "off", "softTrim": {"maxChars": 900}}')))
+
+    assert (pruned.mode, pruned.soft_trim.max_chars) == ("off", 900)
+    assert pruned.keep_last_assistants == defaults.context_pruning.keep_last_assistants
+    assert pruning_of(defaults, AGENT) == defaults.context_pruning
+
+
+async def test_a_failure_is_told_in_the_language_of_who_asked(database: Database, tmp_path: Path) -> None:
+    """§14: sentences for users in en, vi and zh."""
+    async with talking(database, tmp_path, vendor=Reader) as talk:
+        sent = await talk.say("", request=RunRequest(message="!fault-401", locale="vi"))
+        (result,) = await talk.ended(sent.run_id)
+        said = json.loads(bytes(next(event.body for event in talk.events if event.type == "run.failed")))
+
+    assert result.error is not None
+    assert said["error"] == text_of(result.error, "vi") != text_of(result.error, "en")
+
+
+@pytest.mark.parametrize(
+    ("window", "model", "holds"),
+    [(200_000, "gpt-4o", 128_000), (50_000, "gpt-4o", 50_000), (200_000, "echo", 200_000), (0, "echo", 200_000)],
+)
+def test_a_window_is_never_larger_than_its_models(window: int, model: str, holds: int) -> None:
+    """§4: the lower of what the agent says and what is known of the model."""
+    assert window_of(window, model, None) == holds
