@@ -7,6 +7,7 @@ Contract  durability.md §3, §4, §6, §8; agent-loop.md §3, §14, §15
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import trio
@@ -20,6 +21,7 @@ from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.life import Life
 from goclaw.actors.engine.prepare import prepared, pruning_of
+from goclaw.actors.engine.progress import RunProgress
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.tool_calls import ToolCalls
@@ -195,7 +197,7 @@ class Run(Actor):
         )
         kit = await engine.kit(ctx, run, profile)
         self.tools = kit.tools
-        reach = engine.reach(run, profile, ctx.clock.now, kit.settings)
+        reach = replace(engine.reach(run, profile, ctx.clock.now, kit.settings), progress=RunProgress(ctx, life))
         reach.delivered.update(file.path for file in life.draft.media)
         guards = engine.guards
         calls = ToolCalls(ctx, run.session_key, guards.estop, engine.durations, voice.tool_slow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -17,10 +18,13 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.texts import text_of
+from goclaw.security.paths import Workspace
 from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, Json, many, transaction
+from goclaw.tools.automation.checkpoint_now import CheckpointNow
+from goclaw.tools.tool import ToolContext, ToolFailed, collect
 from tests.actors.engine.test_engine import AGENT
 from tests.actors.talk import HOLD, Talk, talking
 from tests.e2e.gateway import ObedientVendor
@@ -233,3 +237,43 @@ async def test_a_failure_is_told_in_the_language_of_who_asked(database: Database
 def test_a_window_is_never_larger_than_its_models(window: int, model: str, holds: int) -> None:
     """§4: the lower of what the agent says and what is known of the model."""
     assert window_of(window, model, None) == holds
+
+
+class Teller(Reader):
+    """Calls the tool it is offered once, with what it is to be called with, and then reads on."""
+
+    calls_with = json.dumps({"status": "counting sheep"})
+
+    async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
+        if ask.tools and ask.messages[-1].role != "tool" and "Step 2" in ask.last("user"):
+            self.offered = [tool.function["name"] for tool in ask.tools]
+            ask.model, self.lines = "tool", [self.calls_with, *self.lines]
+        await super()._complete(to, ask)
+
+
+async def test_a_loop_says_what_it_is_at(database: Database, tmp_path: Path) -> None:
+    """durability.md §8.3: `set_loop_status`, which nobody else is offered."""
+    tools = collect("goclaw.tools.automation")
+    wanted = {name: tools[name] for name in ("set_loop_status", "checkpoint_now", "datetime")}
+    async with talking(database, tmp_path, vendor=Teller, tools=wanted) as talk:
+        await own(talk, loop={"enabled": True})
+        await database.run(allow, "set_loop_status")
+        reader(talk, "first", "second TASK_COMPLETE")
+        await talk.ended((await talk.say("do it all")).run_id)
+        told = [json.loads(bytes(e.body)) for e in talk.events if e.type == "loop.status_update"]
+
+        assert told == [{"status": "counting sheep"}]
+        assert await database.run(status_texts) == ["counting sheep"]
+        names = ToolContext(Workspace(tmp_path), lambda: datetime.now(UTC), "")
+        with pytest.raises(ToolFailed, match="does not go on by itself"):
+            await wanted["checkpoint_now"].fn(names, CheckpointNow())
+
+
+@transaction
+async def allow(db: Connection, tool: str) -> None:
+    await db.execute("UPDATE agents SET tools_config = %s, version = version + 1", [Json({"allow": [tool]})])
+
+
+@transaction(readonly=True)
+async def status_texts(db: Connection) -> list[str]:
+    return await many(str, db.execute("SELECT status_text FROM loop_checkpoints"))
