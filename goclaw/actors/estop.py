@@ -41,7 +41,7 @@ class EstopKeeper(Actor):
         self.own = ownership
         self.version: int | None = None  # of the row, as far as we obey it
         self.unsent: deque[Change] = deque(maxlen=UNSENT)
-        self.by_file = True  # the file may know of a later word than the row
+        self.begins = True  # the file may know of a later word than the row
         self.sure = 0.0  # when we knew the state, in monotonic seconds
         self.blind = False
 
@@ -56,7 +56,7 @@ class EstopKeeper(Actor):
     async def spread(self, ctx: Context, ask: SpreadStop) -> Stopped:
         """It is in force here by now. While the database is away it waits for it, and the file says it."""
         self.unsent.append(ask.change)
-        with trio.fail_after(PATIENCE):
+        with trio.move_on_after(PATIENCE):
             await self._send(ctx)
         return self.brake.state
 
@@ -82,14 +82,14 @@ class EstopKeeper(Actor):
             with trio.fail_after(PATIENCE):
                 await self._send(ctx)
                 kept = await ctx.db(rows.read)
-                if self.by_file and not self.brake.held and self.brake.state.said > (kept.value.said if kept else 0.0):
-                    kept = await ctx.db(rows.put, self.brake.state)
-                    ctx.publish(MARKS, Marked(kind="cache", topic=TOPIC))
+                if self.begins:
+                    self.begins = False
+                    self._since(kept.value if kept is not None else Stopped())
+                    await self._send(ctx)
         except (StoreError, trio.TooSlowError):
             return await self._by_file(ctx)
-        self.by_file = False
         await self._see(ctx)
-        if kept is not None and kept.version != self.version:
+        if kept is not None and (self.version is None or kept.version > self.version):
             await self._obey(ctx, kept)
 
     async def _send(self, ctx: Context) -> None:
@@ -98,6 +98,12 @@ class EstopKeeper(Actor):
             self.unsent.popleft()
             ctx.publish(MARKS, Marked(kind="cache", topic=TOPIC))
             await self._obey(ctx, kept)
+
+    def _since(self, row: Stopped) -> None:
+        """What an operator wrote into the file while no gateway was here to hear it. The later word counts."""
+        state = self.brake.state
+        if not self.brake.held and state.said > row.said:
+            self.unsent += changes(row, state)
 
     async def _obey(self, ctx: Context, kept: Kept) -> None:
         self.version = kept.version
@@ -108,9 +114,9 @@ class EstopKeeper(Actor):
         now = ctx.clock.monotonic()
         said = glance(self.brake.path) if self.brake.path is not None else self.brake.state
         if said is not None:
-            self.by_file = True
             await self._see(ctx)
             if said.said > self.brake.state.said:
+                self.unsent += changes(self.brake.state, said)
                 await self._become(ctx, said)
         elif now - self.sure >= BLIND and not self.brake.held:
             ctx.log.error("estop.blind", seconds=round(now - self.sure))
@@ -136,6 +142,13 @@ class EstopKeeper(Actor):
 
     def snapshot(self) -> dict[str, object]:
         return {"version": self.version, "unsent": len(self.unsent), "held": self.brake.held}
+
+
+def changes(before: Stopped, after: Stopped) -> list[Change]:
+    """What was said in between."""
+    told = {"by": after.by, "at": after.at, "reason": after.reason}
+    found = ((True, after.without(before)), (False, before.without(after)))
+    return [Change(engage=engage, levels=levels, **told) for engage, levels in found if levels]
 
 
 def named(levels: Levels) -> dict[str, object]:

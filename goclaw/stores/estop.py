@@ -40,13 +40,3 @@ async def change(db: Connection, change: Change) -> Kept:
     known = await one(Kept, db.execute(LOCK))
     value = known.value.after(change)
     return await one(Kept, db.execute(WRITE, {"value": value, "by": value.by}))
-
-
-@transaction
-async def put(db: Connection, state: Stopped) -> Kept:
-    """What a node was told while it could not tell others, unless somebody has said something since."""
-    await db.execute(BEGIN)
-    known = await one(Kept, db.execute(LOCK))
-    if known.value.said >= state.said:
-        return known
-    return await one(Kept, db.execute(WRITE, {"value": state, "by": state.by}))

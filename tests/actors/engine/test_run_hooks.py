@@ -19,7 +19,8 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.workspace import place_of
 from goclaw.operations.context import Context, House
 from goclaw.operations.feed import listening
-from goclaw.operations.hooks import AskHistory, AskHooks, Wanted, create, history, list_hooks
+from goclaw.operations.hook_shapes import AskHooks, Wanted
+from goclaw.operations.hooks import AskHistory, create, history, list_hooks
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.settings.hooks import Hooks
