@@ -50,7 +50,8 @@ from tests.fakes.vendor import Ask
 
 GROUP = "agent:default:telegram:group:-100"
 PRICING = {"fake/*": ModelPrice(input_per_million=0, output_per_million=10)}
-TOOLS = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
+FILES = collect("goclaw.tools.fs")
+TOOLS = equipped({name: FILES[name] for name in ("list_files", "read_file")}, {ContextFiles: OnlyFiles()})
 
 
 class Heard(Struct):
