@@ -30,6 +30,8 @@ from goclaw.tools.pipeline import Gate, Through, Toolbox, Work, here
 from goclaw.tools.policy import Situation, allowed
 from goclaw.tools.tool import Answer, Effect, Tool, ToolContext, ToolFailed
 
+LOOPING = frozenset({"checkpoint_now", "set_loop_status"})  # for agents that go on by themselves
+
 
 @dataclass(frozen=True)
 class Guards:
@@ -83,7 +85,8 @@ class Guards:
     def allowed(self, tools: Mapping[str, Tool], run: Claimed, agent: AgentProfile) -> tuple[str, ...]:
         if not run.request.use_tools:
             return ()
-        there = {name: tool.groups for name, tool in of_kind(tools, run.kind).items()}
+        mine = of_kind(tools, run.kind)
+        there = {name: tool.groups for name, tool in mine.items() if agent.loop is not None or name not in LOOPING}
         below = run.request.child_of
         situation = Situation(
             provider=agent.provider,
