@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     held: dict[str, dict[tuple[str, bool], bool]] = defaultdict(dict)  # a case fails if one of its tests does
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, ()):
-            for name, value in getattr(report, "user_properties", ()):  # what could not be collected has none
+            for name, value in getattr(report, "user_properties", ()):  # a collection that failed has none
                 if name == "corpus":
                     guard, case, refused = value
                     cases = held[guard]

@@ -27,11 +27,9 @@ from goclaw.settings.hooks import Hooks
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents, hooks
 from goclaw.stores.database import Database
-from goclaw.tools.context_files import ContextFiles, OnlyFiles
-from goclaw.tools.fs.maps import Maps
 from goclaw.tools.hooks.handlers import Handlers
-from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
+from tests.file_tools import FILE_TOOLS
 
 BOX = Box(bytes(range(32)))
 WRITE = 'write "hello" to notes.txt'
@@ -76,7 +74,7 @@ class Story:
 
 @asynccontextmanager
 async def story(database: Database, place: Path, settings: Hooks = Hooks()) -> AsyncIterator[Story]:  # noqa: B008
-    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
+    tools = FILE_TOOLS
     works = HookWorks(Handlers(BOX, place / "data" / "hooks", os.environ), settings, box=BOX)
     async with house(database, place, tools=tools, hooks=works) as system:
         yield Story(system, database, place)
