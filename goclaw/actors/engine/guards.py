@@ -9,11 +9,14 @@ from typing import Literal
 import msgspec
 
 from goclaw.actors.engine.kit import Kit
+from goclaw.actors.engine.leakless import Leakless
+from goclaw.actors.engine.receipted import Receipted
 from goclaw.domain.address import RATES
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
+from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.security.audit import Act
 from goclaw.security.estop import Brake
@@ -21,6 +24,7 @@ from goclaw.security.injection import Action
 from goclaw.security.known import Known
 from goclaw.security.leaks import Mode
 from goclaw.security.policy_book import PolicyBook
+from goclaw.security.receipts import Receipts
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
@@ -73,7 +77,15 @@ class Guards:
             ),
             hooks=hooks,
             through=made,
+            receipts=Receipts(run.run_id) if ledger is not None and self.settings.receipts != "off" else None,
         )
+
+    def clean(self, model: Model, box: Toolbox, run: Claimed) -> Model:
+        """A model that says neither our secrets nor what no tool said."""
+        clean: Model = Leakless(model, self.leaks, self.known, run=run.run_id)
+        if box.receipts is None:
+            return clean
+        return Receipted(clean, box.receipts, self.settings.receipts, session=run.session_key)
 
     def ended(self, run_id: str) -> None:
         """A life of a run is over."""

@@ -20,7 +20,6 @@ from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
-from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.prepare import prepared
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
@@ -246,8 +245,7 @@ class Run(Actor):
             task = await submitted(hooks, task, first=not rows)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
-        guards = self.engine.guards
-        clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
+        clean = self.engine.guards.clean(models, hands, run)
         await answer(task, Thrifty(clean, self._said_so_far), hands, self.journal, self.voice, self.draft)
         self.voice.flush()
 
