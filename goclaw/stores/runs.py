@@ -86,6 +86,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     idempotent: bool = False  # its asker can come back for the answer
     keyed: bool = False  # it holds resource keys as long as it is ours
     first: bool = False  # nothing was said before it, so there is no history to read
+    policy_version: str | None = None  # in force when this attempt began; None: no policy was
 
     @property
     def request(self) -> RunRequest:
@@ -255,7 +256,7 @@ CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind,
   fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age,
   coalesce(extract(epoch FROM deadline - now()), 600)::float8 AS left, max_attempts, priority, generation, reason_code,
   last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent,
-  resource_keys <> '{}' AS keyed"""
+  resource_keys <> '{}' AS keyed, policy_version"""
 
 STARTS = "%(node)s::uuid IS NOT NULL AND h.queued = 0 AND h.running < h.max_concurrent"
 
@@ -281,7 +282,7 @@ WITH head AS (
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
     priority, generation, request, request_hash, ingress_key, deadline, state, attempt, fence, lease_owner,
-    lease_expires_at, claimed_at, started_at)
+    lease_expires_at, claimed_at, started_at, policy_version)
   SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid,
     %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int,
     %(priority)s::int, session.generation,
@@ -289,7 +290,8 @@ WITH head AS (
     now() + make_interval(secs => %(timeout)s::float8), CASE WHEN head.started THEN 'RUNNING' ELSE 'QUEUED' END,
     head.started::int, head.started::int, CASE WHEN head.started THEN %(node)s::uuid END,
     CASE WHEN head.started THEN clock_timestamp() + make_interval(secs => %(lease)s::float8) END,
-    CASE WHEN head.started THEN now() END, CASE WHEN head.started THEN now() END
+    CASE WHEN head.started THEN now() END, CASE WHEN head.started THEN now() END,
+    CASE WHEN head.started THEN %(policy)s::text END
   FROM session, head
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
@@ -334,7 +336,7 @@ WITH head_of AS ({HEAD_OF}), picked AS (
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
-    started_at = coalesce(started_at, now()), updated_at = now()
+    started_at = coalesce(started_at, now()), policy_version = %(policy)s::text, updated_at = now()
   WHERE run_id IN (SELECT run_id FROM picked) AND state IN ('QUEUED', 'RETRY_WAIT')
   RETURNING {CLAIMED}
 ), head AS (
@@ -660,12 +662,13 @@ async def accept(
     ingress_key: str | None = None,
     priority: int | None = None,
     node: str | None = None,
+    policy: str | None = None,
 ) -> Stored:
     """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing.
 
     `label` names a new session; one that exists keeps its own. `priority` is 0–10, of the kind unless told. With
     `node`, which must hold a slot for it, the run of an idle session is claimed and started in the same commit
-    (T2, T4).
+    (T2, T4), under the `policy` of that version.
     """
     params = {
         "run_id": run_id,
@@ -689,6 +692,7 @@ async def accept(
         "request_hash": request_hash,
         "ingress_key": ingress_key,
         "node": node,
+        "policy": policy,
         "lease": LEASE,
     }
     return await one(Stored, db.execute(ACCEPT, params))
@@ -706,7 +710,14 @@ async def accept_with_history(
 
 @transaction
 async def claim(
-    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int, rules: Locks = LOCKS
+    db: Connection,
+    *,
+    node: str,
+    lane: str,
+    sessions: Sequence[tuple[str, str]],
+    limit: int,
+    rules: Locks = LOCKS,
+    policy: str | None = None,
 ) -> list[Claimed]:
     """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T3, T4)."""
     wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
@@ -714,7 +725,7 @@ async def claim(
     if not locked:
         return []
     heads = _named(locked)
-    params = {"node": node, "lease": LEASE}
+    params = {"node": node, "lease": LEASE, "policy": policy}
     claimed = await many(Claimed, db.execute(CLAIM, {**heads, **params, "holding": []}))
     rest = _unclaimed(locked, claimed)  # their oldest wants keys, or waits for its next try: not due, and in front
     if rest and (holding := await locks.take(db, _named(rest), rules)):

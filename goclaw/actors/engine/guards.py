@@ -58,7 +58,7 @@ class Guards:
         through: Through = here,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
-        names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id)
+        names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id, run.policy_version)
         reach = replace(reach, host=lambda host: self.estop.host(host) or pinned.host(host).reason)
         permits, made = permit(pinned), through
         if self.audit is not None:
@@ -157,7 +157,7 @@ class Book:
             action = f"tools.{tool.name}"
             decision = pinned.tool(tool.name, custom=tool.group == "custom")
             if not decision.allowed:
-                await self.audit.write(self._act(tool, ctx, "deny", decision.reason))
+                await self.audit.write(self._act(tool, ctx, "deny", decision.reason, current_policy=decision.current))
                 raise ToolFailed("denied_policy", decision.reason)
             if decision.version is None and decision.current is None:
                 return  # there is no policy, so nobody decided
@@ -182,7 +182,9 @@ class Book:
 
         return make
 
-    def _act(self, tool: Tool, ctx: ToolContext, decision: Literal["allow", "deny"], reason: str) -> Act:
+    def _act(
+        self, tool: Tool, ctx: ToolContext, decision: Literal["allow", "deny"], reason: str, **more: str | None
+    ) -> Act:
         run = self.run
         return Act(
             action=f"tools.{tool.name}",
@@ -194,7 +196,7 @@ class Book:
             reason=reason,
             policy_version=self.version,
             run_id=run.run_id,
-            details={"call": ctx.call_id, "user": run.user_id, "session": run.session_key},
+            details={"call": ctx.call_id, "user": run.user_id, "session": run.session_key, **more},
         )
 
 

@@ -275,9 +275,16 @@ class LaneActor(Actor):
     async def _claim(self, ctx: Context, batch: list[Candidate]) -> list[Claimed]:
         sessions = [chosen.session for chosen in batch]
         own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
+        policy = self.engine.guards.policy.version
         if own.alone:
             return await ctx.db(
-                runs.claim, node=node, lane=self.name, sessions=sessions, limit=len(sessions), rules=rules
+                runs.claim,
+                node=node,
+                lane=self.name,
+                sessions=sessions,
+                limit=len(sessions),
+                rules=rules,
+                policy=policy,
             )
         return await ctx.db(
             shards.claim,
@@ -287,6 +294,7 @@ class LaneActor(Actor):
             limit=len(sessions),
             fences=own.shards,
             rules=rules,
+            policy=policy,
         )
 
     def _claimed(self, ctx: Context, run: Claimed, waited: float) -> None:
