@@ -67,7 +67,8 @@ from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
-from goclaw.security.box import Box, box_of
+from goclaw.security.audit import Act, Decision
+from goclaw.security.box import Box, Place, Touch, box_of
 from goclaw.security.confine import unreadable
 from goclaw.security.estop import Brake, Stopped
 from goclaw.security.policy_book import PolicyBook
@@ -298,7 +299,15 @@ async def _audit(loaded: Loaded, database: Database, house: House) -> AuditBook:
     """Raises StartupFatal E_AUDIT_INIT."""
     book = AuditBook(database, place(loaded.home), house.node_name, house.system.clock.now, house.known)
     await book.open()
+    for step in database.migrated:
+        book.note(Act(action="migration.applied", subject=step))
+    house.box.told = partial(_touched, book)
     return book
+
+
+def _touched(book: AuditBook, what: Touch, place: Place) -> None:
+    decision: Decision = "error" if what == "unreadable" else "info"
+    book.note(Act(action=f"secret.{what}", decision=decision, subject=place.bound.decode()))
 
 
 def _hold(ownership: Ownership, stopped: Stopped) -> None:
@@ -392,6 +401,7 @@ async def _prepare(dsn: str, database: Database) -> None:
     try:
         for step in await ensure_schema(connection, upgrade=False):
             log.info("schema.applied", step=step.name)
+            database.migrated.append(step.name)
     finally:
         await connection.close()
     named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}

@@ -60,6 +60,8 @@ class Configuration(Actor):
         if self.audit is not None and changed:
             what = {"applied": news.applied, "restart": news.restart}
             self.audit.note(Act(action="config.applied", details=what))
+            if opened := [key for key in changed if key.startswith("security.ssrf.allow_")]:
+                self.audit.note(Act(action="ssrf.allow_changed", details={"keys": opened}))
         if news.restart:
             ctx.log.warning("config.restart_needed", keys=news.restart)
         return news

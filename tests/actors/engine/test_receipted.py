@@ -8,12 +8,12 @@ import pytest
 import structlog
 import trio
 
-from goclaw.actors.engine.engine import place_of
 from goclaw.actors.engine.guards import Guards
 from goclaw.actors.engine.receipted import Receipted
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import session
 from goclaw.domain.chat import ChatMessage, ChatRequest
+from goclaw.domain.workspace import place_of
 from goclaw.operations.feed import listening
 from goclaw.security.receipts import NOTE, TOKEN, Mode, Receipts
 from goclaw.settings.tools import Tools
