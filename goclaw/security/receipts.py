@@ -15,11 +15,17 @@ import structlog
 Mode = Literal["off", "log", "enforce"]
 
 KEY = 32  # bytes, of one run, in memory only
-TOKEN = re.compile(r"\[\s{0,4}receipt\s{1,4}r1\s{0,4}:\s{0,4}([0-9a-f]{24})\s{0,4}\]", re.IGNORECASE)
+GAP = r"[^\w\n]{0,6}"  # whatever signs a model puts there
+TOKEN = re.compile(
+    rf"(?:[\[({{［]{GAP})?receipt[\W_]{{0,6}}r1[\W_]{{0,10}}([0-9a-f]{{24}})(?![^\W_])(?:{GAP}[\])}}］])?", re.IGNORECASE
+)
 LINE = re.compile(r"\n?" + TOKEN.pattern, re.IGNORECASE)
 LAST = re.compile(LINE.pattern + r"\s{0,8}\Z", re.IGNORECASE)
-LONGEST = 64  # characters of a receipt, however it is spaced
-BEGUN = re.compile(r"\n?(?:\[\s{0,4}(?:r(?:e(?:c(?:e(?:i(?:p(?:t[^\[\]]{0,48})?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
+LONGEST = 96  # characters of a receipt, however it is spaced
+BEGUN = re.compile(
+    rf"\n?(?:[\[({{［]{GAP})?(?:r(?:e(?:c(?:e(?:i(?:p(?:t[\W_]{{0,6}}(?:r(?:1[\W_]{{0,10}}[0-9a-f]{{0,24}}{GAP})?)?)?)?)?)?)?)?)?\Z",
+    re.IGNORECASE,
+)
 INVALID = "[invalid receipt]"
 NOTE = (
     "Your last answer showed a receipt that no tool of this conversation has given. Do not make up results: call the "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import structlog
 
 from goclaw.security.receipts import ReceiptFilter, Receipts, receipt, unreceipted
+from tests.security.corpus import cases
 
 KEY = bytes(range(0x20, 0x40))
 KNOWN = "e6148065ee689633e41f106d"
@@ -83,7 +86,7 @@ def test_only_the_last_line_of_an_earlier_result_is_its_receipt() -> None:
         (f"done\n[receipt r1:{KNOWN}] all of it", "done all of it"),
         (f"done [ Receipt  r1 : {'0' * 24} ] all", "done [invalid receipt] all"),
         ("a [recipe] and\n[rec", "a [recipe] and\n[rec"),
-        (f"[[receipt r1:{KNOWN}]]", "[]"),
+        (f"[[receipt r1:{KNOWN}]]", ""),
         ("[receipt r1:short] [receipt of goods]\n\n[", "[receipt r1:short] [receipt of goods]\n\n["),
     ],
 )
@@ -94,3 +97,14 @@ def test_users_see_none_however_it_is_cut(said: str, shown: str, size: int) -> N
     pieces = [filter.feed(said[at : at + size]) for at in range(0, len(said), size)]
 
     assert "".join([*pieces, filter.finish()]) == shown
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("case", cases("receipts"))
+def test_what_looks_like_a_receipt_is_judged_as_one(case: Any, size: int) -> None:
+    receipts = Receipts("run-1", key=KEY)
+    receipts.signed("call-1", "exec", {"command": "ls"}, "a.txt")
+    filter, said = ReceiptFilter(receipts, "enforce"), case["said"]
+    pieces = [filter.feed(said[at : at + size]) for at in range(0, len(said), size)]
+
+    assert "".join([*pieces, filter.finish()]) == case["shown"]
