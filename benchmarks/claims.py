@@ -21,7 +21,7 @@ import trio
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunResult
-from goclaw.stores import runs
+from goclaw.stores import run_claims, run_ends
 from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
@@ -71,11 +71,11 @@ async def ours(database: Database, number: int) -> int:
     empty = 0
     while empty < 3 * SESSIONS // BATCH:  # a session that is full now may have runs later
         batch = rng.sample(sessions, BATCH)
-        claimed = await database.run(runs.claim, node=node, lane="main", sessions=batch, limit=BATCH)
+        claimed = await database.run(run_claims.claim, node=node, lane="main", sessions=batch, limit=BATCH)
         empty = 0 if claimed else empty + 1
         for run in claimed:
             result = RunResult(run_id=run.run_id, session_key=run.session_key, content="done")
-            await database.run(runs.succeed, run, result=result, messages=[])
+            await database.run(run_ends.succeed, run, result=result, messages=[])
             ended += 1
     return ended
 

@@ -21,7 +21,7 @@ import psycopg
 import trio
 
 from benchmarks.gateway import at, crowd, gateway, request, vendor
-from goclaw.stores import runs
+from goclaw.stores import run_ends
 from goclaw.stores.connection import connect
 from goclaw.stores.database import Database, open_database
 from goclaw.stores.embedded import EmbeddedServer
@@ -163,7 +163,7 @@ async def rates(database: Database, db: Any) -> tuple[float, float]:
             order = order[1:] + order[:1]
             idle = 0 if claimed else idle + 1
             for run in claimed:
-                await database.run(runs.succeed, run, result=outcome(run, "hi"), messages=spoken(run, "hi"))
+                await database.run(run_ends.succeed, run, result=outcome(run, "hi"), messages=spoken(run, "hi"))
                 done += 1
         return done
 

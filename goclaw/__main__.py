@@ -16,7 +16,7 @@ def main() -> None:
 
 def run_gateway(loaded: Loaded, json_logs: bool) -> int:
     """Run the gateway until it is told to stop. Imported here: no other command pays for it."""
-    from goclaw.app import run
+    from goclaw.app.gateway import run
 
     return run(loaded, json_logs)
 

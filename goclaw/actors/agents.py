@@ -6,17 +6,21 @@ Contract  agent-loop.md §19; supervision.md §10
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
+from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
-from goclaw.domain.model import PROVIDERS, ProvidersChanged
+from goclaw.domain.loop import loop_of
+from goclaw.domain.model import PROVIDERS, Candidate, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
 from goclaw.domain.workspace import sharing_of
 from goclaw.knowledge.context import outgrow
-from goclaw.providers.choose import default_model, default_provider, fallbacks
+from goclaw.providers.choose import accounts, default_model, default_provider, fallbacks
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
@@ -30,6 +34,7 @@ from goclaw.stores import providers as vendors
 
 IDLE = 1800.0  # seconds; supervision.md §10
 ACTIVE = 5_000
+T = TypeVar("T")
 WINDOW, ITERATIONS = 200_000, 20  # of a row that says nonsense; agent-loop.md §19.2
 FRESH = 30.0  # seconds a profile is taken for true: another node may have changed it (durability.md §10 W6)
 
@@ -43,6 +48,7 @@ class Agent(Actor):
         self.failover = failover
         self.special: dict[str, AgentProfile] = {}  # by user
         self.stale = False
+        self.asked = 0  # how often
 
     async def on_start(self, ctx: Context) -> None:
         ctx.join(PROVIDERS)
@@ -75,13 +81,15 @@ class Agent(Actor):
         model = (override.model if override is not None else "") or own
         named = providers.named.get(provider)
         effort, exact = self._effort(row, named.reasoning_defaults if named else ReasoningDefaults())
+        model = model or default_model(provider, providers, self.defaults)
+        first = Candidate(provider, model)
         profile = AgentProfile(
             id=row.id,
             key=row.agent_key,
             name=row.display_name or row.agent_key,
             owner_id=row.owner_id,
             provider=provider,
-            model=model or default_model(provider, providers, self.defaults),
+            model=model,
             agent_type=row.agent_type,
             status=row.status,
             is_default=row.is_default,
@@ -100,7 +108,10 @@ class Agent(Actor):
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
-            fallbacks=fallbacks(provider, row.fallback_models, providers, self.failover, self.defaults),
+            loop=_fitting(loop_of, row.other_config),
+            answer_form=msgspec.Raw(msgspec.json.encode(_fitting(form_of, row.other_config))),
+            fallbacks=fallbacks(first, row.fallback_models, providers, self.failover, self.defaults),
+            turns=accounts(provider, providers) if named and named.codex_pool.strategy == "round_robin" else (),
         )
         return override.on(profile) if override is not None else profile
 
@@ -132,7 +143,8 @@ class Agent(Actor):
             await self._read(ctx)
         elif ctx.clock.monotonic() - self.read_at > FRESH:
             await self._look(ctx)
-        return self.special.get(ask.user_id, self.profile)
+        self.asked += 1
+        return self.special.get(ask.user_id, self.profile).in_turn(self.asked)
 
     @handles
     async def turn_ended(self, ctx: Context, news: TurnEnded) -> None:
@@ -150,6 +162,14 @@ class Agent(Actor):
             if refusal.err.code == "NOT_FOUND":
                 self.stale = True
                 raise
+
+
+def _fitting(read: Callable[[Mapping[str, Any]], T], config: Mapping[str, Any]) -> T | None:
+    """What a record says; nothing if that cannot be read any more."""
+    try:
+        return read(config)
+    except msgspec.ValidationError:
+        return None
 
 
 def agents(defaults: AgentDefaults, providers: Providers, failover: Failover = Failover()) -> Virtual:  # noqa: B008 - frozen

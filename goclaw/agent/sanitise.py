@@ -30,6 +30,12 @@ def sanitised(text: str) -> str:
     return text
 
 
+def named_files(text: str) -> list[str]:
+    """What stands behind `MEDIA:`, outside of code blocks."""
+    lines = [line for code, part in _parts(text) if not code for line in part.split("\n")]
+    return [line.partition("MEDIA:")[2].strip() for line in lines if MEDIA.match(line)]
+
+
 def _once(text: str) -> str:
     text = _outside(text, _without_tags)
     text = _outside(text, _without_lines)

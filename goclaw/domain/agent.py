@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
+from goclaw.domain.loop import Loop
 from goclaw.domain.model import Candidate
 from goclaw.domain.queue_policy import NOTHING, Override
 from goclaw.domain.workspace import ALONE, Sharing
@@ -52,17 +53,25 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     tool_settings: Raw = Raw(b"{}")  # how they are set for it, by name (tools.md §3.3)
     compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
+    loop: Loop | None = None  # it goes on by itself (agent-loop.md §15.1)
+    answer_form: Raw = Raw(b"null")  # what its answers must fit (§16): `AnswerForm`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
+    turns: tuple[str, ...] = ()  # accounts of its provider's pool that are asked first, a run each (providers.md §7.3)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Who may answer, in order of preference (providers.md §9.2)."""
-        first = Candidate(self.provider, self.model)
-        return (first, *(other for other in self.fallbacks if other != first))
+        accounts = self.turns or (self.provider,)
+        return tuple(dict.fromkeys((*(Candidate(name, self.model) for name in accounts), *self.fallbacks)))
+
+    def in_turn(self, number: int) -> AgentProfile:
+        """As the run of that number sees it."""
+        at = number % len(self.turns) if self.turns else 0
+        return replace(self, turns=(*self.turns[at:], *self.turns[:at])) if at else self
 
     def answering_with(self, provider: str, model: str) -> AgentProfile:
         """The same agent with another model, if there is one; of its own provider unless one is named."""
-        return replace(self, provider=provider or self.provider, model=model) if model else self
+        return replace(self, provider=provider or self.provider, model=model, turns=()) if model else self
 
     def visible_to(self, caller: Caller) -> bool:
         """Admins see all, everybody the default agent, his own and the one that asks for him (edge-auth.md §5.3)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -29,6 +30,20 @@ class Delivery(Struct, frozen=True, kw_only=True):
     attempt: int  # 1 the first time
     doubtful: bool  # it may have arrived already: an earlier attempt was not seen to end
     spent: bool = False  # and neither was the one after it
+
+
+class Parcel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that goes with a message, in its payload's `media`: opened and checked when it is sent, not before."""
+
+    workspace: str  # its directory
+    path: str  # in it
+    content_type: str
+    caption: str = ""
+    as_voice: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
 
 
 class NotDelivered(Exception):
@@ -66,6 +81,65 @@ class LooksUp(Courier, Protocol):
     async def find(self, nonce: str) -> str | None:
         """The platform's id of the message with this nonce; None if it did not arrive. Raises `NotDelivered`."""
         ...
+
+
+@runtime_checkable
+class TakesFiles(Courier, Protocol):
+    """A courier whose platform takes files."""
+
+    async def send_files(self, delivery: Delivery, files: Sequence[tuple[Parcel, int]]) -> str:
+        """The message with its files, each an open descriptor to read from. As `send`."""
+        ...
+
+
+@runtime_checkable
+class Edits(Courier, Protocol):
+    """A courier whose platform can change what it was sent. `NotDelivered` with `final`: it will not."""
+
+    async def edit(self, chat_id: str, message_id: str, text: str) -> None: ...
+
+
+@runtime_checkable
+class Reacts(Courier, Protocol):
+    async def react(self, chat_id: str, message_id: str, emoji: str) -> None: ...
+
+
+@runtime_checkable
+class Deletes(Courier, Protocol):
+    async def delete(self, chat_id: str, message_id: str) -> None: ...
+
+
+@runtime_checkable
+class OpensTopics(Courier, Protocol):
+    async def open_topic(self, chat_id: str, name: str, icon_color: int | None) -> str:
+        """The platform's id of the topic."""
+        ...
+
+
+class Member(Struct, frozen=True):
+    id: str
+    name: str
+
+
+@runtime_checkable
+class ListsMembers(Courier, Protocol):
+    async def members(self, chat_id: str, limit: int) -> Sequence[Member]: ...
+
+
+Ability = Literal["files", "edit", "react", "delete", "topics", "members"]
+ABILITIES: dict[Ability, type] = {
+    "files": TakesFiles,
+    "edit": Edits,
+    "react": Reacts,
+    "delete": Deletes,
+    "topics": OpensTopics,
+    "members": ListsMembers,
+}
+
+
+def can(courier: Courier | None, ability: Ability) -> bool:
+    """Whether a channel offers it."""
+    return isinstance(courier, ABILITIES[ability])
 
 
 class Post(Message[None]):

@@ -1,4 +1,4 @@
-"""Tools as people set them, and calls of tools that no run makes. Contract: tools.md §3."""
+"""Tools as people set them, and calls of tools that no run makes. Contract: tools.md §3, §6."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ from msgspec import Raw, Struct
 from goclaw.runtime.message import Message
 
 TOOLS = "tools"  # group: whoever keeps what is said of tools
+ALIASES = {  # other names of tools; tools.md §6
+    "Read": "read_file",
+    "Write": "write_file",
+    "Edit": "edit_file",
+    "edit": "edit_file",
+    "Bash": "exec",
+    "bash": "exec",
+    "WebFetch": "web_fetch",
+    "WebSearch": "web_search",
+    "sessions_spawn": "spawn",
+    "spawn_task": "spawn",
+    "find_files": "glob",
+    "grep_files": "search",
+    "list_dir": "list_files",
+    "alert": "send_alert",
+    "send_message": "team_message",
+    "read_messages": "team_message",
+    "memory_read": "memory_get",
+}
 
 
 class ToolsChanged(Message[None]):

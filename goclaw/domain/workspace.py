@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from goclaw.domain.access import SYSTEM_USER
+from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER
 from goclaw.domain.session import SessionKey
 
 GROUP = "group:"  # begins the id of a group that is a user
@@ -53,6 +53,20 @@ def place_of(root: Path, workspace: str, user_id: str, sharing: Sharing = ALONE,
     shared = sharing.shared_group if owner.startswith(GROUP) else sharing.shared_dm
     alone = owner == SYSTEM_USER or shared or user_id in sharing.shared_users
     return base if alone else base / f"user_{file_name(owner)}"
+
+
+HERE = "-"  # instead of the name of an owner's directory: the agent's own
+
+
+def link_name(tenant_id: str, agent_key: str, base: Path, place: Path, path: str) -> str:
+    """A file of the workspace `place` as `/v1/files/` names it: agent, owner's directory, path there.
+
+    `base` is the agent's own directory. Empty if the workspace is not in it or one below.
+    """
+    if place != base and place.parent != base:
+        return ""
+    agent = agent_key if tenant_id == MASTER_TENANT else f"{agent_key}@{tenant_id}"
+    return f"{agent}/{HERE if place == base else place.name}/{path}"
 
 
 def file_name(id: str) -> str:

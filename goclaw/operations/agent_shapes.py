@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,7 +10,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from goclaw.domain.agent import AgentRole, AgentStatus, AgentType
+from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, invalid
+from goclaw.domain.loop import loop_of
 from goclaw.stores.agents import AgentRow
 
 CONFIG = 64 * 1024  # bytes of one of its objects
@@ -23,6 +26,8 @@ SHARED: tuple[str, ...] = (
 )
 SHARED += ("workspace_sharing",)  # members of `other_config` with a column of their own
 OBJECTS = ("subagents_config", "sandbox_config", "memory_config", "compaction_config", "context_pruning")
+
+READ: dict[str, Callable[[dict[str, Any]], object]] = {"loop": loop_of, "structured_output": form_of}
 
 Config = dict[str, Any] | UnsetType | None
 Level = Literal["off", "auto", "none", "minimal", "low", "medium", "high", "xhigh"]
@@ -142,6 +147,13 @@ def columns_of(ask: Wanted) -> dict[str, Any]:
     for name in (*OBJECTS, "tools_config", "other_config", "workspace_sharing"):
         if len(msgspec.json.encode(given.get(name))) > CONFIG:
             raise Rejected(invalid(name, f"longer than {CONFIG} bytes"))
+    for name, read in READ.items():
+        try:
+            read(given.get("other_config") or {})
+        except msgspec.ValidationError as error:
+            said = str(error)
+            inner = said.partition("$")[2].rstrip("`")
+            raise Rejected(invalid(f"other_config.{name}{inner}", said.partition(" - at")[0].lower())) from None
     if "thinking_level" in given:
         given["thinking_level"] = given["thinking_level"] or None
     return given

@@ -16,14 +16,13 @@ from msgspec import Meta, Raw, Struct
 from goclaw.domain.access import MASTER_TENANT, Role
 from goclaw.domain.errors import Rejected, invalid, not_found, required
 from goclaw.domain.events import body, of_operators
-from goclaw.domain.tools import TOOLS, ToolsChanged, ToolsEvent
+from goclaw.domain.tools import ALIASES, TOOLS, ToolsChanged, ToolsEvent
 from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, Rpc, operation
 from goclaw.operations.params import explain
 from goclaw.stores import builtin_tools
 from goclaw.stores.builtin_tools import BuiltIn, BuiltInRow
-from goclaw.tools.groups import ALIASES
 from goclaw.tools.requires import missing
 from goclaw.tools.tool import Tool
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from goclaw.domain.access import Role
 from goclaw.domain.address import session
 from goclaw.domain.errors import Rejected, required
+from goclaw.domain.media import shown
 from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, key_of
@@ -97,9 +98,9 @@ async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat | Com
                 queued=accepted.position,
             )
         elif accepted.run_id != run_id:
-            sent = answer(await _first_time(ctx, accepted.run_id))
+            sent = answer(ctx, await _first_time(ctx, accepted.run_id))
         else:
-            sent = answer(await feed.result())
+            sent = answer(ctx, await feed.result())
         return replace(sent, **into)
 
 
@@ -147,7 +148,7 @@ async def _first_time(ctx: Context, run_id: str) -> RunResult:
         return ended if ended is not None else await feed.result()
 
 
-def answer(result: RunResult) -> SentChat:
+def answer(ctx: Context, result: RunResult) -> SentChat:
     """The reply to chat.send. Raises `Rejected` when the run failed."""
     if result.error is not None:
         raise Rejected(result.error)
@@ -156,7 +157,7 @@ def answer(result: RunResult) -> SentChat:
         session_key=result.session_key,
         content=result.content,
         usage=on_socket(result.usage, cost=result.cost_usd),
-        media=[],
+        media=shown(result.media, ctx.house.links, ctx.now().timestamp()),
         finish_reason=result.finish_reason,
         cancelled=result.cancelled,
         offline=result.offline,

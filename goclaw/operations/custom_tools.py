@@ -22,6 +22,7 @@ from goclaw.domain.errors import (
     invalid,
     not_found,
 )
+from goclaw.domain.tools import ALIASES
 from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.builtin_tools import changed
 from goclaw.operations.context import Context
@@ -45,8 +46,8 @@ from goclaw.stores import custom_tools
 from goclaw.stores.custom_tools import ENV_COLUMN, ROWS, CustomTool
 from goclaw.tools.custom.parameters import BadSchema, checked
 from goclaw.tools.custom.template import BadTemplate, read_template
-from goclaw.tools.groups import ALIASES, LEAVES_NEVER, SUBAGENTS_NEVER
 from goclaw.tools.groups import GROUPS as MEMBERS
+from goclaw.tools.groups import LEAVES_NEVER, SUBAGENTS_NEVER
 
 PAGE = 200  # rows of a list that is paged
 ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}\Z", re.ASCII)

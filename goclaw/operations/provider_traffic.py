@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+from goclaw.domain.model import Candidate
 from goclaw.operations.context import Context
 from goclaw.operations.provider_health import everybody
 from goclaw.operations.provider_shapes import Traffic
@@ -44,9 +45,9 @@ class Lately:
 
     def _order(self, name: str) -> list[str]:
         defaults = self._settings.agents.defaults
-        first = f"{name}:{default_model(name, self._lineup, defaults)}"
-        others = fallbacks(name, (), self._lineup, self._settings.failover, defaults)
-        return list(dict.fromkeys((first, *map(str, others))))
+        first = Candidate(name, default_model(name, self._lineup, defaults))
+        others = fallbacks(first, (), self._lineup, self._settings.failover, defaults)
+        return list(dict.fromkeys(map(str, (first, *others))))
 
 
 async def lately(ctx: Context) -> Lately:

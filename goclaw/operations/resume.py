@@ -71,7 +71,7 @@ async def resume(ctx: Context, ask: ResumeChat) -> ResumedChat:
         last_run_seq=heard.last,
         gap=heard.gap,
         text=(result.content if result is not None else heard.text) if heard.gap else None,
-        final=answer(result) if result is not None and err is None else None,
+        final=answer(ctx, result) if result is not None and err is None else None,
         error=None if err is None else {"code": err.code, "message": text_of(err, "en"), "details": err.details},
     )
 

@@ -26,7 +26,7 @@ from goclaw.operations.params import moment
 from goclaw.operations.run_rows import Run, RunTrailEvent, event_of, run_of
 from goclaw.operations.sessions import session_seen
 from goclaw.operations.turns import checked_key, heard, metadata_text, resolve_agent, send
-from goclaw.stores import run_views, runs
+from goclaw.stores import run_retries, run_stops, run_views
 from goclaw.stores.run_views import RunRow, Wanted
 
 ASK = 10.0  # seconds a session has for an answer
@@ -270,7 +270,7 @@ async def cancel(ctx: Context, ask: CancelRun) -> Run:
 
 async def _request_cancel(ctx: Context, row: RunRow, reason: str) -> None:
     tenant, who = ctx.caller.tenant_id, activity.by(ctx)
-    await ctx.db(runs.request_cancel, tenant=tenant, run_ids=[row.run_id], by=who, reason=reason)
+    await ctx.db(run_stops.request_cancel, tenant=tenant, run_ids=[row.run_id], by=who, reason=reason)
 
 
 class RetryRun(GetRun, kw_only=True):
@@ -292,7 +292,7 @@ async def retry(ctx: Context, ask: RetryRun) -> Retried:
     if row.state != "FAILED" and await ctx.db(run_views.tried_again, tenant=tenant, run_id=row.run_id):
         raise Rejected(failed_precondition("retried"))
     again = await ctx.db(
-        runs.try_again,
+        run_retries.try_again,
         tenant=tenant,
         run_id=row.run_id,
         new_id=ctx.new_id(),

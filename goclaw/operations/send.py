@@ -8,11 +8,11 @@ from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.address import OUTBOX
-from goclaw.domain.delivery import NEVER, Post
-from goclaw.domain.errors import Rejected, forbidden, not_found
+from goclaw.domain.delivery import Post
 from goclaw.operations.context import Context
 from goclaw.operations.once import scoped
 from goclaw.operations.operation import Rpc, operation
+from goclaw.operations.platforms import courier_of
 from goclaw.stores import outbox
 
 
@@ -26,10 +26,7 @@ class SendMessage(Struct, kw_only=True):
 async def send(ctx: Context, ask: SendMessage) -> dict[str, Any]:
     """Send a text to a chat of a channel. Answered when it is stored; it leaves in its turn."""
     tenant = ctx.caller.tenant_id
-    if ask.channel in NEVER or (tenant, ask.channel) not in ctx.house.couriers:
-        if any(name == ask.channel for _, name in ctx.house.couriers):
-            raise Rejected(forbidden("channel"))
-        raise Rejected(not_found("channel", ask.channel))
+    courier_of(ctx.house, tenant, ask.channel)
     key = scoped(ctx, "send", ctx.idempotency_key) or f"send:{ctx.new_id()}"
     await ctx.db(
         outbox.put,
@@ -44,4 +41,5 @@ async def send(ctx: Context, ask: SendMessage) -> dict[str, Any]:
         dedupe_key=key,
     )
     ctx.system.tell(OUTBOX, Post())
-    return {"ok": True, "channel": ask.channel, "to": ask.to}
+    id = await ctx.db(outbox.id_of, tenant=tenant, dedupe_key=key)
+    return {"ok": True, "channel": ask.channel, "to": ask.to, "messageId": id}

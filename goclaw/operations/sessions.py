@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -12,6 +13,8 @@ from msgspec.structs import asdict
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import Rejected, not_found
+from goclaw.domain.media import references
+from goclaw.domain.run import SentFile
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import checked_key
@@ -40,6 +43,7 @@ class Message(Struct, omit_defaults=True, kw_only=True):
     is_error: bool | None = None
     cancelled: bool | None = None
     run_id: str | None = None
+    media_refs: list[dict[str, Any]] | None = None
     pending: bool | None = None  # said, and not answered yet
 
 
@@ -195,7 +199,8 @@ async def page_of_history(
     rows = await ctx.db(sessions.history, tenant=tenant, key=key, limit=limit + 1, before=before)
     answered = {row.run_id for row in rows}
     has_more = len(rows) > limit
-    messages = [message_of(row) for row in rows[-limit:] if tools or row.role != "tool"]
+    linked = partial(references, links=ctx.house.links, now=ctx.now().timestamp())
+    messages = [message_of(row, linked) for row in rows[-limit:] if tools or row.role != "tool"]
     fit = fitting(messages)
     has_more, messages = has_more or fit < len(messages), messages[len(messages) - fit :]
     pending = [_pending(run) for run in open_runs if run.run_id not in answered]
@@ -223,8 +228,13 @@ def fitting(messages: Sequence[Message]) -> int:
     return len(messages)
 
 
-def message_of(row: MessageRow) -> Message:
+def _no_links(_files: Sequence[SentFile]) -> list[dict[str, Any]]:
+    return []
+
+
+def message_of(row: MessageRow, linked: Callable[[Sequence[SentFile]], list[dict[str, Any]]] = _no_links) -> Message:
     payload = row.payload
+    files = msgspec.convert(payload.get("media", ()), tuple[SentFile, ...]) if row.role == "assistant" else ()
     return Message(
         id=row.id,
         role=row.role,
@@ -236,6 +246,7 @@ def message_of(row: MessageRow) -> Message:
         tool_name=payload.get("name"),
         is_error=payload.get("is_error"),
         cancelled=payload.get("cancelled"),
+        media_refs=linked(files) or None,
         run_id=row.run_id,
     )
 

@@ -108,7 +108,7 @@ def account_of(id_token: str) -> dict[str, Any]:
 async def _ask(authority: str, **form: str) -> Tokens:
     import httpx
 
-    from goclaw.providers.http import read, weather
+    from goclaw.providers.web import read, weather
 
     try:
         async with httpx.AsyncClient(timeout=WITHIN) as http:

@@ -41,12 +41,28 @@ def default_model(provider: str, providers: Providers, defaults: AgentDefaults) 
     return known.default_model if known else ""
 
 
-def fallbacks(
-    provider: str, models: Iterable[str], providers: Providers, failover: Failover, defaults: AgentDefaults
-) -> tuple[Candidate, ...]:
-    """Who stands in for an agent's model: its provider's others, the agent's own choice, other providers (§9.2)."""
+def accounts(provider: str, providers: Providers) -> tuple[str, ...]:
+    """Those of its pool, itself first: providers of the same vendor, which answer as it does (§7.3)."""
     own = providers.named.get(provider)
-    found = [Candidate(provider, model) for model in (*(own.models if own else ()), *models)]
+    if own is None or own.codex_pool.strategy == "manual":
+        return (provider,)
+    alike = [
+        name
+        for name in own.codex_pool.extra_provider_names
+        if (other := providers.named.get(name)) and other.enabled and (other.type or name) == (own.type or provider)
+    ]
+    return tuple(dict.fromkeys((provider, *alike)))
+
+
+def fallbacks(
+    first: Candidate, models: Iterable[str], providers: Providers, failover: Failover, defaults: AgentDefaults
+) -> tuple[Candidate, ...]:
+    """Who stands in for `first`: other accounts with the same model, its provider's other models, the agent's own
+    choice, other providers (§9.2).
+    """
+    own = providers.named.get(first.provider)
+    found = [Candidate(name, first.model) for name in accounts(first.provider, providers)[1:]]
+    found += [Candidate(first.provider, model) for model in (*(own.models if own else ()), *models)]
     for name in failover.proxy_fallbacks:
         row = providers.named.get(name)
         if name == OFFLINE or row is None or not row.enabled:

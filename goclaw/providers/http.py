@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,16 +26,16 @@ from goclaw.providers.provider import Sign, Tell, silent
 from goclaw.providers.reader import BROKEN, PAGE_LIMIT, AnswerReader
 from goclaw.providers.remedies import remedy
 from goclaw.providers.retry import patient
-from goclaw.providers.trouble import CallUnwritten, one_line, refusal
+from goclaw.providers.trouble import CallUnwritten, refusal
+from goclaw.providers.web import CONNECT, close, read, tls, weather
 from goclaw.providers.wire import Learned, Wire
-from goclaw.providers.written_calls import failed_call, written_calls
+from goclaw.providers.written_calls import failed_call, heeded
 from goclaw.security.egress import guarded
 from goclaw.security.known import SHORTEST
 from goclaw.security.ssrf import Guard, Refused
 
 T = TypeVar("T")
 
-CONNECT = 10.0  # seconds to reach the vendor
 SILENCE = 120.0  # seconds without a byte once the answer has begun
 LISTING = 15.0  # seconds for the list of models
 LISTED_FOR = 600.0  # seconds a list of models is believed
@@ -48,13 +47,6 @@ MODELS_LEARNED = 256  # models of which something is remembered
 SHOWN_FOR = 600.0  # seconds; providers.md §2
 SHOWN_OF_KEY = 3  # characters that may be an accident
 PAGES = 20  # of a list of models
-
-
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """Shared by all clients: reading the certificates takes 20 ms."""
-    return httpx.create_ssl_context()
-
 
 _url = functools.lru_cache(maxsize=256)(httpx.URL)  # parsing one takes as long as reading three chunks
 
@@ -101,6 +93,11 @@ class HttpProvider:
         self._sign = sign
         self._under_way = 0
         self._closing = False
+
+    @property
+    def compacts(self) -> bool:
+        """Whether it takes asks to make a conversation shorter."""
+        return self.vendor.compacts
 
     @property
     def slots(self) -> int:
@@ -310,7 +307,7 @@ class _Answer:
                 chunks, self._end = self._reader.finish()
                 self._ready.extend(chunks)
                 if isinstance(self._end, ChatResponse):
-                    self._finish(self._with_written_calls(self._end))
+                    self._finish(heeded(self._end, self._ask.tools))
                 else:
                     self._end = self._provider.blame(self._end)
 
@@ -351,15 +348,6 @@ class _Answer:
             return self._provider.blame(ProviderError("timeout", f"no answer within {self._provider.timeout:g} s"))
         return self._provider.blame(ProviderError("timeout", f"silent for {SILENCE:g} s in mid-answer"))
 
-    def _with_written_calls(self, answer: ChatResponse) -> ChatResponse:
-        """`answer` with the calls its text contains, if it was offered tools and used none the proper way."""
-        if not self._ask.tools or answer.tool_calls:
-            return answer
-        content, calls = written_calls(answer.content, {tool.name for tool in self._ask.tools})
-        if not calls:
-            return answer
-        return replace(answer, content=content, tool_calls=calls, finish_reason="tool_calls")
-
     def _counted(self, answer: ChatResponse) -> ChatResponse:
         """`answer` with its usage estimated if the vendor did not count; providers.md §13."""
         said = estimate(answer.content) + estimate(answer.thinking)
@@ -376,48 +364,3 @@ def without(key: str, said: str) -> str:
         if bare.endswith(key[:length]):
             return bare[:-length] + "***"
     return said
-
-
-async def read(response: httpx.Response, limit_bytes: int) -> bytes:
-    """The start of a body, and the end of the response."""
-    raw, read = response.aiter_raw(), bytearray()
-    try:
-        async for piece in opened(raw, response.headers):
-            read += piece
-            if len(read) >= limit_bytes:
-                break
-    finally:
-        await close(response, raw, linger=0)
-    return bytes(read[:limit_bytes])
-
-
-async def close(response: httpx.Response, raw: AsyncIterator[bytes], linger: float) -> None:
-    """End a response. What the vendor still sends within `linger` seconds is thrown away.
-
-    Leaving the body's generators where they are would leave those inside httpx to the garbage collector, under a
-    ResourceWarning each; a cancelled read ends them all.
-    """
-    try:
-        with trio.move_on_after(linger):
-            async for _ in raw:
-                pass
-    except httpx.HTTPError:
-        pass  # nobody reads it any more
-    finally:
-        await response.aclose()
-
-
-def weather(error: httpx.HTTPError | httpx.InvalidURL) -> ProviderError:
-    """What httpx met on the way, as an error."""
-    said = one_line(str(error)) or type(error).__name__
-    match error:
-        case httpx.ConnectTimeout():
-            return ProviderError("timeout", f"cannot connect within {CONNECT:g} s")
-        case httpx.ConnectError() | httpx.ProxyError():
-            return ProviderError("server_error", f"cannot connect: {said}")
-        case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
-            return ProviderError("format", f"cannot be asked like this: {said}")
-        case httpx.DecodingError():
-            return ProviderError("server_error", f"unreadable encoding: {said}")
-        case _:
-            return ProviderError("server_error", f"stream_interrupted: {said}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pyjson5
+from msgspec.structs import replace
 
-from goclaw.domain.chat import ToolCall
+from goclaw.domain.chat import ChatResponse, ToolCall, ToolSpec
 from goclaw.providers.reader import nested
 
 CALLS = 32  # taken from one text
@@ -29,6 +30,16 @@ PARAMETER = re.compile(
 )
 VERBATIM = 'string="true"'  # of a parameter: not JSON
 WRAPPER = re.compile(rf"</?{DSML}(?:function_calls|tool_calls)>")
+
+
+def heeded(answer: ChatResponse, offered: Sequence[ToolSpec]) -> ChatResponse:
+    """`answer` with the calls its text contains, if tools were offered and it used none the proper way."""
+    if not offered or answer.tool_calls:
+        return answer
+    content, calls = written_calls(answer.content, {tool.name for tool in offered})
+    if not calls:
+        return answer
+    return replace(answer, content=content, tool_calls=calls, finish_reason="tool_calls")
 
 
 def written_calls(text: str, offered: Collection[str]) -> tuple[str, tuple[ToolCall, ...]]:

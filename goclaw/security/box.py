@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -110,6 +111,7 @@ class Box:
         self, key: bytes | None = None, former: Iterable[bytes] = (), *, nonce: Callable[[int], bytes] = os.urandom
     ) -> None:
         self.kid = kid_of(key) if key else ""
+        self._key = key or os.urandom(KEY)  # without one what it signs ends with the process
         self._locks = {kid_of(each): AESGCM(each) for each in (*former, *((key,) if key else ()))}
         self._nonce = nonce
         self.told: Callable[[Touch, Place], None] = nobody  # who hears of every secret that is touched
@@ -120,10 +122,14 @@ class Box:
         other.told = nobody
         return other
 
+    def signing(self, purpose: str) -> bytes:
+        """A key for signatures of one purpose, the same on every node that has ours."""
+        return hmac.digest(self._key, f"goclaw/{purpose}".encode(), "sha256")
+
     def seal(self, text: str, place: Place) -> str:
         """Raises Rejected (`no_encryption_key`) without a key: a secret is never stored in clear."""
         self._need_key()
-        self._tell("written", place)
+        self._touched("written", place)
         return f"{BOUND}{self.kid}:{base64.b64encode(self._encrypt(text.encode(), place)).decode()}"
 
     def unseal(self, stored: str, place: Place) -> str:
@@ -141,7 +147,7 @@ class Box:
     def seal_object(self, value: Any, place: Place) -> bytes:
         """JSON data in the binary form. Raises as `seal` does."""
         self._need_key()
-        self._tell("written", place)
+        self._touched("written", place)
         plain = msgspec.json.encode(value, order="sorted")
         return BINARY + bytes.fromhex(self.kid) + self._encrypt(plain, place)
 
@@ -162,7 +168,7 @@ class Box:
             return bool(self.kid) and stored.startswith(BINARY + bytes.fromhex(self.kid))
         return bool(self.kid) and stored.startswith(f"{BOUND}{self.kid}:")
 
-    def _tell(self, what: Touch, place: Place) -> None:
+    def _touched(self, what: Touch, place: Place) -> None:
         if place.column not in KEPT:
             self.told(what, place)
 
@@ -171,9 +177,9 @@ class Box:
         try:
             yield
         except SecretUnreadable:
-            self._tell("unreadable", place)
+            self._touched("unreadable", place)
             raise
-        self._tell("read", place)
+        self._touched("read", place)
 
     def _need_key(self) -> None:
         if not self.kid:

@@ -17,7 +17,8 @@ Mode = Literal["off", "log", "enforce"]
 KEY = 32  # bytes, of one run, in memory only
 GAP = r"[^\w\n]{0,6}"  # whatever signs a model puts there
 TOKEN = re.compile(
-    rf"(?:[\[({{［]{GAP})?receipt[\W_]{{0,6}}r1[\W_]{{0,10}}([0-9a-f]{{24}})(?![^\W_])(?:{GAP}[\])}}］])?", re.IGNORECASE
+    rf"(?:[\[({{［]{GAP})?receipt[\W_]{{0,6}}r1[\W_]{{0,10}}([0-9a-f]{{24}})(?![^\W_])(?:{GAP}[\])}}］])?",
+    re.IGNORECASE,
 )
 LINE = re.compile(r"\n?" + TOKEN.pattern, re.IGNORECASE)
 LAST = re.compile(LINE.pattern + r"\s{0,8}\Z", re.IGNORECASE)

@@ -56,6 +56,16 @@ class ReasoningDefaults(Struct, frozen=True, forbid_unknown_fields=True):
     fallback: Literal["downgrade", "off", "provider_default"] = "downgrade"
 
 
+class AccountPool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts at one vendor that stand in for each other with the same model; providers.md §7.3.
+
+    `primary_first` is an older name of `priority_order`, `manual` means no pool.
+    """
+
+    strategy: Literal["priority_order", "primary_first", "round_robin", "manual"] = "priority_order"
+    extra_provider_names: Annotated[tuple[str, ...], Meta(max_length=32)] = ()
+
+
 class Provider(Section, frozen=True):
     """One vendor: its key, address and limits."""
 
@@ -64,6 +74,9 @@ class Provider(Section, frozen=True):
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
     type: Annotated[str, Meta(max_length=30, description="the vendor it is like; empty = its name says")] = ""
     protocol: Annotated[Literal["chat", "responses"], Meta(description="of vendors like OpenAI")] = "chat"
+    supports_responses_compact: Annotated[
+        bool, Meta(description="it has /responses/compact, for compaction modes that use it")
+    ] = False
     models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
     max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64
@@ -77,6 +90,9 @@ class Provider(Section, frozen=True):
     reasoning_defaults: Annotated[
         ReasoningDefaults, Meta(description="effort and fallback, of agents that do not say how hard they think")
     ] = ReasoningDefaults()
+    codex_pool: Annotated[
+        AccountPool, Meta(description="strategy and extra_provider_names: accounts that answer with the same model")
+    ] = AccountPool()
 
     @property
     def keys(self) -> tuple[str, ...]:

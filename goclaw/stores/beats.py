@@ -16,7 +16,7 @@ from goclaw.domain.heartbeat import PROMPT, REPEATED, SETTLED, SUMMARY, Status, 
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult, RunState
 from goclaw.domain.run_states import OPEN
-from goclaw.stores import budgets, outbox, runs
+from goclaw.stores import budgets, outbox, run_acceptance, runs
 from goclaw.stores.heartbeats import COLUMNS, FROM, OF_AGENT, Row, targets
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 from goclaw.stores.values import cut
@@ -239,7 +239,7 @@ async def _why_not(db: Connection, found: Row, now: datetime, checklist: str, fo
 
 async def _start(db: Connection, found: Row, run_id: str, key: str, ingress: str, checklist: str) -> None:
     text = f"{found.prompt or PROMPT}\n\n{checklist.strip()}"
-    await runs.accept(
+    await run_acceptance.accept(
         db,
         run_id=run_id,
         session_id=new_id(),

@@ -20,7 +20,7 @@ from goclaw.domain.run_states import OPEN
 from goclaw.domain.schedule import Tick, Unscheduled, first, tick, zone_of
 from goclaw.domain.session import Terms
 from goclaw.settings.cron import Cron
-from goclaw.stores import run_intake, runs
+from goclaw.stores import run_acceptance, run_intake, runs
 from goclaw.stores.cron import COLUMNS, FROM, JOBS, Job, Status, locked
 from goclaw.stores.unit import Connection, many, transaction
 
@@ -277,9 +277,9 @@ async def _start(
     late = now - scheduled if attempt == 1 else timedelta()
     text = prompt(job.name, said or job.payload.get("said") or job.payload.get("message", ""), there, late)
     accept = (
-        partial(run_intake.accept, db, runs.accept, terms=_terms(job))
+        partial(run_intake.accept, db, run_acceptance.accept, terms=_terms(job))
         if "keys" in job.payload
-        else partial(runs.accept, db)
+        else partial(run_acceptance.accept, db)
     )
     await accept(
         run_id=run_id,

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from goclaw.domain.session import Terms
-from goclaw.stores import run_intake, runs
-from goclaw.stores.runs import Stored
+from goclaw.stores import run_acceptance, run_intake
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.sessions import NewMessage
 from goclaw.stores.unit import Connection, maybe, one, transaction
 
@@ -111,17 +111,17 @@ async def accept(
     terms: Terms | None = None,
     **turn: Any,
 ) -> Stored | First:
-    """As `runs.accept`, once per key: whoever comes second is told of the first and stores nothing."""
+    """As `run_acceptance.accept`, once per key: whoever comes second is told of the first and stores nothing."""
     first = await _use(db, tenant=tenant, key=ingress_key, run_id=run_id, request_hash=request_hash)
     if first is not None:
         return first
     turn = {**turn, "tenant": tenant, "run_id": run_id, "ingress_key": ingress_key, "request_hash": request_hash}
     if terms is not None:
-        stored: Stored = await run_intake.accept(db, runs.accept, terms=terms, **turn)
+        stored: Stored = await run_intake.accept(db, run_acceptance.accept, terms=terms, **turn)
         return stored
     if earlier:
-        return await runs.accept_with_history(db, earlier=earlier, **turn)
-    return await runs.accept(db, **turn)
+        return await run_acceptance.accept_with_history(db, earlier=earlier, **turn)
+    return await run_acceptance.accept(db, **turn)
 
 
 async def take(db: Connection, *, tenant: str, key: str, run_id: str, request_hash: str) -> bool:

@@ -169,6 +169,28 @@ async def give_up(db: Connection, delivery: Delivery, *, node: str, error: str) 
     return await _settle(db, DEAD, delivery, node, error=cut(error, ERROR))
 
 
+class SentAs(Struct, frozen=True):
+    state: str
+    external_id: str | None  # the platform's
+
+
+@transaction(readonly=True)
+async def id_of(db: Connection, *, tenant: str, dedupe_key: str) -> str:
+    """The id of a message that was put."""
+    query = "SELECT outbox_id::text FROM outbox WHERE tenant_id = %(tenant)s AND dedupe_key = %(key)s"
+    return await one(str, db.execute(query, {"tenant": tenant, "key": dedupe_key}))
+
+
+@transaction(readonly=True)
+async def sent_as(db: Connection, *, tenant: str, channel: str, chat: str, id: str) -> SentAs | None:
+    """What a platform calls a message that was put under this id for this chat; None if there is none."""
+    query = """
+    SELECT state, external_id FROM outbox
+    WHERE tenant_id = %(tenant)s AND channel_instance = %(channel)s AND chat_id = %(chat)s AND outbox_id::text = %(id)s
+    """
+    return await maybe(SentAs, db.execute(query, {"tenant": tenant, "channel": channel, "chat": chat, "id": id}))
+
+
 @transaction(readonly=True)
 async def waiting(db: Connection) -> list[Waiting]:
     """What has not been sent, by channel instance, longest waiting first."""

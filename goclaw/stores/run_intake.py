@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from goclaw.domain.session import Terms
-from goclaw.stores.runs import Stored
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.unit import Connection, Work, transaction
 
 Accept = Work[..., Any]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from goclaw.domain.run import SUSPICIOUS, Lane, RunState
-from goclaw.stores.runs import ANNOUNCES, CLAIMABLE, Claimed, StaleOwner
+from goclaw.stores.run_claims import ANNOUNCES, CLAIMABLE
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, maybe, one, transaction
 
 SCAN = 200  # sessions of a lane in one look; durability.md §5.1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from goclaw.domain.delivery import DeliveryKind
+from goclaw.domain.delivery import DeliveryKind, Parcel
 from goclaw.domain.errors import Err
 from goclaw.domain.run import ReplyTo, RunResult
 from goclaw.domain.texts import text_of
-from goclaw.stores import outbox, runs
-from goclaw.stores.runs import Cause, Claimed, Depth, Recovered
+from goclaw.stores import outbox, run_ends, run_recovery, runs
+from goclaw.stores.run_recovery import Cause, Recovered
+from goclaw.stores.runs import Claimed, Depth
 from goclaw.stores.unit import Connection, Work, transaction
 
 
@@ -24,11 +26,12 @@ async def ended(
     *,
     text: str,
     kind: DeliveryKind,
+    media: Sequence[Parcel] = (),
     ending: dict[str, Any],
 ) -> Depth:
     """End a run with `end`, and put `text` on its way to the chat that asked. What `end` raises undoes both."""
     depth = await end(db, run, **ending)
-    await _put(db, run, to, text, kind)
+    await _put(db, run, to, text, kind, media)
     return depth
 
 
@@ -36,16 +39,16 @@ async def ended(
 async def lost(db: Connection, run: Claimed, *, err: Err, reason: str, error: str) -> None:
     """A run fails that has no actor any more to say so. Raises `StaleOwner`."""
     result = RunResult(run_id=run.run_id, session_key=run.session_key, error=err)
-    await runs.fail(db, run, result=result, reason=reason, error=error, messages=runs.asked(run))
+    await run_ends.fail(db, run, result=result, reason=reason, error=error, messages=runs.asked(run))
     await _notice(db, run, err)
 
 
 @transaction
 async def recover(db: Connection, run: Claimed, cause: Cause = "lease", *, delay: float = 0.0) -> Recovered:
-    """As `runs.recover`; the chat of a run that crashed too often hears that nothing will come."""
-    outcome = await runs.recover(db, run, cause, delay=delay)
+    """As `run_recovery.recover`; the chat of a run that crashed too often hears that nothing will come."""
+    outcome = await run_recovery.recover(db, run, cause, delay=delay)
     if outcome == "dead":
-        await _notice(db, run, runs.LOST)
+        await _notice(db, run, run_recovery.LOST)
     return outcome
 
 
@@ -58,7 +61,9 @@ async def _notice(db: Connection, run: Claimed, err: Err) -> None:
         await _put(db, run, to, text_of(err, "en"), "notice")
 
 
-async def _put(db: Connection, run: Claimed, to: ReplyTo, text: str, kind: DeliveryKind) -> None:
+async def _put(
+    db: Connection, run: Claimed, to: ReplyTo, text: str, kind: DeliveryKind, media: Sequence[Parcel] = ()
+) -> None:
     await outbox.put(
         db,
         tenant=run.tenant_id,
@@ -68,5 +73,5 @@ async def _put(db: Connection, run: Claimed, to: ReplyTo, text: str, kind: Deliv
         chat_id=to.chat_id,
         local_key=to.local_key or to.chat_id,
         kind=kind,
-        payload={"text": text},
+        payload={"text": text, "media": msgspec.to_builtins(media)} if media else {"text": text},
     )

@@ -17,10 +17,12 @@ from msgspec import Struct
 
 from goclaw.domain.run import KINDS, Lane, RunKind, RunRequest, RunState
 from goclaw.domain.session import Terms
-from goclaw.stores import ingress, run_intake, runs
+from goclaw.stores import ingress, run_acceptance, run_intake, run_stops
 from goclaw.stores.ingress import First
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.run_locks import hold_session
-from goclaw.stores.runs import LOCK_HEAD, Canceled, Stored
+from goclaw.stores.run_stops import Canceled
+from goclaw.stores.runs import LOCK_HEAD
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 LONGEST = 100_000  # characters of a turn that was merged from several; a longer one is not merged
@@ -209,9 +211,9 @@ async def stop(
         running = running[:1]
     drained: list[Canceled] = []
     if waiting:
-        drained = await runs.cancel_waiting(db, tenant=tenant, key=key, reason=code, runs=waiting)
+        drained = await run_stops.cancel_waiting(db, tenant=tenant, key=key, reason=code, runs=waiting)
     if running:
-        await runs.request_cancel(db, tenant=tenant, run_ids=running, by=by, reason=reason)
+        await run_stops.request_cancel(db, tenant=tenant, run_ids=running, by=by, reason=reason)
     if cutoff is not None:
         await db.execute(CUT_OFF, {"tenant": tenant, "key": key, "cutoff": cutoff})
     return Stopped(tuple(drained), tuple(running))
@@ -240,9 +242,9 @@ async def accept_merged(
     if turn.get("ingress_key"):
         stored = await ingress.accept(db, node=node, terms=terms, **turn)
     elif terms is not None:
-        stored = await run_intake.accept(db, runs.accept, node=node, terms=terms, **turn)
+        stored = await run_intake.accept(db, run_acceptance.accept, node=node, terms=terms, **turn)
     else:
-        stored = await runs.accept(db, node=node, **turn)
+        stored = await run_acceptance.accept(db, node=node, **turn)
     if isinstance(stored, First):
         return stored
     place = Place(**{name: turn[name] for name in ("tenant", "key", "lane", "agent_id", "agent_key")})

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from goclaw.domain.cluster import shard_of
 from goclaw.settings.locks import Locks
-from goclaw.stores import runs
-from goclaw.stores.runs import LOCKS, Claimed, StaleOwner
+from goclaw.stores import run_claims
+from goclaw.stores.run_claims import LOCKS
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, one, transaction
 
 
@@ -106,8 +107,10 @@ async def claim(
     rules: Locks = LOCKS,
     policy: str | None = None,
 ) -> list[Claimed]:
-    """As `runs.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
-    claimed = await runs.claim(db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules, policy=policy)
+    """As `run_claims.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
+    claimed = await run_claims.claim(
+        db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules, policy=policy
+    )
     mine = {shard: fences.get(shard, -1) for shard in map(_shard, claimed)}
     if mine:
         await hold(db, node=node, held=mine)

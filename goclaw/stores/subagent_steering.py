@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import Terms
 from goclaw.domain.subagent import STEERS, Refused, Spawned
-from goclaw.stores import runs
+from goclaw.stores import run_stops
 from goclaw.stores.run_locks import hold_runs
 from goclaw.stores.subagents import TASK, Task, store_run
 from goclaw.stores.unit import Connection, maybe, transaction
@@ -84,6 +84,6 @@ async def steer(db: Connection, *, tenant: str, id: str, key: str, run_id: str, 
     generation = await maybe(int, db.execute(query, {**named, "new": run_id}))
     if generation is None:
         raise Refused("conflict", "bad_state", "it ended, or somebody else steered it")
-    await runs.request_cancel(db, tenant=tenant, run_ids=[task.run_id], by=task.user_id, reason="interrupt")
+    await run_stops.request_cancel(db, tenant=tenant, run_ids=[task.run_id], by=task.user_id, reason="interrupt")
     steered = replace(task, run_id=run_id)
     return Steered(task=steered.spawned(fresh=True), generation=generation, old_run=task.run_id)

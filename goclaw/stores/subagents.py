@@ -1,4 +1,4 @@
-"""Subagents: asked for, held back, steered, stopped. Table `subagent_tasks` (migration 0034).
+"""Subagents: asked for. Table `subagent_tasks` (migration 0034).
 
 How one ended is written by the database itself in the commit that ends its run (`subagent_moved`), whoever ends it.
 Locks are taken as in `runs`, and a task's row after its run.
@@ -7,7 +7,6 @@ Locks are taken as in `runs`, and a task's row after its run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,17 +17,12 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.run import KINDS, ChildOf, Lane, RunRequest, RunState
 from goclaw.domain.session import Terms
 from goclaw.domain.subagent import ITERATIONS, Refused, Spawned, Wish, child_key
-from goclaw.settings.orchestration import ChildRuns, Orchestration, Subagents
-from goclaw.stores import run_intake, runs
-from goclaw.stores.run_intake import SET_HEAD
-from goclaw.stores.run_locks import hold_runs
-from goclaw.stores.runs import LOCK_HEAD
-from goclaw.stores.unit import Connection, many, maybe, one, transaction
+from goclaw.settings.orchestration import Orchestration, Subagents
+from goclaw.stores import run_acceptance, run_intake
+from goclaw.stores.unit import Connection, maybe, one, transaction
 
 TURN = 34_001  # advisory lock: one admits at a time, so that limits hold
 NEVER = datetime(2999, 1, 1, tzinfo=UTC)  # when a held run is due
-ADMITTED = 50  # in one transaction
-LOOK = 200  # rows of a look
 
 NOTE = (
     "You are a subagent: another run of this agent handed you one task. Do it on your own; nobody can answer "
@@ -64,16 +58,6 @@ class Tally(Struct, frozen=True):
     ever: int
     working_all: int  # everywhere
     held_all: int
-
-
-class Doomed(Struct, frozen=True, kw_only=True):
-    """A run of a subagent that shall end."""
-
-    task: str
-    run_id: str
-    tenant_id: str
-    session_key: str
-    user_id: str
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -187,6 +171,7 @@ async def spawn(
         provider=provider,
         model=model,
         max_cost_usd=request.max_cost_usd,
+        skip_hooks=request.skip_hooks,
         child_of=ChildOf(root=root, depth=depth, leaf=depth >= limits.max_spawn_depth),
     )
     await store_run(
@@ -274,7 +259,7 @@ async def store_run(
     turn["timeout"] = kind.timeout or turn["timeout"]
     await run_intake.accept(
         db,
-        runs.accept,
+        run_acceptance.accept,
         terms=terms,
         key=key,
         session_id=new_id(),
@@ -289,153 +274,3 @@ async def store_run(
         **turn,
     )
     await db.execute(LINEAGE, {**lineage, "run": turn["run_id"], "tenant": turn["tenant"]})
-
-
-# --- those that are held back ---------------------------------------------------------------------
-
-HELD = """
-SELECT t.id, t.tenant_id, t.run_id, t.root_run_id, t.parent_run_id, t.child_session_key, t.parent_agent_key, t.label,
-  r.user_id, a.subagents_config AS own
-FROM subagent_tasks t JOIN runs r ON r.run_id = t.run_id LEFT JOIN agents a ON a.id = t.agent_id
-WHERE t.status = 'running' AND t.held ORDER BY t.created_at, t.id LIMIT 200
-"""
-
-ADMIT = """
-WITH due AS (
-  UPDATE runs SET available_at = now(), deadline = now() + (deadline - available_at), updated_at = now()
-  WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND state = 'QUEUED' RETURNING run_id
-)
-UPDATE subagent_tasks SET held = false, updated_at = now() FROM due WHERE id = %(id)s AND held RETURNING id
-"""
-
-
-class Held(Struct, frozen=True, kw_only=True):
-    id: str
-    tenant_id: str
-    run_id: str
-    root_run_id: str
-    parent_run_id: str
-    child_session_key: str
-    parent_agent_key: str
-    label: str
-    user_id: str
-    own: dict[str, Any] | None
-
-
-@transaction
-async def admit(db: Connection, *, defaults: Subagents, rules: ChildRuns) -> list[tuple[str, Held]]:
-    """Let those begin for whom there is a place now, in order of arrival. Their parents' runs, and they."""
-    await db.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": TURN})
-    let_in: list[tuple[str, Held]] = []
-    full: set[str] = set()
-    for row in await many(Held, db.execute(HELD)):
-        if row.root_run_id in full:
-            continue
-        tally = await one(Tally, db.execute(TALLY, {"parent": row.parent_run_id, "root": row.root_run_id}))
-        if tally.working_all >= rules.process_cap or len(let_in) >= ADMITTED:
-            break
-        if tally.working >= defaults.of_agent(row.own).max_concurrent:
-            full.add(row.root_run_id)
-            continue
-        where = {"tenant": row.tenant_id, "key": row.child_session_key}
-        await db.execute(LOCK_HEAD, where)
-        named = {"run": row.run_id, "tenant": row.tenant_id, "id": row.id}
-        if await maybe(str, db.execute(ADMIT, named)) is not None:
-            await db.execute(SET_HEAD, where)
-            let_in.append((row.parent_run_id, row))
-    return let_in
-
-
-@transaction(retry_safe=True, single=True)
-async def waits(db: Connection, *, tenant: str, run_id: str, waiting: bool) -> None:
-    """A run waits for children: if it is a subagent itself, it takes no place meanwhile (orchestration.md §11 H4)."""
-    query = """
-    UPDATE subagent_tasks SET waits = %(waiting)s
-    WHERE tenant_id = %(tenant)s AND run_id = %(run)s AND status = 'running'
-    """
-    await db.execute(query, {"tenant": tenant, "run": run_id, "waiting": waiting})
-
-
-@transaction(retry_safe=True)
-async def announce(db: Connection, *, tenant: str, id: str) -> None:
-    """Its session shall be told how it ends, or ended."""
-    named = {"tenant": tenant, "id": id}
-    query = """
-    UPDATE subagent_tasks SET announces = true, updated_at = now()
-    WHERE tenant_id = %(tenant)s AND id = %(id)s AND NOT announces RETURNING status
-    """
-    if await maybe(str, db.execute(query, named)) in (None, "running"):
-        return
-    query = """
-    INSERT INTO announcements (announce_id, tenant_id, origin_session_key, batch_key, item)
-    SELECT gen_random_uuid(), tenant_id, session_key, 'subagent:' || parent_run_id,
-      jsonb_build_object('task', id, 'run', run_id)
-    FROM subagent_tasks WHERE tenant_id = %(tenant)s AND id = %(id)s
-    """
-    await db.execute(query, named)
-
-
-@transaction(readonly=True)
-async def open_tasks(db: Connection) -> int:
-    """How many have not ended."""
-    return await one(int, db.execute("SELECT count(*) FROM subagent_tasks WHERE status = 'running'"))
-
-
-# --- those that shall end -------------------------------------------------------------------------
-
-BELOW = """
-WITH RECURSIVE below AS (
-  SELECT id, run_id, tenant_id, child_session_key, status FROM subagent_tasks
-  WHERE tenant_id = %(tenant)s AND id = ANY(%(ids)s::uuid[])
-  UNION SELECT t.id, t.run_id, t.tenant_id, t.child_session_key, t.status
-  FROM below b JOIN subagent_tasks t ON t.parent_run_id = b.run_id
-)
-SELECT b.id AS task, b.run_id, b.tenant_id, b.child_session_key AS session_key, r.user_id
-FROM below b JOIN runs r ON r.run_id = b.run_id WHERE b.status = 'running' ORDER BY b.run_id DESC LIMIT 1000
-"""
-
-HUSH = """
-WITH hushed AS (
-  UPDATE subagent_tasks SET announces = false, updated_at = now()
-  WHERE tenant_id = %(tenant)s AND id = ANY(%(ids)s::uuid[]) RETURNING id
-)
-UPDATE announcements SET state = 'INJECTED', updated_at = now() FROM hushed
-WHERE announcements.state = 'HELD' AND announcements.item->>'task' = hushed.id::text
-"""
-
-ORPHANED = f"""
-SELECT t.id AS task, t.run_id, t.tenant_id, t.child_session_key AS session_key, r.user_id
-FROM subagent_tasks t JOIN runs r ON r.run_id = t.run_id
-LEFT JOIN runs p ON p.run_id = t.parent_run_id
-LEFT JOIN sessions s ON s.tenant_id = t.tenant_id AND s.session_key = t.session_key
-WHERE t.status = 'running' AND r.cancel_requested IS NULL
-  AND (NOT t.detached AND (p.state = 'CANCELED' OR p.cancel_requested IS NOT NULL)
-    OR s.id IS NULL OR s.generation <> t.session_generation OR s.stale_before > t.created_at)
-ORDER BY t.created_at LIMIT {LOOK}
-"""
-
-
-@transaction
-async def stop(db: Connection, *, tenant: str, ids: Sequence[str], by: str) -> list[Doomed]:
-    """Have these and all below them end, and nobody told of it. Those that work are asked to in this commit; who waits
-    is for its session to take out."""
-    doomed = await many(Doomed, db.execute(BELOW, {"tenant": tenant, "ids": list(ids)}))
-    if not doomed:
-        return []
-    run_ids = [one.run_id for one in doomed]
-    await hold_runs(db, tenant=tenant, run_ids=run_ids)
-    await db.execute(HUSH, {"tenant": tenant, "ids": [one.task for one in doomed]})
-    query = """
-    SELECT run_id FROM runs WHERE tenant_id = %(tenant)s AND run_id = ANY(%(runs)s::uuid[])
-      AND state IN ('CLAIMED', 'RUNNING')
-    """
-    working = await many(str, db.execute(query, {"tenant": tenant, "runs": run_ids}))
-    if working:
-        await runs.request_cancel(db, tenant=tenant, run_ids=working, by=by, reason="user")
-    return doomed
-
-
-@transaction(readonly=True)
-async def orphans(db: Connection) -> list[Doomed]:
-    """Whose parent was stopped, or whose conversation was reset, stopped as a whole or deleted."""
-    return await many(Doomed, db.execute(ORPHANED))

@@ -1,4 +1,4 @@
-"""Names for many tools at once, and other names for one. Contract: tools.md §5, §6.
+"""Names for many tools at once. Contract: tools.md §5, §6.
 
 A group lists what it will hold when all of it is built; only tools that exist count.
 """
@@ -55,25 +55,6 @@ PROFILES: dict[str, frozenset[str]] = {
 }
 FULL = "full"  # the profile that leaves nothing out
 
-ALIASES = {
-    "Read": "read_file",
-    "Write": "write_file",
-    "Edit": "edit_file",
-    "edit": "edit_file",
-    "Bash": "exec",
-    "bash": "exec",
-    "WebFetch": "web_fetch",
-    "WebSearch": "web_search",
-    "sessions_spawn": "spawn",
-    "spawn_task": "spawn",
-    "find_files": "glob",
-    "grep_files": "search",
-    "list_dir": "list_files",
-    "alert": "send_alert",
-    "send_message": "team_message",
-    "read_messages": "team_message",
-    "memory_read": "memory_get",
-}
 PRESETS = {"send_message": {"action": "send"}, "read_messages": {"action": "read"}}  # arguments an alias brings
 
 SUBAGENTS_NEVER = {

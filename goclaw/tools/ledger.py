@@ -5,6 +5,7 @@ The port; the store behind it belongs to the run. Contract: durability.md §7.2.
 
 from __future__ import annotations
 
+import mimetypes
 from datetime import datetime
 from typing import Protocol
 
@@ -18,6 +19,11 @@ class Media(msgspec.Struct, frozen=True):
     mime: str
     as_voice: bool = False
     caption: str = ""
+
+
+def kind_of(name: str) -> str:
+    """The MIME type of a file, by its name."""
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec import Struct
 
 from goclaw.domain.tool_rules import NO_RULES, Rules
-from goclaw.tools.groups import ALIASES, FULL, GROUPS, LEAVES_NEVER, OTHER_NAMES, PROFILES, SUBAGENTS_NEVER
+from goclaw.domain.tools import ALIASES
+from goclaw.tools.groups import FULL, GROUPS, LEAVES_NEVER, OTHER_NAMES, PROFILES, SUBAGENTS_NEVER
 
 
 class Situation(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from goclaw.domain.chat import ToolCall, ToolSpec
+from goclaw.domain.delivery import Ability
 from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
 from goclaw.tools.ledger import Media, ToolResult
@@ -134,6 +135,7 @@ class Tool:
     fn: Callable[..., Awaitable[str | Answer]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
+    consent: Callable[..., Awaitable[None]] | None = None
     reads: frozenset[str] = frozenset()  # actions that are pure whatever the others are
     not_in: frozenset[RunKind] = frozenset()  # runs that do not get it
     timeout: float = TIMEOUT  # seconds
@@ -141,6 +143,7 @@ class Tool:
     most: int = MOST_EVER  # characters of its results
     settings: type[msgspec.Struct] | None = None
     requires: tuple[str, ...] = ()  # programs that must be there
+    ability: Ability | None = None  # that the run's channel must have
     rehearse: Callable[[ToolContext, Any], str] | None = None  # what a call would run
     needs: Mapping[str, type] = field(default_factory=dict)  # parameter → what `equipped` puts there
 
@@ -163,19 +166,22 @@ def tool(
     not_in: Collection[RunKind] = (),
     before: Callable[..., Awaitable[str]] | None = None,
     settle: Callable[..., Awaitable[Settled]] | None = None,
+    consent: Callable[..., Awaitable[None]] | None = None,
     timeout: float = TIMEOUT,
     parallel: bool = False,
     most: int = MOST_EVER,
     settings: type[msgspec.Struct] | None = None,
     requires: Collection[str] = (),
+    ability: Ability | None = None,
 ) -> Callable[[Fn], Fn]:
     """Declare a coroutine `(ctx, ask, …) -> text` as a tool; the first paragraph of its docstring is what models read.
 
     Parameters after `ask` are what it needs of the house, by type (`equipped`).
 
     A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
-    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters). Both
-    are given what the tool itself needs.
+    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
+    `consent(ctx, ask)` asks people and returns when they said yes: before anything has begun, so that a crash while
+    they think loses nothing. All three are given what the tool itself needs.
     """
     if (settle is None) is (effect in (Effect.LOCAL, Effect.CHECKABLE)):
         raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
@@ -198,6 +204,7 @@ def tool(
             fn=fn,
             before=before,
             settle=settle,
+            consent=consent,
             reads=frozenset(reads),
             not_in=frozenset(not_in),
             timeout=timeout,
@@ -205,6 +212,7 @@ def tool(
             most=most,
             settings=settings,
             requires=tuple(requires),
+            ability=ability,
             needs=needs,
         )
         fn.__tool__ = declared  # type: ignore[attr-defined]  # read by `collect`
@@ -246,6 +254,7 @@ def _equipped(tool: Tool, things: Mapping[type, object]) -> Tool:
         fn=partial(tool.fn, **given),
         before=partial(tool.before, **given) if tool.before else None,
         settle=partial(tool.settle, **given) if tool.settle else None,
+        consent=partial(tool.consent, **given) if tool.consent else None,
         needs={},
     )
 
@@ -267,6 +276,8 @@ def _without_null(shape: dict[str, Any]) -> dict[str, Any]:
     match shape:
         case {"anyOf": [dict(only), {"type": "null"}], "default": None}:
             return _without_null(only)
+        case {"default": None}:
+            return {key: value for key, value in shape.items() if key != "default"}
         case {"enum": [str(), *_]}:
             return {"type": "string", **shape}
         case {"type": "array", "items": dict(items)}:

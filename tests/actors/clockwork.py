@@ -33,7 +33,7 @@ from goclaw.runtime.system import System, open_system
 from goclaw.settings.cron import Cron
 from goclaw.settings.gateway import Gateway
 from goclaw.settings.quota import Quota
-from goclaw.stores import agents, run_queue, runs
+from goclaw.stores import agents, run_claims, run_ends, run_queue
 from goclaw.stores import cron as jobs
 from goclaw.stores.cron import Job, LogRow
 from goclaw.stores.database import Database
@@ -119,7 +119,7 @@ class Clockwork:
         """Everything that waits in the lane, now running."""
         waiting = await self.database.run(run_queue.waiting)
         wanted = [(w.tenant_id, w.session_key) for w in waiting if w.lane == "cron"]
-        return await self.database.run(runs.claim, node=NODE, lane="cron", sessions=wanted, limit=100)
+        return await self.database.run(run_claims.claim, node=NODE, lane="cron", sessions=wanted, limit=100)
 
     async def answer(self, text: str = "done") -> list[Claimed]:
         """Every waiting run answers."""
@@ -128,7 +128,7 @@ class Clockwork:
             usage = Usage(prompt_tokens=3, completion_tokens=2)
             result = RunResult(run_id=run.run_id, session_key=run.session_key, content=text, usage=usage)
             said = [NewMessage(id=new_id(), role="assistant", content=text)]
-            await self.database.run(runs.succeed, run, result=result, messages=said)
+            await self.database.run(run_ends.succeed, run, result=result, messages=said)
         await self.looked()
         return claimed
 
@@ -137,7 +137,7 @@ class Clockwork:
         claimed = await self.claimed()
         for run in claimed:
             result = RunResult(run_id=run.run_id, session_key=run.session_key, error=error)
-            await self.database.run(runs.fail, run, result=result, reason=reason, error="it broke", messages=[])
+            await self.database.run(run_ends.fail, run, result=result, reason=reason, error="it broke", messages=[])
         await self.looked()
         return claimed
 

@@ -15,12 +15,13 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import CRON
 from goclaw.domain.errors import StoreError, not_found
 from goclaw.domain.ids import new_id
+from goclaw.domain.run import RunResult
 from goclaw.domain.workspace import place_of
 from goclaw.runtime import steer
 from goclaw.runtime.clock import Clock
 from goclaw.settings.cron import Cron
 from goclaw.settings.quota import Quota, Windows
-from goclaw.stores import cluster, runs, sessions
+from goclaw.stores import cluster, run_ends, sessions
 from goclaw.stores import cron as jobs
 from goclaw.stores import cron_ticks as ticks
 from goclaw.stores.database import Database
@@ -492,8 +493,8 @@ async def test_the_end_of_a_run_is_written_down_by_who_comes_after(database: Dat
         id = await works.add(interval_ms=3_600_000)
         await works.pass_time(1)
         (run,) = await works.claimed()
-    result = runs.RunResult(run_id=run.run_id, session_key=run.session_key, content="done")
-    await database.run(runs.succeed, run, result=result, messages=[])  # nobody listens
+    result = RunResult(run_id=run.run_id, session_key=run.session_key, content="done")
+    await database.run(run_ends.succeed, run, result=result, messages=[])  # nobody listens
 
     async with clockwork(database, mock_clock) as works:
         await works.looked()

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import HEARTBEAT
 from goclaw.domain.heartbeat import Terms, TryHeartbeat, WakeHeartbeat
-from goclaw.stores import budgets, heartbeats, runs, sessions
+from goclaw.domain.run import RunResult
+from goclaw.stores import budgets, heartbeats, run_ends, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.heartbeats import Heartbeat, LoggedBeat
 from goclaw.stores.unit import Connection, many, transaction
@@ -115,8 +116,8 @@ async def test_sl36_it_waits_while_somebody_talks_to_its_agent(works: Clockwork,
 
     assert [(row.status, row.skip_reason) for row in await log(works)] == [("skipped", "queue_busy")], "said once"
     assert (await state(works)).next_run_at == works.now, "behind those that wait longer"
-    done = runs.RunResult(run_id=talk.run_id, session_key=talk.session_key, content="bye")
-    await works.database.run(runs.succeed, talk, result=done, messages=[])
+    done = RunResult(run_id=talk.run_id, session_key=talk.session_key, content="bye")
+    await works.database.run(run_ends.succeed, talk, result=done, messages=[])
     await works.pass_time(31, step=31)
     assert await works.claimed(), "the next look tries again"
 

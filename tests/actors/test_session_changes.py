@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trio
 
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.errors import Rejected, StoreError
@@ -32,7 +32,7 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.settings.queue import Queue
 from goclaw.stores import agents as agent_rows
-from goclaw.stores import runs, session_queue
+from goclaw.stores import run_recovery, session_queue
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.session_queue import Aside, Place
@@ -178,6 +178,7 @@ async def test_truncation_keeps_the_last(database: Database, tmp_path: Path) -> 
 
 
 async def test_al_39_a_text_is_answered_within_the_run_that_works(database: Database, tmp_path: Path) -> None:
+    """AL-39. `queueMode: "inject"`: the second message is answered within the same run."""
     async with talking(database, tmp_path) as talk:
         held = await talk.say(HOLD)
         await talk.vendor.holds(1)
@@ -223,7 +224,7 @@ async def test_a_run_that_begins_again_hears_what_its_former_life_was_told(datab
     more = RunRequest(message="one more thing")
     aside = Aside(run_id=new_id(), user="lan", kind="chat", request=more, request_hash="0" * 64)
     await database.run(session_queue.keep_injected, place=place, aside=aside, into=run_id)
-    await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+    await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
 
     async with talking(database, tmp_path) as talk:
         await talk.ended(run_id)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import session
@@ -30,8 +30,8 @@ from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import open_system
 from goclaw.runtime.testing import quiesce
 from goclaw.settings.queue import Queue
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.run_queue import Crowd
-from goclaw.stores.runs import Stored
 from tests.actors.house import KEY
 
 HERE = session(MASTER_TENANT, KEY)

@@ -16,7 +16,7 @@ from goclaw.domain.events import RunEvent
 from goclaw.domain.session import Abort, GetActivity
 from goclaw.operations.feed import RunFeed, listening
 from goclaw.settings.queue import Queue
-from goclaw.stores import runs
+from goclaw.stores import run_recovery, runs
 from goclaw.stores.database import Database
 from tests.actors.house import KEY, Weather, house, turn
 from tests.stores.test_runs import accept, claim
@@ -41,7 +41,7 @@ async def test_a_turn_whose_commit_is_unknown_is_known_to_its_session(database: 
         await database.run(work, **turn)
         raise StoreError("commit_unknown", "the connection broke while committing")
 
-    async with house(Weather(database, "runs.accept", done_and_lost), tmp_path) as system:
+    async with house(Weather(database, "run_acceptance.accept", done_and_lost), tmp_path) as system:
         send = await turn(database, fresh=True)
         with trio.fail_after(10):
             with pytest.raises(StoreError):
@@ -63,7 +63,7 @@ async def test_a_run_that_somebody_else_ended_is_not_open_any_more(database: Dat
         over.set()
         return standing
 
-    weather = Weather(Weather(database, "runs.succeed", beaten), "runs.standing", noted)
+    weather = Weather(Weather(database, "run_ends.succeed", beaten), "runs.standing", noted)
     async with house(weather, tmp_path) as system:
         with trio.fail_after(10):
             await system.ask(HERE, await turn(database, fresh=True), within=5)
@@ -83,10 +83,10 @@ async def told(feed: RunFeed) -> list[RunEvent]:
 
 async def test_a_run_that_lives_twice_repeats_no_number(database: Database, tmp_path: Path) -> None:
     async def put_back(_work: Any, run: runs.Claimed, **_end: Any) -> None:
-        await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+        await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
         raise runs.StaleOwner(run.run_id)
 
-    async with house(Weather(database, "runs.succeed", put_back), tmp_path) as system:
+    async with house(Weather(database, "run_ends.succeed", put_back), tmp_path) as system:
         send = await turn(database, fresh=True)
         with trio.fail_after(10), listening(system, send.run_id) as feed:
             await system.ask(HERE, send, within=5)
@@ -100,7 +100,7 @@ async def test_a_run_that_lives_twice_repeats_no_number(database: Database, tmp_
 async def test_a_run_that_is_dropped_after_a_life_goes_on_above_it(database: Database, tmp_path: Path) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+    await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
     queue = Queue(poll_ms=3_600_000)  # nobody claims it again
 
     async with house(database, tmp_path, queue) as system:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goclaw.app import run as run_house
+from goclaw.app.gateway import run as run_house
 from goclaw.edge.cli.commands import run
 from goclaw.settings.load import Loaded
 

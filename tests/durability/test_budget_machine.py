@@ -20,11 +20,12 @@ from goclaw.domain.budget import Held, Payer, Quote, Scope, Short, Unit, Wanted
 from goclaw.domain.chat import Usage
 from goclaw.domain.ids import new_id
 from goclaw.domain.price import Price, cost
-from goclaw.stores import budgets, reservations, run_steps, runs
+from goclaw.stores import budgets, reservations, run_ends, run_recovery, run_steps
 from goclaw.stores.connection import connect
 from goclaw.stores.model_calls import ModelCall
+from goclaw.stores.run_kept import Kept
 from goclaw.stores.run_steps import Counters
-from goclaw.stores.runs import Claimed, Kept, StaleOwner
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Work
 from tests.durability.test_run_machine import TABLES, OneConnection
 from tests.durability.turns import OTHER, accept, agent_of, claim, outcome
@@ -152,7 +153,7 @@ class Machine(RuleBasedStateMachine):
             for _ in range(1 + twice):
                 self.unit(run_steps.keep, call.run, NOTHING, kept=kept)
             if ends:
-                self.unit(runs.succeed, call.run, result=outcome(call.run, "yes"), messages=[], kept=kept)
+                self.unit(run_ends.succeed, call.run, result=outcome(call.run, "yes"), messages=[], kept=kept)
         except StaleOwner:
             return  # it died, or ended; the reaper has what it held
 
@@ -171,8 +172,8 @@ class Machine(RuleBasedStateMachine):
     def crash(self) -> None:
         """A process dies, and another takes its runs."""
         self.admin.execute("UPDATE runs SET lease_expires_at = now() - interval '1 s' WHERE state = 'RUNNING'")
-        for orphan in self.unit(runs.orphans, node=OTHER, alone=False):
-            self.unit(runs.recover, orphan, "lease")
+        for orphan in self.unit(run_recovery.orphans, node=OTHER, alone=False):
+            self.unit(run_recovery.recover, orphan, "lease")
 
     @rule(days=st.sampled_from([1, 31]), run=st.integers(0, 20))
     def time_passes(self, days: int, run: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 from psycopg.conninfo import make_conninfo
 
-from goclaw.stores import runs
+from goclaw.stores import run_ends, run_recovery
 from goclaw.stores.database import open_database
 from tests.durability.checker import Evidence, Said, gather, violations
 from tests.durability.turns import NODE, OTHER, accept, agent_of, claim, outcome, spoken
@@ -27,11 +27,13 @@ async def two_turns(dsn: str) -> list[Said]:
         for one in said:
             one.run_id = await accept(database, agent, one.text, KEY)
         (lost,) = await claim(database, KEY, node=OTHER)
-        await database.run(runs.recover, lost)
+        await database.run(run_recovery.recover, lost)
         for one in said:
             (run,) = await claim(database, KEY)
             one.content = f"answer {one.text}"
-            await database.run(runs.succeed, run, result=outcome(run, one.content), messages=spoken(run, one.content))
+            await database.run(
+                run_ends.succeed, run, result=outcome(run, one.content), messages=spoken(run, one.content)
+            )
     return said
 
 

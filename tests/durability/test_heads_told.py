@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from goclaw.stores import runs
+from goclaw.stores import run_ends, run_recovery
 from goclaw.stores.database import Database
-from goclaw.stores.runs import Fault
+from goclaw.stores.run_ends import Fault
 from tests.durability.turns import accept, agent_of, claim
 
 KEY = "agent:default:ws:group:1"
@@ -15,9 +15,9 @@ async def test_a_retry_that_is_not_due_hides_no_older_run(database: Database) ->
     first, second = [await accept(database, agent, text, KEY, most=3) for text in ("n1", "n2")]
     (older,) = await claim(database, KEY)
     (younger,) = await claim(database, KEY)
-    await database.run(runs.put_back, older, reason="RELEASE_LANE_SHRINK")
+    await database.run(run_recovery.put_back, older, reason="RELEASE_LANE_SHRINK")
     fault = Fault(fingerprint="f" * 64, alike=1)
-    await database.run(runs.retry, younger, reason="RETRY_PROVIDER", error="no", fault=fault, delay=45.0)
+    await database.run(run_ends.retry, younger, reason="RETRY_PROVIDER", error="no", fault=fault, delay=45.0)
 
     assert [run.run_id for run in await claim(database, KEY)] == [first]
     assert second

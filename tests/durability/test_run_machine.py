@@ -26,9 +26,11 @@ from hypothesis.stateful import (
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunKind
-from goclaw.stores import runs
+from goclaw.stores import run_claims, run_ends, run_recovery, run_retries, run_stops
 from goclaw.stores.connection import Connection, connect
-from goclaw.stores.runs import CRASHES, Cause, Claimed, Fault, StaleOwner
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.run_recovery import CRASHES, Cause
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Work
 from tests.durability.checker import chain, fence, gather, order, path, sequence
 from tests.durability.turns import NODE, OTHER, accept, agent_of, outcome, spoken
@@ -131,7 +133,7 @@ class Machine(RuleBasedStateMachine):
             if waiting and waiting[0].due and len(self.of(session, "RUNNING")) < MOST[session]:
                 expected.append(waiting[0])
         wanted = [(MASTER_TENANT, session) for session in sorted(sessions)]
-        claims = self.unit(runs.claim, node=at, lane="main", sessions=wanted, limit=8)
+        claims = self.unit(run_claims.claim, node=at, lane="main", sessions=wanted, limit=8)
         assert sorted(claim.run_id for claim in claims) == sorted(run.id for run in expected)
         for run in expected:
             run.claimed()
@@ -143,13 +145,13 @@ class Machine(RuleBasedStateMachine):
     @rule(target=held, at=node)
     def look_up(self, at: str) -> Any:
         """Runs that were started with their acceptance."""
-        return multiple(*self.unit(runs.owned, node=at, lane="main"))
+        return multiple(*self.unit(run_claims.owned, node=at, lane="main"))
 
     @rule(claim=held)
     def succeed(self, claim: Claimed) -> None:
         run = self.mine(claim)
         allowed = run is not None and not run.stopping
-        self.leaves(allowed, runs.succeed, claim, result=outcome(claim, "yes"), messages=spoken(claim, "yes"))
+        self.leaves(allowed, run_ends.succeed, claim, result=outcome(claim, "yes"), messages=spoken(claim, "yes"))
         if run is not None and allowed:
             run.state = "SUCCEEDED"
 
@@ -157,7 +159,7 @@ class Machine(RuleBasedStateMachine):
     def fail(self, claim: Claimed, dead: str | None) -> None:
         run = self.mine(claim)
         more: dict[str, Any] = {"reason": "FAILED_PROVIDER", "error": "no", "fault": FAULT, "dead": dead}
-        self.leaves(run is not None, runs.fail, claim, result=outcome(claim), messages=spoken(claim), **more)
+        self.leaves(run is not None, run_ends.fail, claim, result=outcome(claim), messages=spoken(claim), **more)
         if run is not None:
             run.state = "DEAD_LETTER" if dead else "FAILED"
 
@@ -166,7 +168,7 @@ class Machine(RuleBasedStateMachine):
         run = self.mine(claim)
         allowed = run is not None and not run.stopping
         delay = 0.0 if due else 45.0
-        self.leaves(allowed, runs.retry, claim, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=delay)
+        self.leaves(allowed, run_ends.retry, claim, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=delay)
         if run is not None and allowed:
             run.state, run.due = "RETRY_WAIT", due
 
@@ -174,14 +176,14 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, claim: Claimed) -> None:
         run = self.mine(claim)
         result = outcome(claim, cancelled=True)
-        self.leaves(run is not None, runs.cancel, claim, result=result, reason="CANCELED", messages=spoken(claim))
+        self.leaves(run is not None, run_ends.cancel, claim, result=result, reason="CANCELED", messages=spoken(claim))
         if run is not None:
             run.state = "CANCELED"
 
     @rule(claim=held)
     def put_back(self, claim: Claimed) -> None:
         run = self.mine(claim)
-        self.leaves(run is not None, runs.put_back, claim, reason="RELEASE_SHUTDOWN")
+        self.leaves(run is not None, run_recovery.put_back, claim, reason="RELEASE_SHUTDOWN")
         if run is not None:
             run.state, run.attempt = self.unless_given_up(run, "QUEUED"), run.attempt - 1
 
@@ -189,7 +191,7 @@ class Machine(RuleBasedStateMachine):
     def recover(self, claim: Claimed, cause: Cause) -> None:
         """Its owner died, or its actor did."""
         run = self.mine(claim)
-        self.leaves(run is not None, runs.recover, claim, cause)
+        self.leaves(run is not None, run_recovery.recover, claim, cause)
         if run is None:
             return
         run.attempt, run.crashes = run.attempt - 1, run.crashes + 1
@@ -202,14 +204,14 @@ class Machine(RuleBasedStateMachine):
     def expire(self, at: str) -> None:
         """Leases end; whoever looks finds the runs of others, and takes none that is its own."""
         self.admin.execute("UPDATE runs SET lease_expires_at = now() - interval '1 s' WHERE state = 'RUNNING'")
-        for claim in self.unit(runs.orphans, node=at, alone=False):
+        for claim in self.unit(run_recovery.orphans, node=at, alone=False):
             assert claim.lease_owner != at
             self.recover(claim, "lease")
 
     @rule(run_id=ids)
     def request_cancel(self, run_id: str) -> None:
         run = self.runs[run_id]
-        stopping = self.unit(runs.request_cancel, tenant=MASTER_TENANT, run_ids=[run_id], by="ada", reason="stop")
+        stopping = self.unit(run_stops.request_cancel, tenant=MASTER_TENANT, run_ids=[run_id], by="ada", reason="stop")
         assert [(one.run_id, one.over) for one in stopping] == (
             [(run_id, run.waits)] if run.waits or run.state == "RUNNING" else []
         )
@@ -221,7 +223,7 @@ class Machine(RuleBasedStateMachine):
     @rule(session=key)
     def drain(self, session: str) -> None:
         waiting = self.waiting(session)
-        gone = self.unit(runs.cancel_waiting, tenant=MASTER_TENANT, key=session, reason="CANCELED")
+        gone = self.unit(run_stops.cancel_waiting, tenant=MASTER_TENANT, key=session, reason="CANCELED")
         assert [one.run_id for one in gone] == [run.id for run in waiting]
         for run in waiting:
             run.state = "CANCELED"
@@ -230,7 +232,7 @@ class Machine(RuleBasedStateMachine):
     def try_again(self, run_id: str, fresh: bool) -> Any:
         run, other = self.runs[run_id], new_id()
         more = {"new_id": other, "kind": run.kind, "by": "op", "fresh": fresh}
-        again = self.unit(runs.try_again, tenant=MASTER_TENANT, run_id=run_id, **more)
+        again = self.unit(run_retries.try_again, tenant=MASTER_TENANT, run_id=run_id, **more)
         if run.state == "FAILED":
             assert (again.run_id, again.new) == (run_id, False)
             run.state, run.attempt, run.crashes, run.stopping, run.due = "RETRY_WAIT", 0, 0, False, True

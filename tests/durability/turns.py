@@ -8,7 +8,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LANE_OF, RunKind, RunRequest, RunResult
-from goclaw.stores import agents, runs
+from goclaw.stores import agents, run_acceptance, run_claims
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed
 from goclaw.stores.sessions import NewMessage
@@ -41,7 +41,7 @@ async def accept(
         "request_hash": "0" * 64,
     }
     await database.run(
-        runs.accept,
+        run_acceptance.accept,
         run_id=run_id,
         session_id=new_id(),
         tenant=MASTER_TENANT,
@@ -55,7 +55,7 @@ async def accept(
 
 async def claim(database: Database, *keys: str, node: str = NODE, limit: int = 8) -> list[Claimed]:
     wanted = [(MASTER_TENANT, key) for key in keys]
-    return await database.run(runs.claim, node=node, lane="main", sessions=wanted, limit=limit)
+    return await database.run(run_claims.claim, node=node, lane="main", sessions=wanted, limit=limit)
 
 
 def outcome(run: Claimed, content: str = "", **more: Any) -> RunResult:

@@ -38,7 +38,8 @@ TERMINAL = ("run.completed", "run.failed", "run.cancelled")
 class ObedientVendor(FakeVendor):
     """`!fault-html`, `!slow-20cps` … as the user's text choose the model; other texts are echoed.
 
-    `!hold-3` says three words and then waits until the test calls `release`.
+    `!calls [["exec", {"command": "ls"}], …]` calls these tools one after the other. `!hold-3` says three words and
+    then waits until the test calls `release`.
     """
 
     def __init__(self, port: int) -> None:
@@ -66,6 +67,8 @@ class ObedientVendor(FakeVendor):
     async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
         text = ask.last("user")
         self.asked.append(text)
+        if text.startswith("!calls ") and ask.tools:
+            return await self._call(to, ask, json.loads(text.removeprefix("!calls ")))
         if text.startswith("!"):
             ask.model, *rest = text[1:].split(maxsplit=1)
             if rest and rest[0].startswith("{"):  # what a tool is called with
@@ -74,6 +77,21 @@ class ObedientVendor(FakeVendor):
         if held := re.fullmatch(r"hold-(\d+)", ask.model):
             return await self._hold(to, ask.model, [f"word{n} " for n in range(int(held[1]))], "end")
         await super()._complete(to, ask)
+
+    async def _call(self, to: trio.SocketStream, ask: Ask, script: list[Any]) -> None:
+        """One call after the other, and at the end the text that the script ends with, or all results."""
+        last = max(place for place, one in enumerate(ask.messages) if one.role == "user")
+        results = [one.content for one in ask.messages[last:] if one.role == "tool"]
+        calls = [one for one in script if not isinstance(one, str)]
+        if len(results) < len(calls):
+            name, arguments = calls[len(results)]
+            function = {"name": name, "arguments": json.dumps(arguments)}
+            called = {"index": 0, "id": f"call_{last}_{len(results)}", "type": "function", "function": function}
+            pieces = [event(ask.model, {"tool_calls": [called]}), event(ask.model, {}, "tool_calls")]
+        else:
+            text = script[-1] if isinstance(script[-1], str) else "\n===\n".join(results)
+            pieces = [event(ask.model, {"content": text}), event(ask.model, {}, "stop")]
+        await to.send_all(HEAD + b"".join(map(chunked, [*pieces, DONE])) + END)
 
     async def _hold(self, to: trio.SocketStream, model: str, words: Sequence[str], last: str) -> None:
         said = b"".join(chunked(event(model, {"content": word})) for word in words)

@@ -42,7 +42,8 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
             }
             added = await http.post("/v1/providers", json=row)
             assert added.status_code == 201, added.text
-            assert kept(file)[-1]["action"] == "provider.created"  # whoever is answered can read it
+            done = [line["action"] for line in kept(file) if not line["action"].startswith("secret.")]
+            assert done[-1] == "provider.created"  # whoever is answered can read it
             restarted = await http.post("/v1/actors/infra/activity/restart", json={"reason": "to see"})
             assert restarted.status_code == 202, restarted.text
             os.kill(gateway.pid, signal.SIGHUP)

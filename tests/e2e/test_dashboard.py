@@ -373,3 +373,40 @@ def test_run_events_become_text_once_and_in_order(
     page: Page, events: list[Any], skip: bool, answers: list[bool], texts: list[str], active: int
 ) -> None:
     assert page.evaluate(RUN_EVENTS, [events, skip]) == {"answers": answers, "texts": texts, "active": active}
+
+
+FILES = [
+    {"path": "/v1/files/~1.a/default/-/r%C3%A9port.csv", "content_type": "text/csv", "size": 2048},
+    {"path": "/v1/files/~1.a/default/-/b.txt", "content_type": "text/plain", "size": 3},
+]
+WITH_FILES = """async ([run, refs]) => {
+  const here = document.querySelector('script[type=module]').src
+  const { Transcript } = await import(new URL('chat/transcript.mjs', here))
+  const told = new Transcript(), read = new Transcript()
+  told.apply({ runId: 'r', runSeq: 1, type: 'run.completed', payload: { content: '', media: run } })
+  read.load({ messages: [{ id: 'm', role: 'assistant', content: '', run_id: 'r', media_refs: refs }] })
+  return [told, read].map((one) => one.entries.value.map((e) => e.files.value.map((file) => file.path)))
+}"""
+
+
+def test_files_of_an_answer_are_shown_from_its_event_and_from_history(page: Page) -> None:
+    refs = [{"path": file["path"], "mime_type": file["content_type"], "kind": "document"} for file in FILES]
+    paths = [file["path"] for file in FILES]
+    assert page.evaluate(WITH_FILES, [FILES, refs]) == [[paths], [paths]]
+
+
+def test_a_file_of_an_answer_is_a_link_with_its_name(page: Page) -> None:
+    page.evaluate(
+        """async (files) => {
+  const here = document.querySelector('script[type=module]').src
+  const { render } = await import('preact')
+  const { html } = await import(new URL('core/html.mjs', here))
+  const { Files } = await import(new URL('chat/files.mjs', here))
+  const box = document.body.appendChild(document.createElement('div'))
+  render(html`<${Files} files=${files} />`, box)
+}""",
+        FILES,
+    )
+    link = page.get_by_role("link", name="réport.csv")
+    expect(link).to_have_attribute("href", FILES[0]["path"])
+    expect(link).to_contain_text("2")

@@ -1,21 +1,24 @@
 """A chat platform on 127.0.0.1 that keeps what it is sent, and misbehaves on request; and the courier that goes there.
 
-`POST /messages` takes {chat, text, nonce}, `GET /messages/{nonce}` tells what became of one. Trouble is arranged per
-chat, and used up by the requests it meets.
+`POST /messages` takes {chat, text, nonce}, `GET /messages/{nonce}` tells what became of one; `/edit`, `/react`,
+`/delete`, `/topics` and `/members` do what they say. Trouble is arranged per chat, and used up by the requests it
+meets.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import httpx
 import trio
+from msgspec.structs import replace
 
-from goclaw.domain.delivery import Delivery, NotDelivered
+from goclaw.domain.delivery import Delivery, Member, NotDelivered, Parcel
 
 Trouble = Literal["refuse", "busy", "broken", "lost answer"]
 STATUS: dict[Trouble, int] = {"refuse": 400, "busy": 429, "broken": 500}
@@ -29,6 +32,7 @@ class Platform:
         self.asked: Counter[str] = Counter()  # requests to send, by chat
         self.trouble: defaultdict[str, list[Trouble]] = defaultdict(list)
         self.stuck: dict[str, trio.Event] = {}  # chats whose requests wait
+        self.people: dict[str, list[tuple[str, str]]] = {}  # ids and names, by chat
         self._stir = trio.Event()
 
     def texts(self, chat: str) -> list[str]:
@@ -59,7 +63,7 @@ class Platform:
                 while len(data) < length:
                     data += await stream.receive_some()
                 body, data = data[:length], data[length:]
-                answer = self._found(path) if verb == b"GET" else await self._post(json.loads(body))
+                answer = self._found(path) if verb == b"GET" else await self._take(path, json.loads(body))
                 if answer is None:
                     return
                 status, payload = answer
@@ -72,6 +76,25 @@ class Platform:
         nonce = path.decode().rpartition("/")[2]
         found = [message["id"] for message in self.taken if message["nonce"] == nonce]
         return (200, {"id": found[0]}) if found else (404, {})
+
+    async def _take(self, path: bytes, ask: dict[str, Any]) -> tuple[int, Any] | None:
+        if path == b"/messages":
+            return await self._post(ask)
+        if path == b"/topics":
+            return 200, {"id": f"{ask['chat']}/{ask['name']}/{ask['color']}"}
+        if path == b"/members":
+            return (200, self.people[ask["chat"]]) if ask["chat"] in self.people else (400, {})
+        found = [one for one in self.taken if one["id"] == ask["id"] and one["chat"] == ask["chat"]]
+        if not found:
+            return 400, {}
+        match path:
+            case b"/edit":
+                found[0]["text"] = ask["text"]
+            case b"/react":
+                found[0].setdefault("reactions", []).append(ask["emoji"])
+            case b"/delete":
+                self.taken.remove(found[0])
+        return 200, {}
 
     async def _post(self, message: dict[str, Any]) -> tuple[int, Any] | None:
         chat = message["chat"]
@@ -111,6 +134,7 @@ class HttpCourier:
 
     async def send(self, delivery: Delivery) -> str:
         message = {"chat": delivery.chat_id, "text": delivery.payload["text"], "nonce": delivery.nonce}
+        message |= {"files": files} if (files := delivery.payload.get("files")) else {}
         answer = await self._ask("POST", self.url, json=message)
         if answer.status_code == 200:
             return str(answer.json()["id"])
@@ -134,3 +158,32 @@ class LookingCourier(HttpCourier):
     async def find(self, nonce: str) -> str | None:
         answer = await self._ask("GET", f"{self.url}/{nonce}")
         return str(answer.json()["id"]) if answer.status_code == 200 else None
+
+
+class AbleCourier(HttpCourier):
+    """Its platform can do everything a tool may want."""
+
+    async def send_files(self, delivery: Delivery, files: Sequence[tuple[Parcel, int]]) -> str:
+        payload = {**delivery.payload, "files": [(one.name, os.pread(file, 1000, 0).decode()) for one, file in files]}
+        return await self.send(replace(delivery, payload=payload))
+
+    async def edit(self, chat_id: str, message_id: str, text: str) -> None:
+        await self._do("edit", chat=chat_id, id=message_id, text=text)
+
+    async def react(self, chat_id: str, message_id: str, emoji: str) -> None:
+        await self._do("react", chat=chat_id, id=message_id, emoji=emoji)
+
+    async def delete(self, chat_id: str, message_id: str) -> None:
+        await self._do("delete", chat=chat_id, id=message_id)
+
+    async def open_topic(self, chat_id: str, name: str, icon_color: int | None) -> str:
+        return str((await self._do("topics", chat=chat_id, name=name, color=icon_color))["id"])
+
+    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+        return [Member(id, name) for id, name in await self._do("members", chat=chat_id)]
+
+    async def _do(self, what: str, **ask: Any) -> Any:
+        answer = await self._ask("POST", self.url.replace("messages", what), json=ask)
+        if answer.status_code != 200:
+            raise NotDelivered(f"status {answer.status_code}", final=True)
+        return answer.json()

@@ -17,6 +17,7 @@ from goclaw.knowledge.context_files import Circumstances
 from goclaw.stores import agents, context_files
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, transaction
+from tests.profiles import scout
 
 
 async def agent_of(database: Database, type: str = "open", **texts: str) -> AgentProfile:
@@ -31,21 +32,7 @@ async def agent_of(database: Database, type: str = "open", **texts: str) -> Agen
         by="lan",
     )
     assert row is not None
-    return AgentProfile(
-        id=row.id,
-        key="ada",
-        name="Ada",
-        owner_id="lan",
-        provider="offline",
-        model="offline-1",
-        agent_type=type,
-        status="active",
-        is_default=False,
-        workspace=".",
-        restrict_to_workspace=True,
-        max_tool_iterations=20,
-        context_window=200_000,
-    )
+    return scout(id=row.id, key="ada", name="Ada", agent_type=type)
 
 
 async def told(database: Database, agent: AgentProfile, user: str = "lan", **when: Any) -> Loaded:

@@ -19,11 +19,12 @@ import trio
 import goclaw.operations
 from goclaw.actors.agents import agents as profiles
 from goclaw.actors.config import Configuration
-from goclaw.actors.engine.approvals import ApprovalBroker, AtBroker
+from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.bench import outside
+from goclaw.actors.engine.consent import AtBroker
 from goclaw.actors.engine.guards import Book
 from goclaw.actors.engine.policy import PolicyFile
-from goclaw.app import _touched
+from goclaw.app.house import touched as told_of
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import CONFIG, POLICY
 from goclaw.domain.agent import AgentProfile
@@ -116,7 +117,6 @@ NOT_YET = {
     "pairing.*": "nothing pairs",
     "api_key.*": "the gateway's token is the only key",
     "tenant.*": "tenants are rows that no operation changes",
-    "config.patched": "the file is edited by people, and read again",
     "deny_groups.changed": "no agent and no setting switches groups of the shell guard",
     "secure_cli.*": "there are no credentials of programs",
     "package.*": "packages are commands, which are asked about as such",
@@ -124,7 +124,10 @@ NOT_YET = {
     "backup.restored": "backups are made beside the gateway",
     "data.purged": "nothing purges a person",
 }
-ELSEWHERE = {"migration.*": "tests/e2e/test_audit_process.py"}
+ELSEWHERE = {
+    "config.patched": "tests/operations/test_config_asked.py",
+    "migration.*": "tests/e2e/test_audit_process.py",
+}
 
 
 class Idle(Actor):
@@ -144,7 +147,7 @@ class Stage:
 
     def box(self, what: Callable[[Box], object]) -> None:
         box = Box(bytes(range(32)))
-        box.told = partial(_touched, self.book)
+        box.told = partial(told_of, self.book)
         what(box)
 
     async def door(self, times: int) -> None:
@@ -299,7 +302,7 @@ async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
     watch = (tmp_path / "policy.yaml", PolicyBook(), frozenset[str](), book)
 
     def engine() -> Supervisor:
-        children = [child("file", PolicyFile, watch), child("approvals", ApprovalBroker, ASKING, "n", book)]
+        children = [child("file", PolicyFile, watch), child("approvals", ApprovalBroker, ASKING, "n", new_id(), book)]
         return Supervisor([child("policy", lambda: Supervisor(children))])
 
     def tree() -> Supervisor:

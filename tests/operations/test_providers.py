@@ -382,6 +382,31 @@ async def test_a_provider_says_how_hard_its_agents_think_that_do_not(
     assert "reasoning_defaults" in error.details["field"]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "first", "then"),
+    [
+        ("priority_order", ["acme:o3", "beta:o3"], ["acme:o3", "beta:o3"]),
+        ("primary_first", ["acme:o3", "beta:o3"], ["acme:o3", "beta:o3"]),
+        ("round_robin", ["beta:o3", "acme:o3"], ["acme:o3", "beta:o3"]),
+        ("manual", ["acme:o3"], ["acme:o3"]),
+    ],
+)
+async def test_accounts_of_a_pool_answer_with_the_same_model(
+    ctx: Context, farm: Farm, strategy: str, first: list[str], then: list[str]
+) -> None:
+    """An account of another vendor, and one that does not exist, are in nobody's pool (providers.md §7.3)."""
+    await ctx.db(name_provider, "acme")
+    others = ["beta", "claude", "nobody", "acme"]
+    pool = {"strategy": strategy, "extra_provider_names": others}
+    await make(ctx, api_base=farm["openai"].url, settings={"models": ["o3"], "codex_pool": pool})
+    await make(ctx, "beta", api_base=farm["openai"].url)
+    await make(ctx, "claude", provider_type="anthropic_native", api_base=farm["anthropic"].url)
+
+    asked = [await ctx.ask(agent(MASTER_TENANT, "default"), GetProfile(), within=5) for _ in range(2)]
+
+    assert [[str(each) for each in profile.candidates] for profile in asked] == [first, then]
+
+
 class Ear(Actor):
     """Keeps what admins are told of providers."""
 

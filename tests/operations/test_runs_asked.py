@@ -33,7 +33,7 @@ from goclaw.settings.gateway import Gateway
 from goclaw.settings.queue import Queue
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
-from goclaw.stores import runs as rows
+from goclaw.stores import run_ends, run_recovery, run_retries
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Json
 from tests.actors.house import house
@@ -59,7 +59,7 @@ def ctx(system: System) -> Context:
 async def ended(database: Database, **more: Any) -> str:
     run_id = await accept(database, **more)
     (run,) = await claim(database)
-    await database.run(rows.succeed, run, result=result(run), messages=said(run, "hi"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "hi"))
     return run_id
 
 
@@ -196,8 +196,8 @@ async def test_a_run_shows_its_result_or_its_error_in_the_callers_language(ctx: 
     good = await ended(database)
     await accept(database, "bad")
     (run,) = await claim(database)
-    failed = RunResult(run_id=run.run_id, session_key=KEY, error=rows.LOST)
-    await database.run(rows.fail, run, result=failed, reason="FAILED_PROVIDER", error="boom", messages=[])
+    failed = RunResult(run_id=run.run_id, session_key=KEY, error=run_recovery.LOST)
+    await database.run(run_ends.fail, run, result=failed, reason="FAILED_PROVIDER", error="boom", messages=[])
 
     shown = await runs.get(ctx, GetRun(run_id=good))
     bad = await runs.get(ctx, GetRun(run_id=run.run_id))
@@ -266,7 +266,7 @@ async def test_a_dead_letter_is_tried_again_once_at_a_time(ctx: Context, databas
     run_id = await ended(database)
     await database.run(do, "UPDATE runs SET state = 'DEAD_LETTER'")
     again = {"new_id": new_id(), "kind": "chat", "by": "lan", "timeout": 600.0, "fresh": False}
-    assert await database.run(rows.try_again, tenant=MASTER_TENANT, run_id=run_id, **again)
+    assert await database.run(run_retries.try_again, tenant=MASTER_TENANT, run_id=run_id, **again)
 
     with pytest.raises(Rejected) as refused:
         await runs.retry(ctx, RetryRun(run_id=run_id))
@@ -313,7 +313,7 @@ async def test_a_run_outlives_its_session_and_is_still_its_owners_alone(ctx: Con
 async def test_a_failed_run_is_tried_again_itself(ctx: Context, database: Database) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(rows.fail, run, result=result(run), reason="FAILED_PROVIDER", error="boom", messages=[])
+    await database.run(run_ends.fail, run, result=result(run), reason="FAILED_PROVIDER", error="boom", messages=[])
 
     retried = await runs.retry(ctx, RetryRun(run_id=run_id))
 
@@ -394,7 +394,7 @@ async def test_of_an_endless_trail_the_beginning_is_verified(ctx: Context, datab
     (run,) = await claim(database)
     await database.run(do, NOTES, run=run_id, tenant=MASTER_TENANT, key=KEY, notes=run_checks.TRAIL)
     await database.run(do, "UPDATE session_heads SET next_seq = next_seq + %(notes)s", notes=run_checks.TRAIL)
-    await database.run(rows.succeed, run, result=result(run), messages=said(run, "hi"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "hi"))
 
     verdict = await run_checks.verify(ctx, GetRun(run_id=run_id))
 

@@ -14,7 +14,7 @@ from goclaw.operations.context import Context, House
 from goclaw.operations.sessions import ListSessions, list_sessions
 from goclaw.runtime.system import open_system
 from goclaw.settings.settings import Settings
-from goclaw.stores import runs
+from goclaw.stores import run_ends
 from goclaw.stores.database import Database
 from tests.actors.house import Weather
 from tests.stores.test_runs import KEY, accept, claim, result, said
@@ -34,7 +34,7 @@ async def test_a_turn_that_ends_between_two_reads_is_in_the_history_once(databas
 
     async def and_then_it_ends(work: Any, **asked: Any) -> Any:
         found = await database.run(work, **asked)
-        await database.run(runs.succeed, run, result=result(run), messages=said(run, "hi"))
+        await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "hi"))
         return found
 
     async with asking(Weather(database, first, and_then_it_ends)) as ctx:

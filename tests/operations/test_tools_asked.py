@@ -33,12 +33,9 @@ from goclaw.tools.custom.maker import Maker
 from goclaw.tools.runtime.rules import Rules
 from goclaw.tools.tool import Effect, Tool, ToolContext, tool
 from tests.actors.house import house as open_house
+from tests.operations.preview_vectors import ALL, VECTORS, wanted
 
 KEY = b"k" * 32
-UNIVERSE = "read_file write_file edit_file exec web_fetch memory_search sessions_list session_status spawn message cron"
-WORDS = {"P2": "edit_file exec memory_search read_file session_status sessions_list spawn web_fetch write_file"}
-WORDS["P4"] = "message session_status sessions_list web_fetch"
-ALL = frozenset(f"{UNIVERSE} gateway stock_price".split())
 
 
 class Say(Struct):
@@ -144,74 +141,11 @@ async def preview(ctx: Context, **layers: Any) -> str:
     return " ".join(name for name in found.tools if name in ALL)
 
 
-@pytest.mark.parametrize(
-    ("vector", "layers", "result"),
-    [
-        ("P1", {}, "all"),
-        ("P2", {"global": {"profile": "coding"}}, WORDS["P2"]),
-        ("P3", {"global": {"profile": "minimal"}}, "session_status"),
-        ("P4", {"global": {"profile": "messaging"}}, WORDS["P4"]),
-        ("P5", {"global": {"profile": "nope"}}, "session_status"),
-        (
-            "P6",
-            {
-                "global": {"profile": "coding", "byProvider": {"groq": {"profile": "minimal"}}},
-                "run": {"provider": "groq"},
-            },
-            "session_status",
-        ),
-        ("P7", {"global": {"allow": ["group:fs", "exec"]}}, "edit_file exec read_file write_file"),
-        ("P8", {"global": {"deny": ["Bash"]}}, "all - exec"),
-        ("P9", {"global": {"deny": ["exec"]}, "agent": {"alsoAllow": ["exec"]}}, "all - exec"),
-        ("P10", {"agent": {"deny": ["exec", "write_file"], "alsoAllow": ["exec"]}}, "all - write_file"),
-        (
-            "P11",
-            {"global": {"profile": "messaging"}, "agent": {"alsoAllow": ["read_file"]}},
-            "message read_file session_status sessions_list web_fetch",
-        ),
-        ("P12", {"agent": {"profile": "coding", "deny": ["group:runtime"]}}, WORDS["P2"].replace("exec ", "")),
-        ("P13", {"run": {"chat": ["group:web", "message"]}}, "message web_fetch"),
-        (
-            "P14",
-            {
-                "global": {"profile": "minimal"},
-                "agent": {"alsoAllow": ["exec", "message"]},
-                "run": {"chat": ["message", "session_status"]},
-            },
-            "message session_status",
-        ),
-        (
-            "P15",
-            {"run": {"subagent": True}},
-            "edit_file exec message read_file sessions_list spawn stock_price web_fetch write_file",
-        ),
-        (
-            "P16",
-            {"run": {"subagent": True, "leaf": True}},
-            "edit_file exec message read_file stock_price web_fetch write_file",
-        ),
-        (
-            "P17",
-            {"global": {"profile": "coding"}, "agent": {"alsoAllow": ["group:mcp"]}},
-            WORDS["P2"].replace("spawn", "spawn stock_price"),
-        ),
-        (
-            "P18",
-            {"global": {"profile": "coding", "deny": ["group:mcp:stock"]}, "agent": {"alsoAllow": ["group:mcp"]}},
-            WORDS["P2"],
-        ),
-        (
-            "P20",
-            {"agent": {"byProvider": {"ollama": {"allow": ["read_file"]}}}, "run": {"provider": "ollama"}},
-            "read_file",
-        ),
-    ],
-)
-async def test_the_policy_is_shown_before_it_holds(
-    ctx: Context, vector: str, layers: dict[str, Any], result: str
-) -> None:
-    wanted = sorted(ALL - {result.removeprefix("all - ")}) if result.startswith("all") else result.split()
-    assert (await preview(ctx, **layers)).split() == wanted
+@pytest.mark.parametrize("vector", sorted(VECTORS))
+async def test_the_policy_is_shown_before_it_holds(ctx: Context, vector: str) -> None:
+    """T3. Over a real socket: `tests/e2e/test_tools_accepted.py`."""
+    layers, said = VECTORS[vector]
+    assert (await preview(ctx, **layers)).split() == wanted(said)
 
 
 async def test_a_tool_that_is_turned_off_or_lacks_something_is_nobodys(ctx: Context) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from goclaw.stores import run_queue, runs
+from goclaw.stores import run_claims, run_ends, run_queue
 from goclaw.stores.database import Database
-from goclaw.stores.runs import Claimed, Fault
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, maybe, transaction
 from tests.stores.test_runs import KEY, NODE, accept, claim, result
 
@@ -18,12 +19,12 @@ async def announce(database: Database, text: str = "done") -> str:
 
 
 async def end(database: Database, run: Claimed) -> None:
-    await database.run(runs.succeed, run, result=result(run), messages=[])
+    await database.run(run_ends.succeed, run, result=result(run), messages=[])
 
 
 async def later(database: Database, run: Claimed, delay: float = 30.0) -> None:
     fault = Fault(fingerprint="0" * 64, alike=1)
-    await database.run(runs.retry, run, reason="RETRY_PROVIDER", error="x", fault=fault, delay=delay)
+    await database.run(run_ends.retry, run, reason="RETRY_PROVIDER", error="x", fault=fault, delay=delay)
 
 
 async def waiting(database: Database) -> list[str]:
@@ -49,7 +50,7 @@ async def test_a_result_does_not_wait_behind_turns(database: Database) -> None:
     await end(database, run)
     (run,) = await claim(database)
     assert run.run_id == second
-    (mine,) = [one for one in await database.run(runs.owned, node=NODE, lane="main") if one.kind == "chat"]
+    (mine,) = [one for one in await database.run(run_claims.owned, node=NODE, lane="main") if one.kind == "chat"]
     await end(database, mine)
     (run,) = await claim(database)
     assert run.run_id == turn

@@ -8,10 +8,10 @@ import trio
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest
-from goclaw.stores import ingress, run_views, runs
+from goclaw.stores import ingress, run_ends, run_recovery, run_views
 from goclaw.stores.database import Database
 from goclaw.stores.ingress import First, Seen
-from goclaw.stores.runs import Stored
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.sessions import NewMessage
 from goclaw.stores.unit import Connection, many, one, transaction
 from tests.stores.test_runs import NODE, OTHER, claim, result, said
@@ -164,14 +164,14 @@ async def test_a_run_with_a_key_survives_the_request_that_asked_for_it(database:
     with_key = await accepted_without(database, key="agent:default:http:direct:2", kind="http", ingress_key=KEY)
     outcomes = {}
     for run in await claim(database, "agent:default:http:direct:1", "agent:default:http:direct:2", node=OTHER):
-        outcomes[run.run_id] = await database.run(runs.recover, run)
+        outcomes[run.run_id] = await database.run(run_recovery.recover, run)
     assert outcomes == {plain: "cancelled", with_key: "requeued"}
 
     (again,) = await claim(database, "agent:default:http:direct:2", node=NODE)
-    depth = await database.run(runs.put_back, again, reason="RELEASE_SHUTDOWN")
+    depth = await database.run(run_recovery.put_back, again, reason="RELEASE_SHUTDOWN")
     assert depth.queued == 1
     (again,) = await claim(database, "agent:default:http:direct:2", node=NODE)
-    await database.run(runs.succeed, again, result=result(again), messages=said(again, "hi"))
+    await database.run(run_ends.succeed, again, result=result(again), messages=said(again, "hi"))
 
 
 async def test_a_platform_may_deliver_a_message_again(database: Database) -> None:

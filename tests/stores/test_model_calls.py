@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.stores import model_calls, run_steps, runs
+from goclaw.stores import model_calls, run_ends, run_recovery, run_steps
 from goclaw.stores.database import Database
 from goclaw.stores.model_calls import ModelCall, Wanted
-from goclaw.stores.runs import Claimed, Fault, Kept, StaleOwner
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.run_kept import Kept
+from goclaw.stores.runs import Claimed, StaleOwner
 from goclaw.stores.unit import Connection, many, transaction
 from tests.stores.test_run_lives import COUNTERS, again
 from tests.stores.test_runs import OTHER, accept, claim, result
@@ -41,7 +43,7 @@ async def test_a_call_has_what_its_run_knows_and_is_there_once_however_often_it_
     kept = Kept(calls=(call(), call(1, total_cost=Decimal("0.00000015"), model="m" * 300)))
     for _ in range(2):
         await database.run(run_steps.keep, run, COUNTERS, kept=kept)
-    await database.run(runs.succeed, run, result=result(run), messages=[], kept=kept)
+    await database.run(run_ends.succeed, run, result=result(run), messages=[], kept=kept)
 
     assert await database.run(rows) == [
         "1 0 lan chat ws openai m-1 completed 10 unpriced",
@@ -52,17 +54,17 @@ async def test_a_call_has_what_its_run_knows_and_is_there_once_however_often_it_
 Ending = Callable[[Database, Claimed, Kept], Any]
 FAULT = Fault(fingerprint="f" * 64, alike=1)
 ENDINGS: dict[str, Ending] = {
-    "answered": lambda db, run, kept: db.run(runs.succeed, run, result=result(run), messages=[], kept=kept),
+    "answered": lambda db, run, kept: db.run(run_ends.succeed, run, result=result(run), messages=[], kept=kept),
     "failed": lambda db, run, kept: db.run(
-        runs.fail, run, result=result(run), reason="FAILED_PROVIDER", error="no", messages=[], kept=kept
+        run_ends.fail, run, result=result(run), reason="FAILED_PROVIDER", error="no", messages=[], kept=kept
     ),
     "tried again": lambda db, run, kept: db.run(
-        runs.retry, run, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=0.0, kept=kept
+        run_ends.retry, run, reason="RETRY_PROVIDER", error="no", fault=FAULT, delay=0.0, kept=kept
     ),
     "stopped": lambda db, run, kept: db.run(
-        runs.cancel, run, result=result(run), reason="CANCELED", messages=[], kept=kept
+        run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[], kept=kept
     ),
-    "given back": lambda db, run, kept: db.run(runs.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept),
+    "given back": lambda db, run, kept: db.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN", kept=kept),
 }
 
 
@@ -82,10 +84,12 @@ async def test_a_run_tried_again_adds_its_new_calls_and_counts_no_old_one_twice(
     await ENDINGS["failed"](database, run, Kept(calls=(call(1, status="error"),)))
     await again(database, run_id)
     (second,) = await claim(database)
-    await database.run(runs.fail, second, result=result(run), reason="X", error="no", messages=[], dead="DEAD_LETTER_X")
+    await database.run(
+        run_ends.fail, second, result=result(run), reason="X", error="no", messages=[], dead="DEAD_LETTER_X"
+    )
     await again(database, run_id)
     (third,) = await claim(database)
-    await database.run(runs.succeed, third, result=result(run), messages=[], kept=Kept(calls=(call(),)))
+    await database.run(run_ends.succeed, third, result=result(run), messages=[], kept=Kept(calls=(call(),)))
 
     assert third.run_id != run_id, "it goes on from copies of the steps"
     assert [row.split()[:2] for row in await database.run(rows)] == [["1", "0"], ["1", "1"], ["1", "0"]]
@@ -94,14 +98,14 @@ async def test_a_run_tried_again_adds_its_new_calls_and_counts_no_old_one_twice(
 async def test_who_lost_a_run_counts_nothing_of_it(database: Database) -> None:
     await accept(database)
     (first,) = await claim(database)
-    await database.run(runs.recover, first, "lease")
+    await database.run(run_recovery.recover, first, "lease")
     (second,) = await claim(database, node=OTHER)
     kept = Kept(calls=(call(),))
 
     with pytest.raises(StaleOwner):
         await database.run(run_steps.keep, first, COUNTERS, kept=kept)
     with pytest.raises(StaleOwner):
-        await database.run(runs.succeed, first, result=result(first), messages=[], kept=kept)
+        await database.run(run_ends.succeed, first, result=result(first), messages=[], kept=kept)
     await database.run(run_steps.keep, second, COUNTERS, kept=kept)
     assert [row.split()[0] for row in await database.run(rows)] == ["2"], "the same call of another life is another"
 
@@ -110,7 +114,7 @@ async def test_conversations_are_added_up_and_those_without_tokens_left_out(data
     async def ended(key: str, *calls: ModelCall, **more: Any) -> None:
         await accept(database, key=key, **more)
         (run,) = await claim(database, key)
-        await database.run(runs.succeed, run, result=result(run), messages=[], kept=Kept(calls=calls))
+        await database.run(run_ends.succeed, run, result=result(run), messages=[], kept=Kept(calls=calls))
 
     later = AT + timedelta(hours=1)
     await ended("agent:default:ws:direct:1", call(), call(1, later, model="m-2"))

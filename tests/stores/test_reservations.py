@@ -10,7 +10,8 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.price import Price
 from goclaw.stores import budgets, reservations, run_steps
 from goclaw.stores.database import Database
-from goclaw.stores.runs import Claimed, Kept
+from goclaw.stores.run_kept import Kept
+from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, transaction
 from tests.stores.test_model_calls import call
 from tests.stores.test_run_lives import COUNTERS

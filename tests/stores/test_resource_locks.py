@@ -11,7 +11,17 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.session import Terms
 from goclaw.settings.locks import Locks
-from goclaw.stores import locks, run_intake, run_views, runs
+from goclaw.stores import (
+    locks,
+    run_acceptance,
+    run_claims,
+    run_ends,
+    run_intake,
+    run_recovery,
+    run_stops,
+    run_views,
+    runs,
+)
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, one, transaction
 from tests.stores.test_runs import NODE, OTHER, accept, claim, result, trail
@@ -26,7 +36,7 @@ def session(name: str) -> str:
 async def task(database: Database, name: str, *keys: str, priority: int = 5, inferred: bool = False) -> str:
     async def work(db: Connection, /, **turn: Any) -> Any:
         terms = Terms(priority=priority, max_attempts=3, resource_keys=keys, keys_inferred=inferred)
-        return await run_intake.accept(db, runs.accept, terms=terms, **turn)
+        return await run_intake.accept(db, run_acceptance.accept, terms=terms, **turn)
 
     return await accept(database, name, key=session(name), work=transaction(work), kind="task")
 
@@ -51,9 +61,9 @@ async def held(database: Database) -> list[str]:
 
 async def ended(database: Database, name: str) -> None:
     run = next(
-        run for run in await database.run(runs.owned, node=NODE, lane="main") if run.session_key == session(name)
+        run for run in await database.run(run_claims.owned, node=NODE, lane="main") if run.session_key == session(name)
     )
-    await database.run(runs.succeed, run, result=result(run), messages=[])
+    await database.run(run_ends.succeed, run, result=result(run), messages=[])
 
 
 async def test_two_runs_with_one_key_work_one_after_the_other(database: Database) -> None:
@@ -106,18 +116,18 @@ async def test_keys_are_free_with_whatever_ends_a_run_or_puts_it_back(database: 
 
     match how:
         case "succeed":
-            await database.run(runs.succeed, run, result=result(run), messages=[])
+            await database.run(run_ends.succeed, run, result=result(run), messages=[])
         case "put_back":
-            await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+            await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
         case "retry":
-            fault = runs.Fault(fingerprint="0" * 64, alike=1)
-            await database.run(runs.retry, run, reason="RETRY_PROVIDER", error="no", fault=fault, delay=5.0)
+            fault = run_ends.Fault(fingerprint="0" * 64, alike=1)
+            await database.run(run_ends.retry, run, reason="RETRY_PROVIDER", error="no", fault=fault, delay=5.0)
         case "recover":
-            await database.run(runs.recover, run, "lease")
+            await database.run(run_recovery.recover, run, "lease")
         case "cancel":
             who = {"tenant": MASTER_TENANT, "run_ids": [run_id], "by": "lan", "reason": "user"}
-            await database.run(runs.request_cancel, **who)
-            await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=[])
+            await database.run(run_stops.request_cancel, **who)
+            await database.run(run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[])
 
     assert await held(database) == []
 
@@ -127,7 +137,7 @@ async def test_a_run_that_stops_waiting_leaves_nothing(database: Database) -> No
     await task(database, "b", "repo:a")
     await take(database, "a", "b")
 
-    await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=session("b"), reason="CANCELED")
+    await database.run(run_stops.cancel_waiting, tenant=MASTER_TENANT, key=session("b"), reason="CANCELED")
 
     assert await database.run(texts, "SELECT run_id::text FROM lock_waits") == []
 
@@ -214,7 +224,7 @@ async def test_keys_that_are_being_freed_are_waited_for(database: Database) -> N
 
     @transaction
     async def end(db: Connection) -> None:
-        await runs.succeed(db, run, result=result(run), messages=[])
+        await run_ends.succeed(db, run, result=result(run), messages=[])
         ends.set()
         query = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"
         with trio.fail_after(5):
@@ -277,7 +287,7 @@ async def test_a_run_without_keys_asks_for_none(database: Database) -> None:
                 return await db.execute(query, params)
 
         where = [(MASTER_TENANT, session("plain"))]
-        return await runs.claim(Watched(), node=NODE, lane="main", sessions=where, limit=8)  # type: ignore[arg-type]
+        return await run_claims.claim(Watched(), node=NODE, lane="main", sessions=where, limit=8)  # type: ignore[arg-type]
 
     (run,) = await database.run(watched)
 

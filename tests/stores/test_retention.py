@@ -13,7 +13,7 @@ import trio
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.settings.retention import Retention
-from goclaw.stores import retention, runs, sessions
+from goclaw.stores import retention, run_ends, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.retention import rules
 from goclaw.stores.trim import TRIMMED
@@ -216,7 +216,7 @@ async def test_a_chat_whose_messages_are_in_the_history_is_emptied_after_a_week(
     for text in ("old", "young"):
         await accept(database, text)
         (run,) = await claim(database)
-        await database.run(runs.succeed, run, result=result(run), messages=said(run, text))
+        await database.run(run_ends.succeed, run, result=result(run), messages=said(run, text))
         if text == "old":
             shelf.db.execute("UPDATE runs SET finished_at = finished_at - interval '8 days'")
     lost = shelf.run("never in the history", 8 * 24, "FAILED", "chat")
@@ -236,7 +236,7 @@ async def test_what_somebody_may_still_ask_for_stays_whole(database: Database, s
     shelf.add("run_records", 8 * 24, "at", run_id=purged, seq=0, kind="open", pinned=True, **tenant)
     await accept(database, "stopped")
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "x"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "x"))
     shelf.db.execute(
         "UPDATE runs SET state = 'CANCELED', finished_at = now() - interval '8 days' WHERE run_id = %s", [run.run_id]
     )
@@ -264,7 +264,7 @@ async def test_a_session_of_a_replay_goes_with_its_run(database: Database, shelf
 async def test_archived_messages_go_and_others_stay(database: Database, shelf: Shelf) -> None:
     await accept(database, "x")
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "live", "archived", "long ago"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "live", "archived", "long ago"))
     for text, days in (("archived", 89), ("long ago", 91)):
         shelf.db.execute(
             "UPDATE session_messages SET archived_at = now() - make_interval(days => %s) WHERE content = %s",
@@ -294,7 +294,7 @@ async def test_the_trail_has_weeks_ahead_and_strays_become_one_of_them(database:
     assert await database.run(retention.make_weeks) == [week(n) for n in range(5)] == parts(shelf)
     assert await database.run(retention.make_weeks) == []
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "x"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "x"))
 
     assert shelf.left(week(0), "count(*)") == [4]
     assert shelf.left("run_events_default", "count(*)") == [0]

@@ -13,10 +13,12 @@ from goclaw.domain.errors import agent_timeout
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import ReplyTo, RunRequest
 from goclaw.domain.texts import text_of
-from goclaw.stores import run_replies, run_steps, runs
+from goclaw.stores import run_claims, run_ends, run_recovery, run_replies, run_retries, run_steps, run_stops, runs
 from goclaw.stores.database import Database
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.run_kept import Blob, Kept, Record, Step
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
-from goclaw.stores.runs import Blob, Claimed, Depth, Fault, Kept, Record, StaleOwner, Step
+from goclaw.stores.runs import Claimed, Depth, StaleOwner
 from goclaw.stores.unit import Connection, many, transaction
 from tests.stores.test_runs import NODE, OTHER, accept, claim, head, result, said, trail
 
@@ -53,7 +55,7 @@ async def broken_links(database: Database) -> list[Any]:
 
 async def retry(database: Database, run: Claimed, delay: float = 60.0) -> Depth:
     return await database.run(
-        runs.retry, run, reason="RETRY_PROVIDER", error="overload: busy", fault=FAULT, delay=delay
+        run_ends.retry, run, reason="RETRY_PROVIDER", error="overload: busy", fault=FAULT, delay=delay
     )
 
 
@@ -70,7 +72,7 @@ async def test_a_run_that_waits_for_its_next_try_holds_up_those_behind_it_until_
 
     assert (again.run_id, again.attempt, again.fence, again.fingerprint_count) == (first, 2, 2, 1)
     assert (again.last_error, again.reason_code) == ("overload: busy", "RETRY_PROVIDER")
-    await database.run(runs.succeed, again, result=result(again), messages=[])
+    await database.run(run_ends.succeed, again, result=result(again), messages=[])
     assert [run.run_id for run in await claim(database)] == [second]
     assert [type for _, type in await database.run(trail)][4:8] == [
         "task.retry_wait",
@@ -85,7 +87,7 @@ async def test_a_run_nobody_may_try_again_is_a_dead_letter_in_the_same_commit(da
     run_id = await accept(database)
     (run,) = await claim(database)
     await database.run(
-        runs.fail,
+        run_ends.fail,
         run,
         result=result(run),
         reason="FAILED_PROVIDER",
@@ -112,7 +114,7 @@ async def test_a_death_is_no_attempt(database: Database, cause: Any, after: str)
     run_id = await accept(database)
     (run,) = await claim(database)
 
-    assert await database.run(runs.recover, run, cause) == "requeued"
+    assert await database.run(run_recovery.recover, run, cause) == "requeued"
 
     assert await state(database, run_id) == after
     assert await database.run(head) == Depth(queued=1, running=0)
@@ -125,21 +127,21 @@ async def test_a_kind_that_is_not_resumed_is_cancelled_after_a_death(
     run_id = await accept(database, kind=kind, ingress_key=key)
     (run,) = await claim(database)
 
-    assert await database.run(runs.recover, run, "restart") == "cancelled"
+    assert await database.run(run_recovery.recover, run, "restart") == "cancelled"
     assert await state(database, run_id) == f"CANCELED {outcome} 0 1"
 
 
 async def test_an_http_run_whose_asker_can_come_back_is_resumed(database: Database) -> None:
     await accept(database, kind="http", ingress_key="http:x:1")
     (run,) = await claim(database)
-    assert await database.run(runs.recover, run, "restart") == "requeued"
+    assert await database.run(run_recovery.recover, run, "restart") == "requeued"
 
 
 # --- stopping -------------------------------------------------------------------------------------
 
 
 async def stop(database: Database, *run_ids: str) -> list[tuple[str, bool]]:
-    found = await database.run(runs.request_cancel, tenant=MASTER_TENANT, run_ids=run_ids, by="lan", reason="user")
+    found = await database.run(run_stops.request_cancel, tenant=MASTER_TENANT, run_ids=run_ids, by="lan", reason="user")
     return [(one.run_id, one.over) for one in found]
 
 
@@ -150,10 +152,10 @@ async def test_who_was_told_to_stop_cannot_succeed_any_more(database: Database) 
     assert await stop(database, one, two) == [(one, False), (two, True)]
     assert await stop(database, one, two) == [(one, False)], "twice is the same as once"
     with pytest.raises(StaleOwner):
-        await database.run(runs.succeed, run, result=result(run), messages=[])
+        await database.run(run_ends.succeed, run, result=result(run), messages=[])
     assert await database.run(runs.standing, run) == "stopping"
-    assert [one.stopping for one in await database.run(runs.renew, node=NODE)] == [True]
-    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=[])
+    assert [one.stopping for one in await database.run(run_claims.renew, node=NODE)] == [True]
+    await database.run(run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[])
 
     assert await database.run(head) == Depth(queued=0, running=0)
     assert [type for _, type in await database.run(trail)].count("task.cancel_requested") == 1
@@ -166,7 +168,7 @@ async def test_a_run_that_was_told_to_stop_and_died_is_not_resumed(database: Dat
     (run,) = await claim(database)
     await stop(database, run_id)
 
-    assert await database.run(runs.recover, run, "restart") == "cancelled"
+    assert await database.run(run_recovery.recover, run, "restart") == "cancelled"
     assert await state(database, run_id) == "CANCELED CANCELED 0 1"
 
 
@@ -187,18 +189,18 @@ async def test_an_answer_of_the_time_before_a_reset_is_refused(database: Databas
     await database.run(rows, "UPDATE sessions SET generation = generation + 1 RETURNING ''")
 
     with pytest.raises(StaleOwner):
-        await database.run(runs.succeed, run, result=result(run), messages=said(run, "late"))
+        await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "late"))
     assert await database.run(runs.standing, run) == "reset"
-    await database.run(runs.cancel, run, result=result(run), reason="LANE_CLEARED", messages=said(run, "late"))
+    await database.run(run_ends.cancel, run, result=result(run), reason="LANE_CLEARED", messages=said(run, "late"))
     assert await database.run(rows, "SELECT content FROM session_messages") == []
 
 
 # --- again ----------------------------------------------------------------------------------------
 
 
-async def again(database: Database, run_id: str, **more: Any) -> runs.Retried | None:
-    found: runs.Retried | None = await database.run(
-        runs.try_again, tenant=MASTER_TENANT, run_id=run_id, new_id=new_id(), kind="chat", by="op", **more
+async def again(database: Database, run_id: str, **more: Any) -> run_retries.Retried | None:
+    found: run_retries.Retried | None = await database.run(
+        run_retries.try_again, tenant=MASTER_TENANT, run_id=run_id, new_id=new_id(), kind="chat", by="op", **more
     )
     return found
 
@@ -213,7 +215,9 @@ async def test_an_operator_tries_a_failed_run_again_as_itself(database: Database
     run_id = await accept(database)
     (run,) = await claim(database)
     await keep(database, run, 0)
-    await database.run(runs.fail, run, result=result(run), reason="FAILED_AUTH", error="no", messages=[], fault=FAULT)
+    await database.run(
+        run_ends.fail, run, result=result(run), reason="FAILED_AUTH", error="no", messages=[], fault=FAULT
+    )
 
     back = await again(database, run_id)
     assert back is not None
@@ -231,7 +235,7 @@ async def test_a_dead_letter_is_tried_again_as_a_new_run(database: Database, fre
     (run,) = await claim(database)
     await keep(database, run, 0)
     await database.run(
-        runs.fail,
+        run_ends.fail,
         run,
         result=result(run),
         reason="FAILED_PROVIDER",
@@ -248,7 +252,7 @@ async def test_a_dead_letter_is_tried_again_as_a_new_run(database: Database, fre
     assert (second.run_id, second.requeued_from, second.request.message) == (back.run_id, run_id, "do it")
     steps = await database.run(run_steps.of_run, tenant=MASTER_TENANT, run_id=back.run_id)
     assert len(steps) == (0 if fresh else 1)
-    await database.run(runs.succeed, second, result=result(second), messages=[])
+    await database.run(run_ends.succeed, second, result=result(second), messages=[])
     assert await again(database, back.run_id) is None, "success is final"
     assert await broken_links(database) == []
 
@@ -296,7 +300,7 @@ async def test_what_is_kept_twice_is_there_once(database: Database) -> None:
 async def test_who_lost_a_run_keeps_nothing_of_it(database: Database) -> None:
     await accept(database)
     (first,) = await claim(database)
-    await database.run(runs.recover, first, "lease")
+    await database.run(run_recovery.recover, first, "lease")
     (second,) = await claim(database, node=OTHER)
 
     with pytest.raises(StaleOwner):
@@ -310,7 +314,7 @@ async def test_an_effect_that_is_open_when_its_run_ends_is_unknown(database: Dat
     (run,) = await claim(database)
     effect = NewEffect(key="k", step_no=0, call_index=0, tool="t", effect_class="unsafe", request_hash="0" * 64)
     await keep(database, run, effects=[effect])
-    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=[])
+    await database.run(run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[])
 
     assert await database.run(rows, "SELECT status FROM tool_effects") == ["UNKNOWN"]
 
@@ -320,7 +324,7 @@ async def test_an_answer_comes_with_its_step_and_its_records(database: Database)
     (run,) = await claim(database)
     step = Step(step_no=0, kind="llm", message=msgspec.Raw(b'{"role":"assistant"}'), usage=Usage(prompt_tokens=1))
     kept = Kept(steps=(step,), records=(Record(seq=0, kind="end", body=msgspec.Raw(b"{}")),))
-    await database.run(runs.succeed, run, result=result(run), messages=[], kept=kept)
+    await database.run(run_ends.succeed, run, result=result(run), messages=[], kept=kept)
 
     assert await database.run(rows, "SELECT kind FROM run_steps UNION ALL SELECT kind FROM run_records") == [
         "llm",
@@ -332,15 +336,17 @@ async def test_an_answer_and_its_message_to_the_chat_are_one_commit(database: Da
     to = ReplyTo(channel_instance="telegram-1", chat_id="42")
     await accept(database)
     (lost,) = await claim(database)
-    await database.run(runs.recover, lost, "lease")
+    await database.run(run_recovery.recover, lost, "lease")
     (run,) = await claim(database)
     said = {"text": "hello", "kind": "final"}
     with pytest.raises(StaleOwner):
         await database.run(
-            run_replies.ended, runs.succeed, lost, to, ending={"result": result(lost), "messages": []}, **said
+            run_replies.ended, run_ends.succeed, lost, to, ending={"result": result(lost), "messages": []}, **said
         )
     assert await database.run(rows, "SELECT dedupe_key FROM outbox") == []
-    await database.run(run_replies.ended, runs.succeed, run, to, ending={"result": result(run), "messages": []}, **said)
+    await database.run(
+        run_replies.ended, run_ends.succeed, run, to, ending={"result": result(run), "messages": []}, **said
+    )
 
     query = "SELECT concat_ws(' ', dedupe_key, local_key, state, payload->>'text') FROM outbox"
     assert await database.run(rows, query) == [f"{run.run_id}:out:2 42 PENDING hello"]
@@ -362,7 +368,7 @@ async def test_a_chat_hears_of_the_end_of_a_run_that_crashed_too_often_or_did_no
 
     query = "SELECT concat_ws(' ', dedupe_key, chat_id, kind, payload->>'text') FROM outbox ORDER BY outbox_id"
     assert await database.run(rows, query) == [
-        f"{crashing}:out:3 42 notice {text_of(runs.LOST, 'en')}",
+        f"{crashing}:out:3 42 notice {text_of(run_recovery.LOST, 'en')}",
         f"{hanging}:out:1 42 notice {text_of(agent_timeout(600), 'en')}",
     ]
 
@@ -378,7 +384,7 @@ async def test_a_run_that_crashed_too_often_leaves_what_the_user_said(database: 
     run_id = await accept(database, "are you there?")
     for _ in range(3):
         (run,) = await claim(database)
-        await database.run(runs.recover, run, "restart")
+        await database.run(run_recovery.recover, run, "restart")
 
     assert await state(database, run_id) == "DEAD_LETTER DEAD_LETTER_CRASH_LOOP 0 3"
     assert await database.run(rows, "SELECT content FROM session_messages") == ["are you there?"]
@@ -391,7 +397,9 @@ async def test_a_requeue_of_a_requeue_knows_what_the_first_did(database: Databas
         key=f"{first}:0:0", step_no=0, call_index=0, tool="t", effect_class="unsafe", request_hash="0" * 64
     )
     await keep(database, run, 0, effects=[effect])
-    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=said(run, "do it", "partly"))
+    await database.run(
+        run_ends.cancel, run, result=result(run), reason="CANCELED", messages=said(run, "do it", "partly")
+    )
     second = await again(database, first)
     assert second is not None
     await stop(database, second.run_id)
@@ -416,6 +424,6 @@ async def test_who_was_told_to_stop_is_not_tried_again(database: Database) -> No
 async def test_a_failed_run_of_a_session_that_is_gone_is_not_tried_again(database: Database) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.fail, run, result=result(run), reason="FAILED_AUTH", error="no", messages=[])
+    await database.run(run_ends.fail, run, result=result(run), reason="FAILED_AUTH", error="no", messages=[])
     await database.run(rows, "DELETE FROM sessions RETURNING ''")
     assert await again(database, run_id) is None

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from goclaw.domain.access import MASTER_TENANT
-from goclaw.stores import runs, session_queue
+from goclaw.stores import run_ends, run_stops, session_queue
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, Cursor, transaction
@@ -44,7 +44,7 @@ class AroundTheHead:
 
 
 async def by_id(db: Connection, run_id: str) -> None:
-    await runs.request_cancel(db, tenant=MASTER_TENANT, run_ids=[run_id], by="lan", reason="user")
+    await run_stops.request_cancel(db, tenant=MASTER_TENANT, run_ids=[run_id], by="lan", reason="user")
 
 
 async def by_session(db: Connection, run_id: str) -> None:
@@ -69,7 +69,7 @@ async def test_a_run_that_is_claimed_and_ends_while_it_is_stopped(database: Data
 
         async def succeed() -> None:
             (run,) = claimed
-            await database.run(runs.succeed, run, result=result(run), messages=[])
+            await database.run(run_ends.succeed, run, result=result(run), messages=[])
 
         @transaction
         async def stopping(db: Connection) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
-from goclaw.stores import agents, run_queue, runs
+from goclaw.stores import agents, run_queue, run_recovery
 from goclaw.stores.database import Database
 from goclaw.stores.runs import StaleOwner
 from goclaw.stores.unit import Connection, many, transaction
@@ -142,7 +142,7 @@ async def test_suspicion_is_written_into_the_trail_by_the_owner_only(database: D
         (3, "task.running"),
         (4, "task.suspect"),
     ]
-    await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+    await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
     with pytest.raises(StaleOwner):
         await database.run(run_queue.suspect, run)
 

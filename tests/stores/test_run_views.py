@@ -9,10 +9,10 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.session import Terms
-from goclaw.stores import run_heads, run_intake, run_queue, run_views, runs
+from goclaw.stores import run_acceptance, run_ends, run_heads, run_intake, run_queue, run_views
 from goclaw.stores.database import Database
+from goclaw.stores.run_acceptance import Stored
 from goclaw.stores.run_views import Wanted
-from goclaw.stores.runs import Stored
 from goclaw.stores.unit import Connection, one, transaction
 from tests.stores.test_runs import KEY, NODE, accept, claim, result, said
 
@@ -34,7 +34,7 @@ async def moment(db: Connection) -> datetime:
 
 @transaction
 async def on_terms(db: Connection, **turn: Any) -> Stored:
-    return await run_intake.accept(db, runs.accept, **turn)
+    return await run_intake.accept(db, run_acceptance.accept, **turn)
 
 
 def wanted(**more: Any) -> Wanted:
@@ -81,7 +81,7 @@ async def test_counts_are_by_state_and_lane(database: Database) -> None:
 async def test_events_are_read_from_a_cursor_on(database: Database) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "hi"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "hi"))
 
     head = await database.run(run_views.events, tenant=MASTER_TENANT, run_id=run_id, limit=2)
     rest = await database.run(run_views.events, tenant=MASTER_TENANT, run_id=run_id, after=head[-1].event_id)
@@ -103,7 +103,7 @@ async def test_events_are_read_from_a_cursor_on(database: Database) -> None:
 async def test_a_trail_that_somebody_changed_does_not_hold(database: Database, statement: str, says: list[str]) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=[])
+    await database.run(run_ends.succeed, run, result=result(run), messages=[])
     whole = await database.run(run_views.chain, tenant=MASTER_TENANT, run_id=run_id, limit=100)
     assert [(link.hashed, link.sound, link.linked) for link in whole] == [(True, True, True)] * 4
 
@@ -119,7 +119,7 @@ async def test_a_trail_that_somebody_changed_does_not_hold(database: Database, s
 async def test_a_hole_in_the_order_of_a_session_is_seen(database: Database) -> None:
     await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=[])
+    await database.run(run_ends.succeed, run, result=result(run), messages=[])
 
     async def gaps(last: int) -> tuple[int, int]:
         found = await database.run(run_views.gaps, tenant=MASTER_TENANT, key=KEY, first=1, last=last)

@@ -11,7 +11,17 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.chat import Usage
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
-from goclaw.stores import agents, run_queue, runs, sessions
+from goclaw.stores import (
+    agents,
+    run_acceptance,
+    run_claims,
+    run_ends,
+    run_queue,
+    run_recovery,
+    run_stops,
+    runs,
+    sessions,
+)
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed, Depth, StaleOwner
 from goclaw.stores.sessions import ListedSession, NewMessage, Wanted
@@ -22,7 +32,9 @@ OTHER = "0193a5b0-0000-7000-8000-00000000000b"
 KEY = "agent:default:ws:direct:1"
 
 
-async def accept(database: Database, text: str = "hi", key: str = KEY, work: Any = runs.accept, **more: Any) -> str:
+async def accept(
+    database: Database, text: str = "hi", key: str = KEY, work: Any = run_acceptance.accept, **more: Any
+) -> str:
     await database.run(agents.seed, id=new_id(), tenant=MASTER_TENANT, key="default", name="G", owner="system")
     agent = await database.run(agents.default, tenant=MASTER_TENANT)
     assert agent is not None
@@ -54,7 +66,7 @@ async def accept(database: Database, text: str = "hi", key: str = KEY, work: Any
 
 async def claim(database: Database, *keys: str, node: str = NODE) -> list[Claimed]:
     wanted = [(MASTER_TENANT, key) for key in keys or (KEY,)]
-    return await database.run(runs.claim, node=node, lane="main", sessions=wanted, limit=8)
+    return await database.run(run_claims.claim, node=node, lane="main", sessions=wanted, limit=8)
 
 
 def said(run: Claimed, *texts: str) -> list[NewMessage]:
@@ -82,7 +94,7 @@ async def test_an_accepted_turn_is_claimed_once_and_ends_with_its_answer(databas
 
     (run,) = await claim(database)
     assert await claim(database) == []
-    depth = await database.run(runs.succeed, run, result=result(run), messages=said(run, "hi", "hello"))
+    depth = await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "hi", "hello"))
 
     assert (run.run_id, run.attempt, run.fence, run.request.message) == (run_id, 1, 1, "hi")
     assert depth == Depth(queued=0, running=0) == await database.run(head)
@@ -104,15 +116,15 @@ async def test_an_idle_session_is_started_with_the_acceptance(database: Database
     second = await accept(database, "two", node=NODE)
 
     assert await claim(database) == [], "the first holds the session's only slot"
-    (mine,) = await database.run(runs.owned, node=NODE, lane="main")
+    (mine,) = await database.run(run_claims.owned, node=NODE, lane="main")
     assert (mine.run_id, mine.attempt, mine.fence, mine.request.message) == (first, 1, 1, "one")
     assert await database.run(head) == Depth(queued=1, running=1)
-    assert await database.run(runs.succeed, mine, result=result(mine), messages=said(mine, "one")) == Depth(1, 0)
+    assert await database.run(run_ends.succeed, mine, result=result(mine), messages=said(mine, "one")) == Depth(1, 0)
     third = await accept(database, "three", node=NODE)
     order = []
     while claimed := await claim(database):
         order.append(claimed[0].run_id)
-        await database.run(runs.succeed, claimed[0], result=result(claimed[0]), messages=[])
+        await database.run(run_ends.succeed, claimed[0], result=result(claimed[0]), messages=[])
     assert order == [second, third], "nobody overtakes who waits"
     seqs = [seq for seq, _ in await database.run(trail)]
     assert seqs == list(range(1, len(seqs) + 1)), "no hole in the order"
@@ -130,10 +142,12 @@ async def test_nothing_is_lost_or_doubled_when_many_claim_and_end_at_once(databa
     async def worker(node: str) -> None:
         while len(ended) < 40:
             for run in await claim(database, *keys, node=node) or await database.run(
-                runs.owned, node=NODE, lane="main"
+                run_claims.owned, node=NODE, lane="main"
             ):
                 try:
-                    await database.run(runs.succeed, run, result=result(run), messages=said(run, run.request.message))
+                    await database.run(
+                        run_ends.succeed, run, result=result(run), messages=said(run, run.request.message)
+                    )
                     ended.append(run.run_id)
                 except StaleOwner:
                     continue
@@ -161,7 +175,7 @@ async def test_a_session_answers_one_turn_at_a_time_in_order(database: Database)
     for _ in ids:
         (run,) = await claim(database)
         answered.append(run.run_id)
-        await database.run(runs.succeed, run, result=result(run), messages=said(run, run.request.message))
+        await database.run(run_ends.succeed, run, result=result(run), messages=said(run, run.request.message))
 
     assert answered == ids
     rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
@@ -189,15 +203,15 @@ async def test_a_claimed_run_is_claimed_by_nobody_else(database: Database) -> No
 async def test_a_stale_owner_writes_nothing(database: Database) -> None:
     await accept(database)
     (first,) = await claim(database)
-    assert await database.run(runs.recover, first) == "requeued"
+    assert await database.run(run_recovery.recover, first) == "requeued"
     (second,) = await claim(database, node=OTHER)
 
     for late in (
-        database.run(runs.succeed, first, result=result(first), messages=said(first, "late")),
-        database.run(runs.fail, first, result=result(first), reason="X", error="x", messages=[]),
-        database.run(runs.cancel, first, result=result(first), reason="X", messages=[]),
-        database.run(runs.put_back, first, reason="X"),
-        database.run(runs.recover, first),
+        database.run(run_ends.succeed, first, result=result(first), messages=said(first, "late")),
+        database.run(run_ends.fail, first, result=result(first), reason="X", error="x", messages=[]),
+        database.run(run_ends.cancel, first, result=result(first), reason="X", messages=[]),
+        database.run(run_recovery.put_back, first, reason="X"),
+        database.run(run_recovery.recover, first),
     ):
         with pytest.raises(StaleOwner):
             await late
@@ -215,7 +229,7 @@ async def test_a_run_that_crashed_three_times_is_a_dead_letter(database: Databas
     outcomes = []
     for _ in range(3):
         (run,) = await claim(database)
-        outcomes.append(await database.run(runs.recover, run))
+        outcomes.append(await database.run(run_recovery.recover, run))
 
     assert outcomes == ["requeued", "requeued", "dead"]
     assert await claim(database) == []
@@ -229,7 +243,7 @@ async def test_a_plain_http_run_is_cancelled_when_its_process_died(database: Dat
     await accept(database, kind="http")
     (run,) = await claim(database)
 
-    assert await database.run(runs.recover, run) == "cancelled"
+    assert await database.run(run_recovery.recover, run) == "cancelled"
     assert await database.run(head) == Depth(queued=0, running=0)
 
 
@@ -240,7 +254,7 @@ async def test_waiting_http_runs_are_forsaken_by_a_dead_process_chats_are_not(da
     process = new_id()
     ours = await accept(database, key="agent:default:http:direct:3", kind="http")
 
-    assert [run.run_id for run in await database.run(runs.forsaken, node=process)] == [http]
+    assert [run.run_id for run in await database.run(run_recovery.forsaken, node=process)] == [http]
     assert len({chat, http, kept, ours}) == 4
 
 
@@ -248,19 +262,19 @@ async def test_orphans_are_those_of_other_owners(database: Database) -> None:
     await accept(database)
     (run,) = await claim(database, node=OTHER)
 
-    assert await database.run(runs.orphans, node=OTHER, alone=True) == []
-    assert await database.run(runs.orphans, node=NODE, alone=False) == [], "its lease still holds"
-    (found,) = await database.run(runs.orphans, node=NODE, alone=True)
+    assert await database.run(run_recovery.orphans, node=OTHER, alone=True) == []
+    assert await database.run(run_recovery.orphans, node=NODE, alone=False) == [], "its lease still holds"
+    (found,) = await database.run(run_recovery.orphans, node=NODE, alone=True)
     assert found.run_id == run.run_id
-    assert [row.run_id for row in await database.run(runs.owned, node=OTHER, lane="main")] == [run.run_id]
-    assert [one.run_id for one in await database.run(runs.renew, node=OTHER)] == [run.run_id]
+    assert [row.run_id for row in await database.run(run_claims.owned, node=OTHER, lane="main")] == [run.run_id]
+    assert [one.run_id for one in await database.run(run_claims.renew, node=OTHER)] == [run.run_id]
 
 
 async def test_a_run_put_back_is_no_attempt_and_waits_again(database: Database) -> None:
     run_id = await accept(database)
     (run,) = await claim(database)
 
-    depth = await database.run(runs.put_back, run, reason="RELEASE_SHUTDOWN")
+    depth = await database.run(run_recovery.put_back, run, reason="RELEASE_SHUTDOWN")
 
     assert depth == Depth(queued=1, running=0)
     (waiting,) = await database.run(run_queue.waiting)
@@ -273,8 +287,8 @@ async def test_waiting_runs_can_be_cancelled_running_ones_cannot(database: Datab
     first, second, third = [await accept(database, text) for text in ("one", "two", "three")]
     await claim(database)
 
-    gone = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED", runs=[second])
-    rest = await database.run(runs.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED")
+    gone = await database.run(run_stops.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED", runs=[second])
+    rest = await database.run(run_stops.cancel_waiting, tenant=MASTER_TENANT, key=KEY, reason="CANCELED")
 
     assert ([run.run_id for run in gone], [run.run_id for run in rest]) == ([second], [third])
     assert await database.run(head) == Depth(queued=0, running=1)
@@ -288,7 +302,7 @@ async def test_a_failed_run_keeps_what_the_user_said(database: Database) -> None
     (run,) = await claim(database)
 
     await database.run(
-        runs.fail, run, result=result(run, ""), reason="FAILED_PROVIDER", error="down", messages=said(run, "hi")
+        run_ends.fail, run, result=result(run, ""), reason="FAILED_PROVIDER", error="down", messages=said(run, "hi")
     )
 
     rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
@@ -313,7 +327,7 @@ async def test_earlier_messages_come_with_a_fresh_session(database: Database) ->
         NewMessage(id=new_id(), role="assistant", content="b"),
     ]
 
-    await accept(database, work=runs.accept_with_history, earlier=earlier)
+    await accept(database, work=run_acceptance.accept_with_history, earlier=earlier)
 
     rows = await database.run(sessions.history, tenant=MASTER_TENANT, key=KEY, limit=10)
     assert [(row.role, row.content) for row in rows] == [("user", "a"), ("assistant", "b")]

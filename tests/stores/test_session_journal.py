@@ -12,7 +12,7 @@ from msgspec import Struct
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest
-from goclaw.stores import runs, session_changes, session_queue, sessions
+from goclaw.stores import run_ends, session_changes, session_queue, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Depth, StaleOwner
 from goclaw.stores.session_changes import Patch
@@ -43,7 +43,7 @@ async def talked(database: Database, *texts: str) -> None:
     """A session with a run that ended, and these messages."""
     await accept(database)
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, *texts))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, *texts))
 
 
 async def contents(database: Database) -> list[str]:
@@ -113,8 +113,8 @@ async def test_sl_41_what_a_run_says_after_a_reset_is_not_stored(database: Datab
     await database.run(session_changes.reset, **HERE, by="lan", cutoff=datetime(2026, 1, 1, tzinfo=UTC))
 
     with pytest.raises(StaleOwner):
-        await database.run(runs.succeed, run, result=result(run), messages=said(run, "too late"))
-    await database.run(runs.cancel, run, result=result(run), reason="LANE_CLEARED", messages=said(run, "too late"))
+        await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "too late"))
+    await database.run(run_ends.cancel, run, result=result(run), reason="LANE_CLEARED", messages=said(run, "too late"))
 
     assert await contents(database) == []
     assert await database.run(head) == Depth(queued=0, running=0)
@@ -136,7 +136,7 @@ async def test_a_deleted_session_leaves_nothing_and_its_run_can_never_write_into
     assert await database.run(generation, held.run_id) == [session_changes.NOBODY]
     await accept(database, "anew")
     with pytest.raises(StaleOwner):
-        await database.run(runs.succeed, held, result=result(held), messages=said(held, "of another life"))
+        await database.run(run_ends.succeed, held, result=result(held), messages=said(held, "of another life"))
     assert await contents(database) == []
     assert await database.run(head) == Depth(queued=1, running=1)
     numbers = [seq for seq, _ in await database.run(trail)]

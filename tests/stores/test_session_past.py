@@ -12,7 +12,7 @@ from msgspec import Struct
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
 from goclaw.domain.session_past import Past, fold
-from goclaw.stores import agents, runs, session_changes, session_past, sessions
+from goclaw.stores import agents, run_ends, run_retries, session_changes, session_past, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.session_changes import Patch
 from goclaw.stores.session_past import Pruned, Scene
@@ -86,7 +86,7 @@ async def then(database: Database, seq: int, key: str) -> State:
 async def answered(database: Database, key: str = KEY, *texts: str) -> str:
     run_id = await accept(database, texts[0] if texts else "hi", key=key)
     (run,) = await claim(database, key)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, *(texts or ("hi", "hello"))))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, *(texts or ("hi", "hello"))))
     return run_id
 
 
@@ -114,11 +114,11 @@ async def change(database: Database, key: str, dice: Random) -> None:
             run_id = await accept(database, text, key=key)
             (run,) = await claim(database, key)
             ending = {"result": result(run), "reason": "FAILED_PROVIDER", "error": "x"}
-            await database.run(runs.fail, run, **ending, messages=said(run, text))
+            await database.run(run_ends.fail, run, **ending, messages=said(run, text))
             again = {"run_id": run_id, "new_id": new_id(), "kind": "chat", "by": "op"}
-            await database.run(runs.try_again, tenant=MASTER_TENANT, **again)
+            await database.run(run_retries.try_again, tenant=MASTER_TENANT, **again)
             (run,) = await claim(database, key)
-            await database.run(runs.succeed, run, result=result(run), messages=said(run, text, "at last"))
+            await database.run(run_ends.succeed, run, result=result(run), messages=said(run, text, "at last"))
         case _:
             await answered(database, key, text, "an answer")
 
@@ -165,9 +165,9 @@ async def test_runs_are_told_as_they_stood_and_as_they_stand(database: Database)
     first = await accept(database, "one")
     second = await accept(database, "two")
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "one", "1"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "one", "1"))
     (run,) = await claim(database)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "two", "2"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "two", "2"))
 
     _, at_first = await look(database, 2)
     _, at_second = await look(database, 4, limit=1)

@@ -17,9 +17,23 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.subagent import Refused, Spawned, Subagent, Wish
 from goclaw.settings.orchestration import ChildRuns, Orchestration, Subagents
-from goclaw.stores import announcements, run_queue, runs, subagent_steering, subagent_views, subagents
+from goclaw.stores import (
+    announcements,
+    run_claims,
+    run_ends,
+    run_queue,
+    run_retries,
+    run_stops,
+    runs,
+    subagent_ends,
+    subagent_places,
+    subagent_steering,
+    subagent_views,
+    subagents,
+)
 from goclaw.stores.database import Database
-from goclaw.stores.runs import Claimed, Fault
+from goclaw.stores.run_ends import Fault
+from goclaw.stores.runs import Claimed
 from goclaw.stores.subagent_steering import Steered
 from goclaw.stores.unit import Connection, many, one, transaction
 from tests.stores.test_runs import KEY, NODE, accept, result
@@ -87,13 +101,13 @@ async def spawn(
 
 async def claim(database: Database, *born: Spawned) -> list[Claimed]:
     wanted = [(MASTER_TENANT, one.session_key) for one in born]
-    return await database.run(runs.claim, node=NODE, lane="subagent", sessions=wanted, limit=50)
+    return await database.run(run_claims.claim, node=NODE, lane="subagent", sessions=wanted, limit=50)
 
 
 async def succeed(database: Database, born: Spawned, text: str = "found it") -> None:
     (run,) = await claim(database, born)
     done = RunResult(run_id=run.run_id, session_key=run.session_key, content=text)
-    await database.run(runs.succeed, run, result=done, messages=[])
+    await database.run(run_ends.succeed, run, result=done, messages=[])
 
 
 async def known(database: Database, **more: Any) -> list[Subagent]:
@@ -139,7 +153,7 @@ async def test_the_same_call_makes_one_child(database: Database) -> None:
 
 async def test_a_run_that_was_told_to_stop_has_no_more_children(database: Database) -> None:
     top = await parent(database)
-    await database.run(runs.request_cancel, tenant=MASTER_TENANT, run_ids=[top], by="lan", reason="user")
+    await database.run(run_stops.request_cancel, tenant=MASTER_TENANT, run_ids=[top], by="lan", reason="user")
 
     with pytest.raises(Refused, match=r"^cancelled"):
         await spawn(database, top)
@@ -204,7 +218,7 @@ async def test_a_tree_starts_so_many_and_no_more(database: Database) -> None:
 
 
 async def admitted(database: Database, limits: Subagents, rules: ChildRuns = ChildRuns()) -> list[str]:  # noqa: B008
-    return [one.label for _, one in await database.run(subagents.admit, defaults=limits, rules=rules)]
+    return [one.label for _, one in await database.run(subagent_places.admit, defaults=limits, rules=rules)]
 
 
 async def test_who_is_one_too_many_begins_when_one_has_ended_in_order(database: Database) -> None:
@@ -234,7 +248,7 @@ async def test_a_parent_that_waits_takes_no_place(database: Database) -> None:
     assert below.held
     assert await admitted(database, limits) == []
 
-    await database.run(subagents.waits, tenant=MASTER_TENANT, run_id=middle.run_id, waiting=True)
+    await database.run(subagent_places.waits, tenant=MASTER_TENANT, run_id=middle.run_id, waiting=True)
 
     assert await admitted(database, limits) == ["below"]
     assert (await statuses(database))["middle"] == "waiting_child"
@@ -280,7 +294,7 @@ async def test_who_gave_up_waiting_is_told_after_all(database: Database) -> None
     await succeed(database, early)
 
     for born in (late, early, early):
-        await database.run(subagents.announce, tenant=MASTER_TENANT, id=born.id)
+        await database.run(subagent_ends.announce, tenant=MASTER_TENANT, id=born.id)
     await succeed(database, late)
 
     assert sorted(await database.run(notes)) == ["late HELD", "x HELD"]
@@ -292,12 +306,12 @@ async def test_a_failure_is_told_once_even_as_a_dead_letter_and_again_after_anot
     (run,) = await claim(database, born)
     failed = RunResult(run_id=run.run_id, session_key=run.session_key, error=Err("UNAVAILABLE", "store", {}))
     more: dict[str, Any] = {"reason": "FAILED_PROVIDER", "error": "no", "messages": []}
-    await database.run(runs.fail, run, result=failed, dead="DEAD_LETTER_MAX_ATTEMPTS", **more)
+    await database.run(run_ends.fail, run, result=failed, dead="DEAD_LETTER_MAX_ATTEMPTS", **more)
     assert await database.run(notes) == ["digger HELD"]
     assert [(one.status, one.error) for one in await known(database)] == [("failed", "FAILED_PROVIDER")]
 
     again = await database.run(
-        runs.try_again, tenant=MASTER_TENANT, run_id=run.run_id, new_id=new_id(), kind="subagent", by="minh"
+        run_retries.try_again, tenant=MASTER_TENANT, run_id=run.run_id, new_id=new_id(), kind="subagent", by="minh"
     )
 
     assert again is not None
@@ -314,7 +328,7 @@ async def test_a_retry_of_its_own_is_no_end(database: Database) -> None:
     (run,) = await claim(database, await spawn(database, top))
     fault = Fault(fingerprint="0" * 64, alike=1)
 
-    await database.run(runs.retry, run, reason="RETRY_PROVIDER", error="x", fault=fault, delay=1.0)
+    await database.run(run_ends.retry, run, reason="RETRY_PROVIDER", error="x", fault=fault, delay=1.0)
 
     assert await statuses(database) == {"digger": "queued"}
     assert await database.run(notes) == []
@@ -324,7 +338,7 @@ async def test_an_operator_who_stops_one_is_not_kept_from_its_parent(database: D
     top = await parent(database)
     born = await spawn(database, top)
 
-    await database.run(runs.request_cancel, tenant=MASTER_TENANT, run_ids=[born.run_id], by="minh", reason="user")
+    await database.run(run_stops.request_cancel, tenant=MASTER_TENANT, run_ids=[born.run_id], by="minh", reason="user")
 
     assert await statuses(database) == {"digger": "cancelled"}
     assert await database.run(notes) == ["digger HELD"]
@@ -337,13 +351,13 @@ async def test_a_tree_ends_with_whoever_is_at_its_top_and_nobody_hears_of_it(dat
     below = await spawn(database, middle.run_id, "below", limits=deep)
     other = await spawn(database, top, "other", limits=deep)
 
-    doomed = await database.run(subagents.stop, tenant=MASTER_TENANT, ids=[middle.id], by="lan")
+    doomed = await database.run(subagent_ends.stop, tenant=MASTER_TENANT, ids=[middle.id], by="lan")
 
     assert {one.run_id for one in doomed} == {middle.run_id, below.run_id}
     assert await database.run(runs.standing, run) == "stopping"
-    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=[])
+    await database.run(run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[])
     await database.run(
-        runs.cancel_waiting, tenant=MASTER_TENANT, key=below.session_key, reason="CANCELED", runs=[below.run_id]
+        run_stops.cancel_waiting, tenant=MASTER_TENANT, key=below.session_key, reason="CANCELED", runs=[below.run_id]
     )
     assert await database.run(notes) == []
     assert (await statuses(database))["middle"] == "cancelled"
@@ -363,11 +377,11 @@ async def test_a_tree_ends_with_whoever_is_at_its_top_and_nobody_hears_of_it(dat
 async def test_children_of_what_is_over_are_orphans(database: Database, change_: str, stay: list[str]) -> None:
     top = await parent(database)
     born = [await spawn(database, top, "bound"), await spawn(database, top, "detached", detached=True)]
-    assert await database.run(subagents.orphans) == []
+    assert await database.run(subagent_ends.orphans) == []
 
     await database.run(change, change_, KEY)
 
-    found = {one.task for one in await database.run(subagents.orphans)}
+    found = {one.task for one in await database.run(subagent_ends.orphans)}
     assert [one.label for one in born if one.id not in found] == stay
 
 
@@ -402,7 +416,7 @@ async def test_who_works_begins_again_under_the_same_name(database: Database) ->
     assert (done.generation, done.old_run, same.generation) == (2, born.run_id, 2)
     assert same.task.run_id == done.task.run_id
     assert await database.run(runs.standing, run) == "stopping"
-    await database.run(runs.cancel, run, result=result(run), reason="CANCELED", messages=[])
+    await database.run(run_ends.cancel, run, result=result(run), reason="CANCELED", messages=[])
     assert await database.run(notes) == [], "it goes on"
     asked = await database.run(row, done.task.run_id)
     assert asked.parent_run_id == top

@@ -11,9 +11,9 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.ids import new_id
-from goclaw.stores import agents, runs, usage
+from goclaw.stores import agents, run_ends, usage
 from goclaw.stores.database import Database
-from goclaw.stores.runs import Kept
+from goclaw.stores.run_kept import Kept
 from goclaw.stores.usage import KNOWN, By, Figures, Wanted, on_the_hour
 from tests.stores.test_model_calls import call
 from tests.stores.test_runs import accept, claim, result
@@ -47,9 +47,9 @@ class Past:
         kept = Kept(calls=(call(at=at, **more),))
         if fails:
             failed: dict[str, Any] = {"reason": "FAILED_PROVIDER", "error": "no", "messages": []}
-            await self.database.run(runs.fail, run, result=result(run), kept=kept, **failed)
+            await self.database.run(run_ends.fail, run, result=result(run), kept=kept, **failed)
         else:
-            await self.database.run(runs.succeed, run, result=result(run), messages=[], kept=kept)
+            await self.database.run(run_ends.succeed, run, result=result(run), messages=[], kept=kept)
         for statement in SHIFT.split(";\n"):
             if statement.strip():
                 self.db.execute(statement, {"to": at, "run": run_id})

@@ -13,11 +13,12 @@ from msgspec import Struct
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
 from goclaw.tools.context_files import ContextFiles, OnlyFiles
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.pipeline import call
 from goclaw.tools.spill import KEPT, PLACE, spill
 from goclaw.tools.tool import Effect, ToolContext, collect, equipped, tool
 
-FILES = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
+FILES = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
 LONG = "".join(f"line {number}\n" for number in range(20_000))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from goclaw.actors.engine.living import runs_of
 from goclaw.actors.engine.loss import stop_of
-from goclaw.actors.engine.run import failure
+from goclaw.actors.engine.trouble import failure
 from goclaw.actors.engine.voice import said_in
 from goclaw.domain import address as at
 from goclaw.domain.cluster import HEARD, Missed, Woken, runs_in

@@ -6,10 +6,13 @@ Contract  durability.md §7.3
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from goclaw.actors.delivery.files import with_files
 from goclaw.domain.delivery import Courier, Delivery, DeliveryDied, LooksUp, NotDelivered
 from goclaw.domain.errors import StoreError
 from goclaw.domain.events import of_operators
@@ -31,7 +34,8 @@ class Go(Message[None]):
 
 
 class Carrier(Actor):
-    def __init__(self, delivery: Delivery, courier: Courier, node_id: str) -> None:
+    def __init__(self, delivery: Delivery, courier: Courier, node_id: str, barred: Sequence[Path] = ()) -> None:
+        self.barred = barred
         self.delivery = delivery
         self.courier = courier
         self.node_id = node_id
@@ -84,7 +88,9 @@ class Carrier(Actor):
             if (found := await courier.find(delivery.nonce)) is not None:
                 return found, False
             doubtful = False
-        return await courier.send(delivery), doubtful
+        if not delivery.payload.get("media"):
+            return await courier.send(delivery), doubtful
+        return await with_files(courier, delivery, self.barred), doubtful
 
     async def _give_up(self, ctx: Context, error: str) -> None:
         delivery = self.delivery

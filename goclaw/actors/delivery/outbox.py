@@ -10,7 +10,8 @@ many messages as it may have under way, and nobody else's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from goclaw.actors.delivery.carrier import Carrier
@@ -38,8 +39,11 @@ class Count(Message[None]):
 
 
 class Outbox(Actor):
-    def __init__(self, node_id: str, couriers: Mapping[Line, Courier], alone: bool) -> None:
+    def __init__(
+        self, node_id: str, couriers: Mapping[Line, Courier], alone: bool, barred: Sequence[Path] = ()
+    ) -> None:
         self.node_id = node_id
+        self.barred = barred  # directories no file is sent from
         self.couriers = couriers  # by tenant and channel instance; they come and go
         self.alone = alone  # no other process can be alive on this database
         self.carrying: dict[Address, Line] = {}
@@ -71,7 +75,7 @@ class Outbox(Actor):
             if (courier := self.couriers.get(line)) is None:
                 continue  # gone meanwhile; the claim runs out
             name = f"{delivery.outbox_id}.{delivery.attempt}"  # one that outlived its claim may still be there
-            start = (delivery, courier, self.node_id)
+            start = (delivery, courier, self.node_id, self.barred)
             self.carrying[ctx.child(Child(name, Carrier, start, restart=Restart.TEMPORARY))] = line
 
     @handles
@@ -104,6 +108,6 @@ class Outbox(Actor):
         }
 
 
-def delivery(node_id: str, couriers: Mapping[Line, Courier], *, alone: bool) -> Supervisor:
+def delivery(node_id: str, couriers: Mapping[Line, Courier], *, alone: bool, barred: Sequence[Path] = ()) -> Supervisor:
     rests = Exhausted.QUARANTINE  # what it does not send waits in its table
-    return Supervisor([child("outbox", Outbox, node_id, couriers, alone, on_exhausted=rests)])
+    return Supervisor([child("outbox", Outbox, node_id, couriers, alone, barred, on_exhausted=rests)])

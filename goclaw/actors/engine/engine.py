@@ -18,6 +18,8 @@ from goclaw.actors.engine.spending import Spending
 from goclaw.actors.engine.tool_calls import Durations
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.cluster import Ownership
+from goclaw.domain.delivery import Courier, Line
+from goclaw.domain.media import UNLINKED, Linked
 from goclaw.domain.retry import Rules
 from goclaw.domain.session import parse_key
 from goclaw.domain.workspace import group_of, place_of
@@ -56,6 +58,8 @@ class Engine:
     hooks: HookWorks | None = None  # None: a house of tests, where nobody has any
     maker: Maker | None = None  # of tools from rows; None: nobody has any
     block_reply: bool = False
+    couriers: Mapping[Line, Courier] = field(default_factory=dict)  # of the channel instances there are
+    links: Linked = UNLINKED  # to the files of answers
     denied: tuple[Path, ...] = ()  # directories no tool reaches, whatever its workspace (tools.md §9.3)
 
     @property
@@ -71,7 +75,9 @@ class Engine:
 
     async def kit(self, ctx: Context, run: Claimed, agent: AgentProfile) -> Kit:
         """The tools a run could have, and how they are set."""
-        return await kit_of(ctx, self.tools, self.maker, run.tenant_id, agent)
+        to = run.request.reply_to
+        channel = self.couriers.get((run.tenant_id, to.channel_instance)) if to is not None else None
+        return await kit_of(ctx, self.tools, self.maker, run.tenant_id, agent, channel)
 
     def reach(
         self, run: Claimed, agent: AgentProfile, now: Callable[[], datetime], settings: Mapping[str, Raw] = NO_SETTINGS

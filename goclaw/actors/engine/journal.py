@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 import trio
+from msgspec import Struct
 
 from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.act import result_of
+from goclaw.agent.looping import done
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.address import BUDGETS
@@ -21,18 +23,21 @@ from goclaw.domain.budget import Settled
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import ProviderError, StoreError
+from goclaw.domain.loop import Loop
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.security.box import Box
 from goclaw.security.box import Place as SealedPlace
 from goclaw.stores import model_calls, run_steps, session_queue
+from goclaw.stores.run_kept import Blob, Kept, Record, Step
 from goclaw.stores.run_steps import Counters, NewEffect, Outcome
-from goclaw.stores.runs import Blob, Claimed, Kept, Record, Step
-from goclaw.tools.ledger import Begun, Past, Place, ToolResult
+from goclaw.stores.runs import Claimed
+from goclaw.tools.ledger import Begun, Media, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
 HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
+OWN = "loop:"  # ids of texts a run tells itself; those of others are ids of runs, or name a tenant
 TRIES = 3  # of a write while the database is away; durability.md §6.1
 
 
@@ -49,6 +54,12 @@ class KnownBlobs:
         self._known[digest] = None
         while len(self._known) > BLOBS:
             del self._known[next(iter(self._known))]
+
+
+class _Files(Struct):
+    """What a step brought besides its message."""
+
+    media: tuple[Media, ...] = ()
 
 
 class RunJournal:
@@ -70,6 +81,7 @@ class RunJournal:
         self.recorder = recorder
         self.calls = calls
         self.provider = ""  # who is asked
+        self.loop: Loop | None = None  # it goes on by itself
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
@@ -82,6 +94,7 @@ class RunJournal:
         self._log = 0  # of steps; the first
         self.given: list[dict[str, Any]] = []  # steps it goes on from that no record of it tells of
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
+        self._began = ctx.clock.monotonic()
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
     # --- the loop's port ----------------------------------------------------------------------
@@ -108,7 +121,7 @@ class RunJournal:
         for index, wanted, result in results:
             effect = self._effect_of(wanted)
             self.recorder.acted(step, index, wanted, effect, result)
-            message = _raw(result_of(wanted, result))
+            message = _raw(result_of(wanted, result), **({"media": result.media} if result.media else {}))
             steps.append(Step(step_no=step + 1 + index, kind="tool", message=message))
             if effect != "pure":
                 outcomes.append(Outcome(key=self.key(Place(step, index)), status=_status(result), result=_raw(result)))
@@ -129,6 +142,16 @@ class RunJournal:
         self._count(draft)
         await self._keep(steps)
         return messages
+
+    def go_on(self, text: str) -> None:
+        self.tell(InjectText(message_id=f"{OWN}{len(self._heard)}", text=text, sender=""))
+
+    def left(self) -> float:
+        return self._run.left - (self._ctx.clock.monotonic() - self._began)
+
+    def told_itself(self, text: str) -> bool:
+        """Whether a message is one the run wrote to itself, which no history shows."""
+        return any(id.startswith(OWN) and text == said for id, said in self._heard.items())
 
     # --- the tools' port ----------------------------------------------------------------------
 
@@ -210,6 +233,7 @@ class RunJournal:
         draft = resumed(
             (step.step_no, msgspec.json.decode(step.message, type=ChatMessage), step.usage) for step in steps
         )
+        draft.media = [file for step in steps for file in msgspec.json.decode(step.message, type=_Files).media]
         self._count(draft)
         return draft
 
@@ -250,7 +274,12 @@ class RunJournal:
 
     def _count(self, draft: Draft) -> None:
         usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
-        self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
+        limits: dict[str, int] = {}
+        if (loop := self.loop) is not None:
+            limits = {"max_steps": loop.max_steps, "max_tokens": loop.max_tokens}
+            limits["max_duration_ms"] = int(loop.max_duration * 1000)
+        step = draft.step if loop is None else done(draft)
+        self._counters = Counters(iteration=draft.iterations, current_step=step, tokens_used=usage, **limits)
 
     async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
         while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)

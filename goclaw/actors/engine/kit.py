@@ -12,6 +12,7 @@ from msgspec import Raw
 from goclaw.actors.engine.shelf import Stock, TakeStock
 from goclaw.domain.address import SHELF
 from goclaw.domain.agent import AgentProfile
+from goclaw.domain.delivery import Courier, can
 from goclaw.runtime.actor import Context
 from goclaw.stores.custom_tools import CustomTool
 from goclaw.tools.tool import Tool
@@ -34,10 +35,18 @@ class Kit:
     settings: Mapping[str, Raw] = field(default_factory=dict)
 
 
-async def kit_of(ctx: Context, tools: Mapping[str, Tool], maker: Maker | None, tenant: str, agent: AgentProfile) -> Kit:
-    """What this agent has of `tools`, and those that operators made. A tool of ours keeps its name."""
+async def kit_of(
+    ctx: Context,
+    tools: Mapping[str, Tool],
+    maker: Maker | None,
+    tenant: str,
+    agent: AgentProfile,
+    channel: Courier | None = None,
+) -> Kit:
+    """What this agent has of `tools` in this channel, and those that operators made. A tool of ours keeps its name."""
     stock: Stock = await ctx.ask(SHELF, TakeStock(tenant_id=tenant, agent_id=agent.id), within=WITHIN)
-    absent = frozenset(stock.off) & tools.keys()
+    lacking = {name for name, tool in tools.items() if tool.ability is not None and not can(channel, tool.ability)}
+    absent = frozenset(stock.off) & tools.keys() | lacking
     here = {name: tool for name, tool in tools.items() if name not in absent}
     if maker is not None:
         here |= {row.name: maker.tool(row) for row in stock.custom if row.name not in tools}

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.forms import fitted
 from goclaw.agent.again import again
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.prompt import Facts, mode_of, system_prompt
@@ -20,6 +21,8 @@ from goclaw.agent.turn import Draft, Task
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolSpec
 from goclaw.domain.errors import StoreError
+from goclaw.domain.hint_texts import locale_of
+from goclaw.domain.loop import ALONE
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import parse_key
 from goclaw.domain.tokens import estimate, estimate_prompt
@@ -47,45 +50,74 @@ async def prepared(
     specs: tuple[ToolSpec, ...],
     draft: Draft,
 ) -> Prepared:
-    """Raises StoreError."""
-    defaults, request = engine.defaults, run.request
-    mode = mode_of(run.kind)
-    group = parse_key(run.session_key).group
-    writer = not group or await _writes(ctx, run, profile)
+    """Raises StoreError, and Rejected for a configuration that cannot be used."""
+    facts, stranger = await _facts(ctx, engine.defaults, run, profile, rows, specs)
+    system = system_prompt(facts, engine.defaults.system_prompt_budget_tokens)
+    options = options_of(profile, engine.defaults, run.request)
+    if run.kind not in ALONE and options.response_format is None:
+        options = await fitted(options, profile, engine.defaults.workspace)
+    task = _task(engine.defaults, run, profile, rows, specs, system, draft, options)
+    return Prepared(task, stranger)
+
+
+async def _facts(
+    ctx: Context,
+    defaults: AgentDefaults,
+    run: Claimed,
+    profile: AgentProfile,
+    rows: Sequence[MessageRow],
+    specs: tuple[ToolSpec, ...],
+) -> tuple[Facts, bool]:
+    """What the system prompt is made of, and whether the agent meets this user for the first time."""
+    key, to = parse_key(run.session_key), run.request.reply_to
+    writer = not key.group or await _writes(ctx, run, profile)
     loaded: Loaded = await load(
         ctx.db,
         profile,
         tenant=run.tenant_id,
         user=run.user_id,
         when=circumstances(run.kind, run.session_key, writer=writer),
-        mode=mode,
+        mode=mode_of(run.kind),
         limits=Limits(defaults.bootstrap_max_chars, defaults.bootstrap_total_max_chars),
     )
-    channel = request.reply_to.channel_instance if request.reply_to is not None else parse_key(run.session_key).channel
     facts = Facts(
         agent=profile,
         now=ctx.clock.now(),
-        mode=mode,
+        mode=mode_of(run.kind),
         tools=specs,
         files=loaded.files,
         hidden=AMONG_STRANGERS if loaded.hidden else "",
         kind=run.kind,
-        group=group,
-        channel=channel,
+        group=key.group,
+        channel=to.channel_instance if to is not None else key.channel,
         user=run.user_id,
-        extra=request.instructions,
+        extra=run.request.instructions,
         turn=sum(1 for row in rows if row.role == "user") + 1,
+        locale=locale_of(profile.language, run.request.locale),
     )
-    system = system_prompt(facts, defaults.system_prompt_budget_tokens)
+    return facts, loaded.first_contact
+
+
+def _task(
+    defaults: AgentDefaults,
+    run: Claimed,
+    profile: AgentProfile,
+    rows: Sequence[MessageRow],
+    specs: tuple[ToolSpec, ...],
+    system: str,
+    draft: Draft,
+    options: ChatOptions,
+) -> Task:
+    request = run.request
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
-    task = Task(
+    return Task(
         model=profile.model,
         system=system,
         history=(
             *history_of(remembered, system, specs, profile.context_window, defaults.context_pruning),
             ChatMessage(role="user", content=request.message),
         ),
-        options=options_of(profile, defaults, request),
+        options=options,
         metadata={
             "run_kind": run.kind,
             "agent": profile.key,
@@ -100,9 +132,10 @@ async def prepared(
         mentioned=request.mentioned,
         nothing_said=defaults.texts.no_response_fallback,
         only_thought=defaults.texts.think_only_fallback,
+        locale=locale_of(profile.language, request.locale),
+        loop=profile.loop if run.kind not in ALONE and options.response_format is None else None,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
-    return Prepared(task, loaded.first_contact)
 
 
 async def _writes(ctx: Context, run: Claimed, profile: AgentProfile) -> bool:

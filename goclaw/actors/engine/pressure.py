@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from goclaw.actors.engine.lane_news import Pressed, tell_lanes
+from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.events import Saturation, of_operators
+from goclaw.domain.run import SATURATED, Lane
+from goclaw.runtime.actor import Context
+
 WINDOW = 60.0  # seconds a figure looks back
 SAMPLES = 4096  # claims remembered of them
 TOO_LONG = 30.0  # seconds, of the 95th percentile
@@ -47,6 +53,18 @@ class Pressure:
             self._since = now if self._since is None else self._since
             self.level = min(len(HELD) - 1, int((now - self._since) // STEP))
         return self.level
+
+
+def tell_pressure(ctx: Context, lane: Lane, pressure: Pressure, queued: int) -> None:
+    """Operators and all lanes of the node: it is another level."""
+    level, p95 = pressure.level, pressure.p95
+    ctx.log.warning("lane.pressure", level=level, wait_p95=round(p95, 1), waiting=queued)
+    if level:
+        ctx.join(SATURATED)
+    else:
+        ctx.leave(SATURATED)
+    ctx.publish(of_operators(MASTER_TENANT), Saturation(lane=lane, level=level, wait_p95=p95, queued=queued))
+    tell_lanes(ctx, Pressed(lane=lane, level=level))
 
 
 def _share(ordered: list[float], share: float) -> float:

@@ -22,8 +22,9 @@ from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.message import LeaseLost, Message
 from goclaw.runtime.timers import Timer
-from goclaw.stores import cluster, run_heads, run_queue, run_replies, runs
-from goclaw.stores.runs import Cause, Claimed, StaleOwner
+from goclaw.stores import cluster, run_claims, run_heads, run_queue, run_recovery, run_replies, run_stops
+from goclaw.stores.run_recovery import Cause
+from goclaw.stores.runs import Claimed, StaleOwner
 
 REAPER = 10.0  # seconds a node stays the reaper without a word
 REAP = 2.0  # seconds between two looks for runs of dead owners; durability.md §5.2
@@ -77,10 +78,10 @@ class QueueKeeper(Actor):
 
     async def _hang_up(self, ctx: Context) -> None:
         """Whoever waited on a plain HTTP request is gone with the process that held it."""
-        while waiting := await ctx.db(runs.forsaken, node=self.engine.node_id):
+        while waiting := await ctx.db(run_recovery.forsaken, node=self.engine.node_id):
             for run in waiting:
                 await ctx.db(
-                    runs.cancel_waiting,
+                    run_stops.cancel_waiting,
                     tenant=run.tenant_id,
                     key=run.session_key,
                     reason="CLIENT_GONE",
@@ -155,7 +156,7 @@ class QueueKeeper(Actor):
         """Whoever is missing twice has lost its lease; once, it may just be ending."""
         here = set(runs_of(ctx.system))
         try:
-            ours = {one.run_id for one in await ctx.db(runs.renew, node=self.engine.node_id)}
+            ours = {one.run_id for one in await ctx.db(run_claims.renew, node=self.engine.node_id)}
         except StoreError as trouble:
             ctx.log.warning("queue.renew_failed", error=str(trouble))
             return
@@ -182,7 +183,7 @@ class QueueKeeper(Actor):
     async def _orphans(self, ctx: Context, own: bool) -> list[Claimed]:
         node = self.engine.node_id
         if self.own.alone:
-            return await ctx.db(runs.orphans, node=node, alone=True)
+            return await ctx.db(run_recovery.orphans, node=node, alone=True)
         return await ctx.db(cluster.orphans, node=node, own=own)
 
     async def _recover(self, ctx: Context, *, own: bool = False) -> None:

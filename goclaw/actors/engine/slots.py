@@ -5,13 +5,12 @@ Contract: sessions-lanes-cron.md §4 (L4.4); orchestration.md §11 (H4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from goclaw.runtime.reply import Reply
 
 
 class Slots:
-    """Never more than `limit` are taken or kept, unless the limit was lowered: then runs end as they would."""
+    """Never more than `limit` are taken or kept, unless the limit was lowered or one was taken back: then runs end as
+    they would."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -48,9 +47,9 @@ class Slots:
     def kept(self, run_id: str) -> bool:
         return run_id in self._kept
 
-    def forgotten(self, before: float) -> Iterator[str]:
-        """Who was kept a slot before that time and neither took it nor gave it back."""
-        return iter([run_id for run_id, since in self._kept.items() if since < before])
+    def forget(self, before: float) -> None:
+        """Whoever was kept a slot before that time and neither took it nor gave it back."""
+        self._kept = {run_id: since for run_id, since in self._kept.items() if since >= before}
 
     def take(self, run_id: str) -> None:
         self._taken.add(run_id)
@@ -74,6 +73,13 @@ class Slots:
             self.serve()
         else:
             reply.answer(True)
+
+    def take_back(self, run_id: str) -> None:
+        """It goes on at once. Nothing if it has lent nothing."""
+        if run_id in self._lent:
+            self._lent.discard(run_id)
+            self._back.pop(run_id, None)
+            self._taken.add(run_id)
 
     def serve(self) -> None:
         """Give slots back to those who lent theirs."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatMessage
 from goclaw.domain.ids import new_id
-from goclaw.domain.run import RunRequest
+from goclaw.domain.run import RunRequest, SentFile
 from goclaw.domain.tokens import estimate
 from goclaw.stores.runs import Claimed, user_said
 from goclaw.stores.sessions import NewMessage
@@ -22,13 +24,19 @@ def rows_of(
     *,
     offline: bool = False,
     cancelled: bool = False,
+    media: tuple[SentFile, ...] = (),
 ) -> list[NewMessage]:
-    """What the user said, and all that followed; the last answer is marked if it was `cancelled`."""
-    return [user_said(run, request), *_answers(said, profile, offline=offline, cancelled=cancelled)]
+    """What the user said, and all that followed; the last answer is marked if it was `cancelled`, and has `media`."""
+    return [user_said(run, request), *_answers(said, profile, offline=offline, cancelled=cancelled, media=media)]
 
 
 def _answers(
-    said: Sequence[ChatMessage], profile: AgentProfile | None, *, offline: bool, cancelled: bool
+    said: Sequence[ChatMessage],
+    profile: AgentProfile | None,
+    *,
+    offline: bool,
+    cancelled: bool,
+    media: tuple[SentFile, ...],
 ) -> Iterator[NewMessage]:
     last = next((message for message in reversed(said) if message.role == "assistant"), None)
     for message in said:
@@ -51,6 +59,8 @@ def _answers(
                     payload["offline"] = True
                 if cancelled and message is last:
                     payload["cancelled"] = True
+                if media and message is last:
+                    payload["media"] = msgspec.to_builtins(media)
             case _:
                 payload = {"injected": True}
         yield NewMessage(

@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import msgspec
 import trio
 
-from goclaw.domain.address import SUBAGENTS, lane, provider
+from goclaw.domain.address import HOOKS, SUBAGENTS, lane, provider
 from goclaw.domain.errors import StoreError
+from goclaw.domain.hook import CHAIN, Happening, MayHappen
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LendSlot, ReclaimSlot
 from goclaw.domain.subagent import AwaitEnd, Began, Refused, Spawned, Steering, Stopped, Subagent, Wish
@@ -17,7 +19,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.system import System
 from goclaw.settings.orchestration import Orchestration
 from goclaw.settings.orchestration import Subagents as Limits
-from goclaw.stores import agents, subagent_steering, subagent_views
+from goclaw.stores import agents, subagent_ends, subagent_places, subagent_steering, subagent_views
 from goclaw.stores import subagents as rows
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import ToolFailed
@@ -33,10 +35,12 @@ MOST = 1.0  # seconds beyond what somebody wants to wait
 class Children:
     """Implements `tools.subagents.Subagents`."""
 
-    def __init__(self, system: System, limits: Limits, rules: Orchestration) -> None:
+    def __init__(self, system: System, limits: Limits, rules: Orchestration, *, hooked: bool = False) -> None:
+        """`hooked`: hooks are asked before one is born."""
         self._system = system
         self._limits = limits
         self._rules = rules
+        self._hooked = hooked
 
     async def spawn(
         self,
@@ -50,6 +54,7 @@ class Children:
         model: str,
         detached: bool,
         announces: bool,
+        depth: int = 0,
     ) -> Spawned:
         vendor, name = self._model(asker, model)
         wish = Wish(
@@ -65,6 +70,8 @@ class Children:
             detached=detached,
             announces=announces,
         )
+        if self._hooked and not await self.known(asker, ids=(wish.id,)):
+            await self._allowed(asker, wish, depth)
         born = await self._do(rows.spawn, wish=wish, defaults=self._limits, rules=self._rules)
         if born.fresh:
             self._began(asker, run_id, born)
@@ -87,7 +94,7 @@ class Children:
         return (await self._of(asker)).max_children_per_agent
 
     async def stop(self, asker: Asker, ids: Sequence[str]) -> None:
-        doomed = await self._do(rows.stop, tenant=asker.tenant_id, ids=ids, by=asker.user_id)
+        doomed = await self._do(subagent_ends.stop, tenant=asker.tenant_id, ids=ids, by=asker.user_id)
         runs = tuple((one.run_id, one.session_key) for one in doomed)
         self._system.tell(SUBAGENTS, Stopped(tenant_id=asker.tenant_id, user_id=asker.user_id, runs=runs))
 
@@ -106,22 +113,44 @@ class Children:
         if not await self._do(subagent_views.at_work, tenant=tenant, ids=ids):
             return await self._do(subagent_views.consume, tenant=tenant, ids=ids)
         where = await self._do(subagent_views.lane_of, tenant=tenant, run_id=run_id)
-        await self._do(rows.waits, tenant=tenant, run_id=run_id, waiting=True)
+        await self._do(subagent_places.waits, tenant=tenant, run_id=run_id, waiting=True)
         if where is not None:
             self._system.tell(lane(where), LendSlot(run_id=run_id))
         await self._until(tenant, tuple(ids), within)
         if where is not None:
             await self._reclaim(where, run_id)
-        await self._do(rows.waits, tenant=tenant, run_id=run_id, waiting=False)
+        await self._do(subagent_places.waits, tenant=tenant, run_id=run_id, waiting=False)
         await self._do(subagent_views.consume, tenant=tenant, ids=ids)
 
     async def announce(self, asker: Asker, id: str) -> None:
-        await self._do(rows.announce, tenant=asker.tenant_id, id=id)
+        await self._do(subagent_ends.announce, tenant=asker.tenant_id, id=id)
 
     async def log(self, asker: Asker, run_id: str) -> list[str]:
         return await self._do(subagent_views.log, tenant=asker.tenant_id, run_id=run_id)
 
     # --- parts --------------------------------------------------------------------------------
+
+    async def _allowed(self, asker: Asker, wish: Wish, depth: int) -> None:
+        """Asks hooks of `subagent_start`. Raises ToolFailed `denied_policy`, also if nobody answers for them."""
+        wanted = {"task": wish.task, "label": wish.label, "role": wish.role, "model": wish.model}
+        about = Happening(
+            event="subagent_start",
+            tenant_id=asker.tenant_id,
+            run_id=wish.parent_run_id,
+            session_key=asker.session_key,
+            agent_id=asker.agent_id,
+            user_id=asker.user_id,
+            depth=depth,
+            tool_name="spawn",
+            tool_input=msgspec.Raw(msgspec.json.encode(wanted)),
+            prompt=wish.task,
+        )
+        try:
+            blocked = await self._system.ask(HOOKS, MayHappen(about=about), CHAIN * 2)
+        except RuntimeFault:
+            blocked = "nobody answers for the hooks; try later"
+        if blocked:
+            raise ToolFailed("denied_policy", f"hook_blocked: {blocked}")
 
     async def _until(self, tenant: str, ids: tuple[str, ...], within: float) -> None:
         """The actor that is asked may die meanwhile; its next incarnation is asked for the rest of the time."""

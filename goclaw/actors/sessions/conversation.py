@@ -22,7 +22,7 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Cancel, Message
 from goclaw.settings.queue import Queue
 from goclaw.stores import runs, session_changes, session_queue
-from goclaw.stores.runs import Canceled
+from goclaw.stores.run_stops import Canceled
 from goclaw.stores.session_queue import Stopped
 
 BEGUN = frozenset({"CLAIMED", "RUNNING"})

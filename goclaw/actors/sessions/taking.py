@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from goclaw.actors.engine.intake import AGAIN, dropped, expectation, room_for
-from goclaw.actors.engine.lane import Start
+from goclaw.actors.engine.lane_news import Start
 from goclaw.actors.engine.voice import Voice
 from goclaw.actors.sessions.conversation import Open
 from goclaw.actors.sessions.upkeep import Upkeep
@@ -28,9 +28,10 @@ from goclaw.domain.tokens import estimate
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import RuntimeFault
-from goclaw.stores import ingress, run_intake, runs, session_queue
+from goclaw.stores import ingress, run_acceptance, run_intake, run_stops, session_queue
 from goclaw.stores.ingress import First
-from goclaw.stores.runs import Canceled, Claimed
+from goclaw.stores.run_stops import Canceled
+from goclaw.stores.runs import Claimed
 from goclaw.stores.session_queue import Aside, KeyUsed, Place
 from goclaw.stores.sessions import NewMessage
 
@@ -113,7 +114,7 @@ class Taking(Upkeep):
         crash_point("ingress.accepting")
         try:
             with self._forgetting():
-                stored: runs.Stored | First
+                stored: run_acceptance.Stored | First
                 if asides:
                     stored = await ctx.db(
                         session_queue.accept_merged, asides=asides, terms=ask.terms, node=node, **turn
@@ -121,11 +122,11 @@ class Taking(Upkeep):
                 elif ask.idempotency_key:
                     stored = await ctx.db(ingress.accept, earlier=earlier, terms=ask.terms, node=node, **turn)
                 elif ask.terms is not None:
-                    stored = await ctx.db(run_intake.accept, runs.accept, terms=ask.terms, node=node, **turn)
+                    stored = await ctx.db(run_intake.accept, run_acceptance.accept, terms=ask.terms, node=node, **turn)
                 elif earlier:
-                    stored = await ctx.db(runs.accept_with_history, earlier=earlier, node=node, **turn)
+                    stored = await ctx.db(run_acceptance.accept_with_history, earlier=earlier, node=node, **turn)
                 else:
-                    stored = await ctx.db(runs.accept, node=node, **turn)
+                    stored = await ctx.db(run_acceptance.accept, node=node, **turn)
             started = not isinstance(stored, First) and stored.started
         finally:
             if at_once and not started:
@@ -135,7 +136,9 @@ class Taking(Upkeep):
             return await self._again(ctx, ask, stored)
         return await self._accepted(ctx, ask, stored, turn["policy"])
 
-    async def _accepted(self, ctx: Context, ask: Send, stored: runs.Stored, policy: str | None = None) -> Accepted:
+    async def _accepted(
+        self, ctx: Context, ask: Send, stored: run_acceptance.Stored, policy: str | None = None
+    ) -> Accepted:
         """It is in the database: tell who listens, and the lane."""
         self.slots_now = self.slots_now or self.slots  # a new head has what we gave it
         position = stored.queued + stored.running - 1
@@ -299,7 +302,7 @@ class Taking(Upkeep):
         )
 
     def _timeout(self, ask: Send) -> float:
-        return KINDS[ask.kind].timeout or self.run_timeout
+        return ask.timeout or KINDS[ask.kind].timeout or self.run_timeout
 
     def _queued(self, ctx: Context, ask: Send, *, alone: bool) -> RunQueued:
         """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""
@@ -328,7 +331,7 @@ class Taking(Upkeep):
         err = exhausted("queue_dropped")
         with self._forgetting():
             gone = await ctx.db(
-                runs.cancel_waiting,
+                run_stops.cancel_waiting,
                 tenant=self.tenant,
                 key=self.text_key,
                 reason="QUEUE_DROPPED",

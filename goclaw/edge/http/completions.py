@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,7 @@ from goclaw.domain.chat import ChatOptions
 from goclaw.domain.errors import Err, ProviderError, Rejected, invalid
 from goclaw.domain.events import RunEvent
 from goclaw.domain.ids import new_id
+from goclaw.domain.media import shown
 from goclaw.domain.run import FinishReason, RunRequest, RunResult
 from goclaw.domain.session import Abort, Accepted, Earlier, SessionKey, key_of
 from goclaw.domain.texts import text_of
@@ -176,7 +177,11 @@ class Answering:
         self.ended = True
         if result.error is not None:
             raise Rejected(result.error)
-        message = {"role": "assistant", "content": result.content, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": result.content, "refusal": None}
+        if result.media:
+            files = shown(result.media, self.ctx.house.links, self.call.now)
+            message["content"] += _links(result.content, files)
+            message["goclaw"] = {"media": files}
         choice = {
             "index": 0,
             "message": message,
@@ -220,6 +225,9 @@ class Answering:
         self.ended = True
         if self.late and result.content:
             piece += self._chunk({"content": result.content})
+        if result.media:
+            files = shown(result.media, self.ctx.house.links, self.call.now)
+            piece += self._chunk({"content": _links(result.content, files), "goclaw": {"media": files}})
         yield piece + self._end(result)
 
     def _end(self, result: RunResult) -> bytes:
@@ -252,6 +260,12 @@ def _tool_delta(event: RunEvent, index: int) -> dict[str, Any]:
     arguments = msgspec.json.encode(wanted["arguments"]).decode()
     function = {"name": wanted["name"], "arguments": arguments}
     return {"index": index, "id": wanted["id"], "type": "function", "function": function}
+
+
+def _links(text: str, files: Sequence[dict[str, Any]]) -> str:
+    """Files as Markdown, behind the text."""
+    links = [f"[{unquote(file['path'].rpartition('/')[2])}]({file['path']})" for file in files]
+    return ("\n\n" if text else "") + "\n".join(links)
 
 
 # --- reading the request --------------------------------------------------------------------------

@@ -46,10 +46,24 @@ class Call:
         client = self.request.scope.get("client")
         return client[0] if client else ""
 
-    def caller(self, least: Role) -> Caller:
-        """Who asks. Raises `Rejected` when it must be known and is not; anonymous routes take anybody."""
+    @property
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self.house.system.clock.epoch_ms() / 1000
+
+    @property
+    def bare(self) -> bool:
+        """It brings no credential in its headers."""
+        return not ("Authorization" in self.request.headers or "X-API-Key" in self.request.headers)
+
+    def caller(self, least: Role, credential: str | None = None) -> Caller:
+        """Who asks. Raises `Rejected` when it must be known and is not; anonymous routes take anybody.
+
+        `credential` stands for one in the headers, where there is none (edge-auth.md §2.1).
+        """
         try:
-            caller = self._gatekeeper.caller(self._credential(), self._user_id(), self.peer, self.locale)
+            presented = credential if self.bare and credential is not None else self._credential()
+            caller = self._gatekeeper.caller(presented, self._user_id(), self.peer, self.locale)
         except Rejected:
             if least is Role.ANYONE:
                 return Caller(locale=self.locale)

@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.errors import Err, Rejected, forbidden, not_found
 from goclaw.edge.gatekeeper import Gatekeeper
-from goclaw.edge.http import actors, completions, docs, instances, metrics, openapi, runs, wake
+from goclaw.edge.http import actors, completions, docs, files, instances, metrics, openapi, runs, wake
 from goclaw.edge.http.answers import encoded, json_bytes, json_response, refusal_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.edge.http.router import Router
@@ -65,6 +65,7 @@ class HttpServer:
             Raw("GET /v1/openapi.json", Role.ANYONE, self.openapi),
             completions.ROUTE,
             wake.ROUTE,
+            files.ROUTE,
             instances.ROUTE,
             *runs.ROUTES,
             *metrics.routes(house.settings.gateway),
@@ -91,7 +92,7 @@ class HttpServer:
         try:
             response = await self._answer(call)
         except Exception as error:  # the connection's boundary: every outcome is an answer
-            refusal = refusal_of(error, f"{carried.method} {call.path}")
+            refusal = refusal_of(error, f"{carried.method} {files.plain(call.path)}")
             response = refusal_response(refusal, path=call.path, locale=call.locale, request_id=call.id)
         if carried.method == "HEAD":
             response.set_data(b"")

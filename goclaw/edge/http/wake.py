@@ -7,6 +7,7 @@ from quart import Response
 
 from goclaw.domain.access import SYSTEM_USER, Caller, Role, valid_user_id
 from goclaw.domain.errors import Rejected, invalid
+from goclaw.domain.media import shown
 from goclaw.edge.http.answers import json_response
 from goclaw.edge.http.request import Call, Raw
 from goclaw.operations.params import decode
@@ -47,7 +48,8 @@ async def answer(call: Call, caller: Caller) -> Response:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
-    return json_response({"content": woken.result.content, **facts, "usage": tokens, "media": []}, 200, sent)
+    files = shown(woken.result.media, call.house.links, call.now)
+    return json_response({"content": woken.result.content, **facts, "usage": tokens, "media": files}, 200, sent)
 
 
 ROUTE = Raw("POST /v1/agents/{id}/wake", Role.OPERATOR, answer)

@@ -12,10 +12,11 @@ from goclaw.providers.catalogue import Vendor
 from goclaw.providers.embeddings.embedder import CHARS, batches
 from goclaw.providers.embeddings.vector import DIMENSIONS, Vector, padded
 from goclaw.providers.embeddings.wires import EmbeddingWire, Vectors
-from goclaw.providers.http import HttpProvider, read, weather
+from goclaw.providers.http import HttpProvider
 from goclaw.providers.reader import BROKEN
 from goclaw.providers.retry import ATTEMPTS, delay
 from goclaw.providers.trouble import one_line
+from goclaw.providers.web import read, weather
 from goclaw.providers.wires import chat
 from goclaw.security.ssrf import Guard
 

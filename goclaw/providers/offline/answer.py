@@ -12,8 +12,9 @@ import msgspec
 
 from goclaw.domain.chat import ChatMessage, ChatRequest, ToolCall
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.tools import ALIASES
 from goclaw.providers.offline.instance import instance
-from goclaw.providers.offline.plan import ALIASES, Batch, by_name, plan, possible, unmarked
+from goclaw.providers.offline.plan import Batch, by_name, plan, possible, unmarked
 from goclaw.providers.offline.purposes import PURPOSES, last_user
 from goclaw.providers.offline.reply import Reply
 

@@ -9,31 +9,13 @@ from typing import Any
 from msgspec import Struct
 
 from goclaw.domain.chat import ToolSpec
+from goclaw.domain.tools import ALIASES
 from goclaw.providers.offline.calc import calculate
 from goclaw.providers.offline.intents import INTENTS, SEEN, Intent, Use, Words
 from goclaw.providers.offline.purposes import extract
 
 CLAUSES = 3  # of one sentence
 TEXT_LIMIT = 4000  # characters that are looked at; providers.md §16.5
-
-# Other names of tools, as in tools.md §6.
-ALIASES = {
-    "Read": "read_file",
-    "Write": "write_file",
-    "Edit": "edit_file",
-    "edit": "edit_file",
-    "Bash": "exec",
-    "bash": "exec",
-    "WebFetch": "web_fetch",
-    "WebSearch": "web_search",
-    "sessions_spawn": "spawn",
-    "spawn_task": "spawn",
-    "find_files": "glob",
-    "grep_files": "search",
-    "list_dir": "list_files",
-    "alert": "send_alert",
-    "memory_read": "memory_get",
-}
 
 GROUP_MARK = re.compile(r"\A(?:\[Chat messages since.*?\[Current message\]\s*)?(?:\[From: [^\]\n]*\]\s*)?", re.DOTALL)
 POLITENESS = re.compile(r"\A(?:please|can you|could you|would you|请|làm ơn)[, ]*", re.IGNORECASE)

@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
 from goclaw.security.shell.groups.env_injection import unfit_to_store
-from goclaw.security.shell.tree import Arithmetic, Assignment, For, Function, Literal, Parameter, Simple, Test, Word
+from goclaw.security.shell.syntax.tree import (
+    Arithmetic,
+    Assignment,
+    For,
+    Function,
+    Literal,
+    Parameter,
+    Simple,
+    Test,
+    Word,
+)
 
 ALL = re.compile(  # whatever they are given
     r"eval|let|trap|alias|unalias|unset|declare|typeset|read|mapfile|readarray|getopts|hash|enable|complete|compgen|"

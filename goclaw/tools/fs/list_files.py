@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import repeat
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.fs.refusals import reading
 from goclaw.tools.fs.tree import LOOKED_AT, UNFIT, below
 from goclaw.tools.tool import Effect, ToolContext, tool
+
+DEEPEST = 10  # tools.md §10
 
 Line = tuple[tuple[tuple[bool, bytes], ...], str]  # where it stands, and what it says
 
@@ -18,7 +20,7 @@ Line = tuple[tuple[tuple[bool, bytes], ...], str]  # where it stands, and what i
 class ListFiles(Struct):
     path: Annotated[str, Meta(min_length=1, max_length=4096, description="relative to the workspace")] | None = None
     recursive: bool = False
-    max_depth: Annotated[int, Meta(ge=1, le=10)] = 10
+    max_depth: Annotated[int, Meta(ge=1, le=10)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=5000)] = 1000
     show_hidden: bool = False
 
@@ -45,9 +47,13 @@ async def list_files(ctx: ToolContext, ask: ListFiles, texts: ContextFiles) -> s
     return "\n".join(shown) or "(empty)"
 
 
+def _depth(ask: ListFiles) -> int:
+    return (ask.max_depth or DEEPEST) if ask.recursive else 1
+
+
 def _on_disk(ctx: ToolContext, path: str, ask: ListFiles) -> list[Line]:
     lines: list[Line] = []
-    depth = ask.max_depth if ask.recursive else 1
+    depth = _depth(ask)
     with ctx.workspace.open(path, directory=True) as directory:
         for found in below(ctx.workspace, directory, repeat(None, LOOKED_AT), depth=depth, hidden=ask.show_hidden):
             try:
@@ -63,7 +69,7 @@ def _lines_of(path: str, size: int, ask: ListFiles) -> list[Line]:
     steps = path.split("/")
     if not ask.show_hidden and any(step.startswith(".") for step in steps):
         return []
-    depth = ask.max_depth if ask.recursive else 1
+    depth = _depth(ask)
     above = [_line("/".join(steps[:end]), 0, is_dir=True) for end in range(1, min(len(steps), depth + 1))]
     return above if len(steps) > depth else [*above, _line(path, size, is_dir=False)]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from goclaw.tools.fs.delivery import deliverable
+from goclaw.tools.fs.delivery import deliverable, reaches
 from goclaw.tools.fs.refusals import reading
 from goclaw.tools.tool import Answer, Effect, ToolContext, ToolFailed, tool
 
@@ -20,8 +20,8 @@ class SendFile(Struct):
 @tool(group="fs", effect=Effect.PURE)  # it goes out with the answer, and once
 async def send_file(ctx: ToolContext, ask: SendFile) -> Answer:
     """Send a file of the workspace to the chat, with the answer."""
-    if not ctx.asker.channel:
-        raise ToolFailed("unavailable", "this run answers no channel, so nothing can be sent; name the file instead")
+    if not reaches(ctx):
+        raise ToolFailed("unavailable", "nobody hears the end of this run; name the file in a message instead")
     with reading(ask.path):
         media = await ctx.thread(deliverable, ctx, ask.path, ask.caption or "")
     if not media:

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from goclaw.tools.context_files import ContextFiles, Kept
-from goclaw.tools.fs.delivery import deliverable
+from goclaw.tools.fs.delivery import deliverable, reaches
 from goclaw.tools.fs.outcome import content, mark, mark_at, settled
 from goclaw.tools.fs.refusals import writing
 from goclaw.tools.tool import Answer, Effect, Settled, ToolContext, ToolFailed, tool
@@ -67,8 +67,8 @@ async def write_file(ctx: ToolContext, ask: WriteFile, texts: ContextFiles) -> A
         await ctx.thread(ctx.workspace.append if ask.append else ctx.workspace.write, ask.path, data)
         if not ask.deliver:
             return Answer(text=_wrote(ask, data))
-        if not ctx.asker.channel:
-            return Answer(text=f"{_wrote(ask, data)}\nIt was not delivered: this run answers no channel.")
+        if not reaches(ctx):
+            return Answer(text=f"{_wrote(ask, data)}\nIt was not delivered: nobody hears the end of this run.")
         return Answer(text=_wrote(ask, data), media=await ctx.thread(deliverable, ctx, ask.path))
 
 

@@ -14,7 +14,7 @@ import trio
 from msgspec import Meta, Struct
 
 from goclaw.domain.hook import LONGEST_MS, Happening, Hook
-from goclaw.providers.http import close, tls, weather
+from goclaw.providers.web import close, tls, weather
 from goclaw.security.box import Box, Place, SecretUnreadable
 from goclaw.security.confine import environment
 from goclaw.security.egress import guarded

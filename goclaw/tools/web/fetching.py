@@ -12,7 +12,7 @@ import httpx
 from msgspec import Struct
 
 from goclaw.providers.bodies import opened
-from goclaw.providers.http import close, tls, weather
+from goclaw.providers.web import close, tls, weather
 from goclaw.security.egress import guarded
 from goclaw.security.ssrf import Guard, Refused, Target, parse
 from goclaw.tools.tool import ToolFailed

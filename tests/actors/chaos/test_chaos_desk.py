@@ -59,7 +59,7 @@ from goclaw.settings.providers import Provider, Providers
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents as agent_rows
 from goclaw.stores import chaos as rows
-from goclaw.stores import runs
+from goclaw.stores import run_acceptance, run_claims, run_ends
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, Json, one, transaction
 from tests.runtime.house import Say, Scribe
@@ -385,7 +385,7 @@ async def counted(db: Connection) -> int:
 async def accepted(database: Database, key: str = KEY, node: str | None = None) -> str:
     run_id = new_id()
     await database.run(
-        runs.accept,
+        run_acceptance.accept,
         run_id=run_id,
         session_id=new_id(),
         tenant=MASTER_TENANT,
@@ -419,11 +419,11 @@ async def test_the_turns_of_others_are_counted_from_their_rows(database: Databas
         house.turns_refused += 1
         for key in ("a", "b", "c", "d"):
             await accepted(database, f"{KEY}{key}", house.node_id)
-        done, failed, stopped, _ = await database.run(runs.owned, node=house.node_id, lane="main")
+        done, failed, stopped, _ = await database.run(run_claims.owned, node=house.node_id, lane="main")
         result = RunResult(run_id=done.run_id, session_key=KEY)
-        await database.run(runs.succeed, done, result=result, messages=[])
-        await database.run(runs.fail, failed, result=result, reason="X", error="x", messages=[])
-        await database.run(runs.cancel, stopped, result=result, reason="X", messages=[])
+        await database.run(run_ends.succeed, done, result=result, messages=[])
+        await database.run(run_ends.fail, failed, result=result, reason="X", error="x", messages=[])
+        await database.run(run_ends.cancel, stopped, result=result, reason="X", messages=[])
         report = await stop(house)
 
         expected = Turns(offered=5, accepted=4, refused=1, answered=1, failed=1, cancelled=1, pending=1)
@@ -455,9 +455,9 @@ async def test_an_answer_that_was_given_twice_is_found(database: Database) -> No
     async with desk(database) as house:
         await start(house, CALM)
         await accepted(database, node=house.node_id)
-        (run,) = await database.run(runs.owned, node=house.node_id, lane="main")
+        (run,) = await database.run(run_claims.owned, node=house.node_id, lane="main")
         result = RunResult(run_id=run.run_id, session_key=KEY)
-        await database.run(runs.succeed, run, result=result, messages=[])
+        await database.run(run_ends.succeed, run, result=result, messages=[])
         await database.run(
             tamper,
             """INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type)

@@ -138,7 +138,7 @@ async def test_without_limits_a_turn_makes_no_transaction_more(database: Databas
             await feed.result()
 
     assert [name for name in watching.done if name.startswith(("budgets", "reservations"))] == []
-    assert "runs.succeed" in watching.done
+    assert "run_ends.succeed" in watching.done
 
 
 async def test_a_purse_that_only_counts_is_paid_with_the_answer(database: Database, tmp_path: Path) -> None:

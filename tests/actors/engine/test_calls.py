@@ -63,7 +63,7 @@ async def test_a_turn_with_a_tool_is_two_calls_and_no_write_more(database: Datab
         "offline offline-1 completed stop 0 t 0",
     ]
     written = [name for name in counting.written if name.startswith("run")]
-    assert written == ["runs.accept", "run_steps.keep", "run_steps.keep", "runs.succeed"]
+    assert written == ["run_acceptance.accept", "run_steps.keep", "run_steps.keep", "run_ends.succeed"]
 
 
 async def test_calls_that_fail_or_are_stopped_are_calls(database: Database, tmp_path: Path) -> None:

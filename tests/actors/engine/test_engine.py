@@ -10,28 +10,14 @@ import pytest
 
 from goclaw.actors.engine.engine import Engine, roots
 from goclaw.domain.access import SYSTEM_USER
-from goclaw.domain.agent import AgentProfile
 from goclaw.domain.workspace import Sharing, file_name, place_of
 from goclaw.security.paths import PathRefused
 from goclaw.security.policy import AllowedPath
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.queue import Queue
+from tests.profiles import scout
 
-AGENT = AgentProfile(
-    id="1",
-    key="scout",
-    name="Scout",
-    owner_id="system",
-    provider="offline",
-    model="offline-1",
-    agent_type="open",
-    status="active",
-    is_default=True,
-    workspace="scout",
-    restrict_to_workspace=True,
-    max_tool_iterations=20,
-    context_window=200_000,
-)
+AGENT = scout()
 
 
 def test_each_user_has_a_private_directory_and_the_system_the_one_above(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ import trio
 from trio.testing import MockClock
 
 from goclaw.actors.engine.engine import Engine
-from goclaw.actors.engine.lane import GRACE, Audit, LaneActor, Orphaned, Pressed, Start
+from goclaw.actors.engine.lane import LaneActor
+from goclaw.actors.engine.lane_news import Audit, Orphaned, Pressed, Start
 from goclaw.actors.engine.queue import QueueKeeper
 from goclaw.actors.engine.ready import READY, Ready
 from goclaw.actors.engine.waits import news_of
+from goclaw.actors.engine.works import GRACE
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, run, session
 from goclaw.domain.cluster import HEARD, Woken
@@ -50,7 +52,7 @@ from goclaw.runtime.system import System, open_system
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.providers import Offline, Providers
 from goclaw.settings.queue import Lanes, Queue
-from goclaw.stores import run_queue, runs
+from goclaw.stores import run_claims, run_queue, run_stops, runs
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed
 from goclaw.stores.unit import Connection, transaction
@@ -253,7 +255,7 @@ async def test_suspects_run_one_at_a_time_on_the_node_beside_the_slots(database:
 async def test_who_saw_two_processes_die_lets_others_go_first(database: Database, tmp_path: Path) -> None:
     once, twice = await accept(database, key=key("s1")), await accept(database, key=key("s2"))
     sessions = [(MASTER_TENANT, key("s1")), (MASTER_TENANT, key("s2"))]
-    await database.run(runs.claim, node=new_id(), lane="main", sessions=sessions, limit=2)
+    await database.run(run_claims.claim, node=new_id(), lane="main", sessions=sessions, limit=2)
     await database.run(has_crashed, twice, times=1)
     await database.run(ownerless)
 
@@ -403,7 +405,7 @@ class Full:
 
     async def run(self, work: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         await trio.lowlevel.checkpoint()
-        if self.away and work.name == "runs.claim":
+        if self.away and work.name == "run_claims.claim":
             raise StoreError("unavailable", "away")
         return []
 
@@ -554,7 +556,7 @@ async def test_a_run_claimed_again_begins_when_its_last_life_is_gone(database: D
         place, first = system.cell(lane("main")), system.cell(run("main", run_id))
         assert place is not None
         assert isinstance(place.actor, LaneActor)
-        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        (mine,) = await database.run(run_claims.owned, node=place.actor.engine.node_id, lane="main")
         system.tell(lane("main"), SetLimit(limit=2))
         assert await system.ask(lane("main"), TakeSlot(run_id=run_id), within=5)
 
@@ -575,14 +577,14 @@ async def test_a_run_that_is_stopped_before_it_begins_again_hears_of_it(database
         place = system.cell(lane("main"))
         assert place is not None
         assert isinstance(place.actor, LaneActor)
-        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        (mine,) = await database.run(run_claims.owned, node=place.actor.engine.node_id, lane="main")
         system.tell(lane("main"), SetLimit(limit=2))
         assert await system.ask(lane("main"), TakeSlot(run_id=run_id), within=5)
         system.tell(lane("main"), Start(run=msgspec.structs.replace(mine, fence=2)))
         assert await system.ask(lane("main"), StopRun(run_id=run_id, reason="user", by="lan"), within=5)
 
         system.tell(run("main", run_id), Cancel(reason="user", by="lan"))
-        await until(system, lambda: not works(system, run_id) and not place.actor.next_lives)
+        await until(system, lambda: not works(system, run_id) and not place.actor.works.next_lives)
 
 
 async def test_a_suspect_that_somebody_stopped_is_told_to_be_cancelled(database: Database, tmp_path: Path) -> None:
@@ -592,9 +594,9 @@ async def test_a_suspect_that_somebody_stopped_is_told_to_be_cancelled(database:
         place = system.cell(lane("main"))
         assert place is not None
         assert isinstance(place.actor, LaneActor)
-        (mine,) = await database.run(runs.owned, node=place.actor.engine.node_id, lane="main")
+        (mine,) = await database.run(run_claims.owned, node=place.actor.engine.node_id, lane="main")
         named = {"tenant": MASTER_TENANT, "run_ids": [run_id], "by": "lan", "reason": "interrupt"}
-        await database.run(runs.request_cancel, **named)
+        await database.run(run_stops.request_cancel, **named)
         events: list[RunEvent] = []
         with trio.fail_after(10), listening(system, run_id) as feed:
             system.tell(lane("main"), Orphaned(run=mine))
@@ -612,10 +614,10 @@ async def test_a_suspect_that_is_stopped_while_it_goes_back_is_cancelled_aloud(
 ) -> None:
     async def stopped_first(work: Any, given: Claimed, **how: Any) -> Any:
         named = {"tenant": MASTER_TENANT, "run_ids": [given.run_id], "by": "lan", "reason": "user"}
-        await database.run(runs.request_cancel, **named)
+        await database.run(run_stops.request_cancel, **named)
         return await database.run(work, given, **how)
 
-    weather = Weather(database, "runs.put_back", stopped_first)
+    weather = Weather(database, "run_recovery.put_back", stopped_first)
     first = await accept(database, key=key("first"))
     await database.run(has_crashed, first)
     async with slow_house(weather, tmp_path, Queue(poll_ms=DEAF)) as system:

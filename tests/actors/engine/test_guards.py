@@ -14,6 +14,7 @@ from goclaw.stores import agents
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from goclaw.tools.context_files import ContextFiles, OnlyFiles
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
 
@@ -30,7 +31,7 @@ async def kept(db: Connection) -> list[str]:
 
 
 async def test_a_secret_in_a_file_is_read_by_nobody(database: Database, tmp_path: Path) -> None:
-    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
+    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
     async with house(database, tmp_path, tools=tools) as system:
         send = await turn(database, "read notes.txt")
         profile = await database.run(agents.default, tenant=MASTER_TENANT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from goclaw.actors.engine.lane import CutOff
+from goclaw.actors.engine.lane_news import CutOff
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.address import lane, session
 from goclaw.domain.run import HandBack

@@ -9,46 +9,28 @@ from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatOptions
 from goclaw.domain.run import RunRequest
 from goclaw.settings.agents import AgentDefaults
+from tests.profiles import scout
 
 DEFAULTS = AgentDefaults()
-
-
-def agent(**more: object) -> AgentProfile:
-    return AgentProfile(
-        id="a",
-        key="a",
-        name="A",
-        owner_id="lan",
-        provider="p",
-        model="m",
-        agent_type="open",
-        status="active",
-        is_default=True,
-        workspace=".",
-        restrict_to_workspace=True,
-        max_tool_iterations=5,
-        context_window=1000,
-        **more,
-    )
 
 
 @pytest.mark.parametrize(
     ("profile", "asked", "options"),
     [
-        (agent(), None, ChatOptions(max_tokens=8192, temperature=0.7)),
-        (agent(max_tokens=9, temperature=0.0), None, ChatOptions(max_tokens=9, temperature=0.0)),
+        (scout(), None, ChatOptions(max_tokens=8192, temperature=0.7)),
+        (scout(max_tokens=9, temperature=0.0), None, ChatOptions(max_tokens=9, temperature=0.0)),
         (
-            agent(effort="high"),
+            scout(effort="high"),
             None,
             ChatOptions(max_tokens=8192, temperature=0.7, reasoning_effort="high"),
         ),
         (
-            agent(effort="high", exact_effort=True),
+            scout(effort="high", exact_effort=True),
             ChatOptions(max_tokens=5),
             ChatOptions(max_tokens=5, temperature=0.7, reasoning_effort="high", reasoning_exact=True),
         ),
         (
-            agent(effort="high"),
+            scout(effort="high"),
             ChatOptions(reasoning_effort="low", top_p=0.5),
             ChatOptions(reasoning_effort="low", top_p=0.5, max_tokens=8192),
         ),

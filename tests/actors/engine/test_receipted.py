@@ -20,6 +20,7 @@ from goclaw.settings.tools import Tools
 from goclaw.stores import agents
 from goclaw.stores.database import Database
 from goclaw.tools.context_files import ContextFiles, OnlyFiles
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.tool import collect, equipped
 from tests.actors.engine.test_guards import kept
 from tests.actors.engine.test_leakless import Telling
@@ -83,7 +84,7 @@ async def test_a_model_is_told_of_it_when_it_is_asked_next() -> None:
 
 @pytest.mark.parametrize("mode", ["off", "log", "enforce"])
 async def test_results_of_a_run_carry_one_that_only_models_see(database: Database, tmp_path: Path, mode: Mode) -> None:
-    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
+    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
     guards = Guards(Tools(receipts=mode))
     async with house(database, tmp_path, tools=tools, guards=guards) as system:
         send = await turn(database, "read notes.txt")

@@ -19,7 +19,7 @@ from goclaw.domain.session_change import CompactSession
 from goclaw.operations.feed import listening
 from goclaw.runtime.system import System
 from goclaw.settings.record import Record
-from goclaw.stores import run_steps, runs
+from goclaw.stores import run_retries, run_steps
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from goclaw.tools.tool import collect
@@ -152,7 +152,7 @@ async def test_a_requeued_run_is_the_same_again_with_the_steps_it_was_given(data
         first = await say(system, database, "what time is it?")
         assert await database.run(die, first) == ["llm"]
         second: dict[str, Any] = {"run_id": first, "new_id": new_id(), "kind": "chat", "by": "op"}
-        again = await database.run(runs.try_again, tenant=MASTER_TENANT, **second)
+        again = await database.run(run_retries.try_again, tenant=MASTER_TENANT, **second)
         assert again is not None
         with trio.fail_after(10), listening(system, again.run_id, only_result=True) as feed:
             system.tell(lane("main"), RunQueued(tenant_id=MASTER_TENANT, session_key=KEY))

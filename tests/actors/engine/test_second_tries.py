@@ -22,7 +22,7 @@ from goclaw.runtime.actor import Context
 from goclaw.runtime.clock import Clock
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
-from goclaw.stores import runs, sessions
+from goclaw.stores import run_ends, run_recovery, run_retries, sessions
 from goclaw.stores.database import Database
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import LedgerConflict, Place, ToolResult
@@ -105,11 +105,11 @@ class Try:
         usage = Usage(prompt_tokens=tokens, completion_tokens=tokens // 10)
         result = RunResult(run_id=self.run.run_id, session_key=KEY, usage=usage)
         how: dict[str, Any] = {"reason": "FAILED_PROVIDER", "error": "no", "dead": dead}
-        await self.database.run(runs.fail, self.run, result=result, messages=said(self.run, "do it"), **how)
+        await self.database.run(run_ends.fail, self.run, result=result, messages=said(self.run, "do it"), **how)
 
     async def again(self, workspace: Path, *, fresh: bool) -> Try:
         more: dict[str, Any] = {"tenant": MASTER_TENANT, "run_id": self.run.run_id, "kind": "chat", "by": "op"}
-        assert await self.database.run(runs.try_again, new_id=new_id(), fresh=fresh, **more) is not None
+        assert await self.database.run(run_retries.try_again, new_id=new_id(), fresh=fresh, **more) is not None
         (run,) = await claim(self.database)
         second = Try(self.database, run, workspace)
         second.draft = await second.journal.resume()
@@ -168,7 +168,7 @@ async def test_a_life_that_died_over_a_call_of_an_earlier_try_still_knows_it(fir
     await first.fails()
     second = await first.again(tmp_path, fresh=True)
     await second.calls("send", "ann", ends=False)
-    await second.database.run(runs.recover, second.run, "restart")
+    await second.database.run(run_recovery.recover, second.run, "restart")
 
     (run,) = await claim(second.database)
     third = Try(second.database, run, tmp_path)
@@ -229,7 +229,7 @@ async def test_tokens_of_a_second_try_are_counted_once(
     second = await first.again(tmp_path, fresh=fresh)
     spent = second.draft.usage.prompt_tokens + (50 if fresh else 30)
     result = RunResult(run_id=second.run.run_id, session_key=KEY, usage=Usage(prompt_tokens=spent))
-    await second.database.run(runs.succeed, second.run, result=result, messages=said(second.run, "do it"))
+    await second.database.run(run_ends.succeed, second.run, result=result, messages=said(second.run, "do it"))
 
     session = await second.database.run(sessions.find, tenant=MASTER_TENANT, key=KEY)
     assert session is not None

@@ -9,6 +9,7 @@ import pytest
 
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.events import of_admins
+from goclaw.domain.model import Candidate
 from goclaw.providers.choose import fallbacks
 from goclaw.runtime.address import Address
 from goclaw.runtime.inbox import inbox
@@ -48,6 +49,6 @@ async def test_the_offline_model_does_not_answer_for_a_vendor_that_is_away(
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_only_who_allows_it_falls_back_to_the_offline_model(nowhere: Providers, allowed: bool) -> None:
-    found = fallbacks("openai", (), nowhere, Failover(allow_offline=allowed), AgentDefaults())
+    found = fallbacks(Candidate("openai", "gpt-4o"), (), nowhere, Failover(allow_offline=allowed), AgentDefaults())
 
     assert any(one.provider == "offline" for one in found) == allowed

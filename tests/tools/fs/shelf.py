@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from goclaw.domain.chat import ToolCall
+from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
 from goclaw.tools.context_files import ContextFiles, Kept, OnlyFiles, Stored
+from goclaw.tools.fs.maps import Maps
 from goclaw.tools.ledger import ToolResult
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
@@ -59,11 +61,13 @@ class Texts(ContextFiles):
 
 
 class Shelf:
-    def __init__(self, root: Path, texts: ContextFiles | None = None, *, channel: str = "", **of: Any) -> None:
+    def __init__(
+        self, root: Path, texts: ContextFiles | None = None, *, channel: str = "", run_kind: RunKind = "chat", **of: Any
+    ) -> None:
         self.workspace = Workspace(root, **of)
         asker = Asker(channel=channel)
-        self.ctx = ToolContext(self.workspace, lambda: datetime.now(UTC), "", asker)
-        self.tools = shelved(texts or OnlyFiles())
+        self.ctx = ToolContext(self.workspace, lambda: datetime.now(UTC), "", asker, run_kind=run_kind)
+        self.tools = shelved(texts or OnlyFiles(), root.with_name(f"{root.name}-maps"))
 
     async def use(self, tool: str, **arguments: Any) -> ToolResult:
         return await Toolbox(self.tools, self.ctx).act(ToolCall(id="c", name=tool, arguments=arguments))
@@ -85,7 +89,8 @@ def asked(tool: Tool, arguments: dict[str, Any]) -> Any:
     return tool.input(**arguments)
 
 
-def shelved(texts: ContextFiles) -> dict[str, Tool]:
+def shelved(texts: ContextFiles, maps: Path = Path("/nonexistent/maps")) -> dict[str, Tool]:
     return equipped(
-        {name: tool for name, tool in TOOLS.items() if tool.group == "fs"}, {ContextFiles: texts, Methods: None}
+        {name: tool for name, tool in TOOLS.items() if tool.group == "fs"},
+        {ContextFiles: texts, Methods: None, Maps: Maps(maps)},
     )

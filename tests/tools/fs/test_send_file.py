@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from goclaw.security.walk import Root
 from goclaw.tools.ledger import Media
 from tests.tools.fs.shelf import Shelf
 
@@ -41,6 +42,18 @@ async def test_what_cannot_be_sent_is_named(path: str, code: str, tmp_path: Path
     assert (await Shelf(tmp_path, channel="telegram").use("send_file", path=path)).error_code == code
 
 
-async def test_without_a_channel_nothing_can_be_sent(tmp_path: Path) -> None:
+async def test_where_nobody_hears_the_end_nothing_can_be_sent(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    assert (await Shelf(tmp_path).use("send_file", path="a")).error_code == "unavailable"
+    assert (await Shelf(tmp_path, run_kind="subagent").use("send_file", path="a")).error_code == "unavailable"
+    assert (await Shelf(tmp_path, run_kind="chat").use("send_file", path="a")).media
+
+
+async def test_a_directory_that_the_policy_adds_is_not_sent_from(tmp_path: Path) -> None:
+    """SEC 12.2: only what lies in the run's own workspace."""
+    (tmp_path / "w").mkdir()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a").write_text("x")
+    shelf = Shelf(tmp_path / "w", channel="telegram", more=[Root(tmp_path / "more")])
+
+    assert not (await shelf.use("read_file", path=f"{tmp_path}/more/a")).is_error
+    assert (await shelf.use("send_file", path=f"{tmp_path}/more/a")).error_code == "denied_path"

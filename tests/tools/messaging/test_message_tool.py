@@ -15,7 +15,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.ids import new_id
 from goclaw.runtime.child import child
-from goclaw.stores import runs
+from goclaw.stores import run_ends
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from tests.fakes.platform import HttpCourier, Platform, open_platform
@@ -64,7 +64,7 @@ async def test_t20_with_a_reason_it_is_sent_and_told_where_it_was_asked_for(desk
     with capture_logs() as logs:
         sent = await desk.said("message", **send(), **OPENLY)
 
-    assert sent == {"status": "sent", "channel": "telegram", "target": "2"}
+    assert sent == {"status": "sent", "channel": "telegram", "target": "2", "message_id": sent["message_id"]}
     assert await database.run(waiting) == [
         ("2", "hi"),
         ("1", "[A message was sent to telegram:2. Reason: Lan asked for it]"),
@@ -91,7 +91,7 @@ async def test_a_conversation_without_a_platform_is_told_in_its_history(desk: De
     key = "agent:default:ws:direct:1"
     await accept(database, "send it", key=key)
     (run,) = await claim(database, key)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, "send it"))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, "send it"))
 
     await desk.said("message", session=key, **OPENLY)
 
@@ -109,8 +109,10 @@ async def test_a_channel_of_another_tenant_is_denied_and_one_that_is_not_there_i
 @pytest.mark.parametrize(
     ("ask", "code"),
     [
-        ({"action": "edit", "message_id": "1", "message": "x"}, "unsupported"),
-        ({**ELSEWHERE, "message": "MEDIA:a.png"}, "unsupported"),
+        ({"action": "edit", "message_id": "1"}, "invalid_args"),
+        ({"action": "react", "message_id": "1"}, "invalid_args"),
+        ({"action": "react", "emoji": "x"}, "invalid_args"),
+        ({"action": "delete"}, "invalid_args"),
         ({**ELSEWHERE, "message": "  "}, "invalid_args"),
         ({"action": "send", "channel": "discord", "message": "x"}, "invalid_args"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from goclaw.stores import runs
+from goclaw.stores import run_ends
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
 from tests.stores.test_runs import accept, claim, result, said
@@ -29,7 +29,7 @@ async def desk(database: Database, tmp_path: Path) -> AsyncIterator[Desk]:
 async def talk(database: Database, key: str, *texts: str, user: str = "lan") -> None:
     await accept(database, texts[0], key=key, user=user)
     (run,) = await claim(database, key)
-    await database.run(runs.succeed, run, result=result(run), messages=said(run, *texts))
+    await database.run(run_ends.succeed, run, result=result(run), messages=said(run, *texts))
 
 
 @transaction(readonly=True)

@@ -9,6 +9,7 @@ import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Markdown } from '../ui/markdown.mjs'
 import { Empty, Icon, reasonOf, say } from '../ui/parts.mjs'
+import { Files } from './files.mjs'
 
 const NEAR = 80 // px from the end that still count as "at the end"
 const SENTENCE = /[.!?。！？\n](?=\s|$)/g
@@ -70,6 +71,7 @@ function Assistant({ row }) {
     <article class="entry assistant" data-state=${state} aria-label=${t('chat.answer')} aria-busy=${state === 'streaming'}>
       ${row.thinking.value && html`<details class="thinking"><summary><${Icon} name="chevron-right" />${t('chat.thinking')}</summary><p>${row.thinking}</p></details>`}
       <${Markdown} text=${row.text.value} />
+      <${Files} files=${row.files.value} />
       ${state === 'cancelled' && html`<p class="mark">[${t('chat.stopped')}]</p>`}
       <${Usage} usage=${row.usage.value} />
     </article>`

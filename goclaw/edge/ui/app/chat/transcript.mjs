@@ -11,8 +11,8 @@ const user = (text, runId, at) => entry('user', runId, { text, at })
 const note = (key, runId) => entry('note', runId, { key })
 const tool = (runId, { id, name, arguments: args }) =>
   entry('tool', runId, { callId: id, name, args: args ?? {}, result: signal(null) })
-const assistant = (runId, text = '', thinking = '', state = 'streaming') =>
-  entry('assistant', runId, { text: signal(text), thinking: signal(thinking), state: signal(state), usage: signal(null) })
+const assistant = (runId, text = '', thinking = '', state = 'streaming', files = []) =>
+  entry('assistant', runId, { text: signal(text), thinking: signal(thinking), state: signal(state), usage: signal(null), files: signal(files) })
 
 export class Transcript {
   entries = signal([])
@@ -34,7 +34,8 @@ export class Transcript {
       } else if (live.has(runId)) {
         continue
       } else if (role === 'assistant') {
-        if (content || message.thinking) found.push(assistant(runId, content, message.thinking, 'done'))
+        const files = (message.media_refs ?? []).map((file) => ({ path: file.path, content_type: file.mime_type }))
+        if (content || message.thinking || files.length) found.push(assistant(runId, content, message.thinking, 'done', files))
         for (const call of message.tool_calls ?? []) {
           const row = tool(runId, call)
           tools.set(call.id, row)
@@ -65,7 +66,7 @@ export class Transcript {
 
   // What a slash word answered: shown, and stored nowhere.
   reply(text) {
-    this.#add(entry('assistant', null, { text: signal(text), thinking: signal(''), state: signal('done'), usage: signal(null) }))
+    this.#add(assistant(null, text, '', 'done'))
   }
 
   seq(runId) {
@@ -148,13 +149,14 @@ export class Transcript {
       const row = run.tools.get(id)
       if (row) row.result.value = { text: content ?? result ?? '', isError: !!isError, ms: durationMs ?? null }
     },
-    'run.completed': (run, { content, usage, durationMs, offline, cancelled, echo }) => {
+    'run.completed': (run, { content, usage, media, durationMs, offline, cancelled, echo }) => {
       if (echo) {
         if (content) this.#segment(run, 'cancelled').text.value = content
         return
       }
-      if (content || run.segment) {
+      if (content || media || run.segment) {
         const segment = this.#segment(run)
+        segment.files.value = media ?? []
         if (content != null) segment.text.value = content
         segment.usage.value = { ...usage, durationMs, offline }
       }

@@ -8,6 +8,8 @@ const fullTimes = perLanguage((code) => new Intl.DateTimeFormat(code, { dateStyl
 const clocks = perLanguage((code) => new Intl.DateTimeFormat(code, { hour: '2-digit', minute: '2-digit' }))
 const compacts = perLanguage((code) => new Intl.NumberFormat(code, { notation: 'compact', maximumFractionDigits: 1 }))
 
+const sizes = perLanguage((code) => new Intl.NumberFormat(code, { style: 'unit', unit: 'byte', notation: 'compact', unitDisplay: 'narrow', maximumFractionDigits: 1 }))
+
 // "5 minutes ago" for a time in ms or as ISO text.
 export function ago(when, now = Date.now()) {
   const seconds = (now - new Date(when).getTime()) / 1000
@@ -31,3 +33,4 @@ export function duration(ms) {
 const pad = (n) => String(n).padStart(2, '0')
 
 export const compact = (n) => compacts().format(n)
+export const bytes = (n) => sizes().format(n)

@@ -1,0 +1,1 @@
+"""Wires the house: settings, stores, tree, door. The only room that knows everyone."""
