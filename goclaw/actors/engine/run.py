@@ -18,7 +18,6 @@ from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
-from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.life import Life
 from goclaw.actors.engine.prepare import prepared, pruning_of
 from goclaw.actors.engine.progress import RunProgress
@@ -211,7 +210,7 @@ class Run(Actor):
             self.limit.deadline = min(self.limit.deadline, trio.current_time() + loop.max_duration - run.age)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
-        clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
+        clean = guards.clean(models, hands, run)
         await answer(task, Thrifty(clean, life.said_so_far), hands, journal, voice, life.draft)
         voice.flush()
 
