@@ -378,5 +378,5 @@ def rule_of(ctx: Context, pending: Pending, ask: Answer) -> Rule:
 
 def _program(wish: Wish) -> str:
     """The one program a line runs, if that does one thing; else nothing (§12.3)."""
-    one = wish.commands[0].name if len(wish.commands) == 1 else ""
+    one = wish.commands[0].program if len(wish.commands) == 1 else ""
     return "" if broad(one) else one

@@ -36,6 +36,7 @@ from goclaw.security.shell.tree import (
 )
 
 TURNS = 3  # times a loop's body is walked
+STEERS = re.compile(r"PATH|IFS|ENV|BASH_ENV|CDPATH|HOME|SHELL|TMPDIR|LD_\w+|GIT_\w+")  # what a program is, or does
 LIVE = re.compile(r"^(?:PS4|PROMPT_COMMAND|SHELLOPTS|BASHOPTS)$")  # work without being exported
 HIDDEN = re.compile(r"\w\[[^\]]*(?:\$\(|`)")  # a subscript that arithmetic would run
 
@@ -352,6 +353,8 @@ class Analysis:
         if not words:
             for assignment in command.assignments:
                 self._assign(assignment)
+            if self.watch is not None and any(STEERS.fullmatch(name) for name in names):
+                self.watch(Call(tuple(f"{name}=" for name in names)))
             if any(LIVE.match(name) or self.state.exports for name in names):
                 run(self, Call((":",), None, (), names))
             run(self, Call((":",), None, tuple(targets), (), self._cwd(), self.workspace))
