@@ -82,7 +82,7 @@ class Expire(Message[None]):
 
 
 class Look(Message[None]):
-    """Was one answered elsewhere?"""
+    """Was one asked or answered elsewhere?"""
 
 
 class Sweep(Message[None]):
@@ -233,7 +233,12 @@ class ApprovalBroker(Actor):
 
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
-        if self.shown and not self.own.alone:
+        if self.own.alone:
+            return
+        for found in await ctx.db(rows.still_open):
+            if found.row not in self.shown:
+                self._show(ctx, found)
+        if self.shown:
             await self._look(ctx, list(self.shown))
 
     @handles
