@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 from psycopg.conninfo import make_conninfo
 
 from goclaw.stores.connection import connect
@@ -23,6 +24,9 @@ from goclaw.stores.embedded import EmbeddedServer
 from goclaw.stores.migrate import migrate_up
 from tests.fakes.vendors.farm import Farm, open_farm
 
+pytest_plugins = ("tests.corpus_report",)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 os.environ.setdefault("GOCLAW_ACTOR_DEBUG", "1")  # every system of every test; 0 tests as in production
 MEMORY = Path("/dev/shm")  # a copy of a database costs a fifth there of what it does on a disk
 ROOM = 2 * 2**30  # bytes that have to be free

@@ -66,7 +66,9 @@ def things_of(house: House) -> dict[type, object]:
         ContextFiles: FilesForAgents(house),
         Approvals: AtBroker(house.system, settings.exec_approval, lambda: house.draining),
         Processes: Background(house.system),
-        Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
+        Subagents: Children(
+            house.system, house.settings.agents.defaults.subagents, house.settings.orchestration, hooked=True
+        ),
         Alerts: AlertsForAgents(house),
         Platforms: PlatformsForAgents(house),
         Maps: Maps(house.settings.data_dir / "repo-maps"),

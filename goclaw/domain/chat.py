@@ -82,6 +82,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str
     tools: tuple[ToolSpec, ...] = ()
     options: ChatOptions = ChatOptions()
+    compact: bool = False  # not to be answered: made shorter by the provider's own means (agent-loop.md §13.4)
     metadata: dict[str, Any] = {}  # run_kind, agent, session: seen by the offline model and traces, never sent away
 
 

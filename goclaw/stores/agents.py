@@ -310,4 +310,10 @@ def _checked(values: Mapping[str, Any]) -> list[str]:
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: Json(value) if name in JSON and value is not None else value for name, value in values.items()}
+    return {name: _param(name, value) for name, value in values.items()}
+
+
+def _param(name: str, value: Any) -> Any:
+    if name in JSON and value is not None:
+        return Json(value)
+    return list(value) if isinstance(value, tuple) else value  # a tuple would be a row, not an array

@@ -41,16 +41,14 @@ from goclaw.settings.telemetry import ModelPrice
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
-from goclaw.tools.context_files import ContextFiles, OnlyFiles
-from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
 from tests.actors.talk import HOLD, Talk, talking
 from tests.e2e.gateway import ObedientVendor
 from tests.fakes.vendor import Ask
+from tests.file_tools import FILE_TOOLS
 
 GROUP = "agent:default:telegram:group:-100"
 PRICING = {"fake/*": ModelPrice(input_per_million=0, output_per_million=10)}
-TOOLS = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles()})
 
 
 class Heard(Struct):
@@ -75,7 +73,7 @@ async def offline(database: Database, tmp_path: Path, text: str) -> AsyncIterato
             heard.events.append(message)
         return Told.ACCEPTED
 
-    async with house(database, tmp_path, tools=TOOLS) as system:
+    async with house(database, tmp_path, tools=FILE_TOOLS) as system:
         send = await turn(database, text)
         with inbox(system, Address("edge", "http", "ear"), "Ear", hear) as ear:
             ear.join(of_admins(MASTER_TENANT))
@@ -260,7 +258,7 @@ async def test_al38_a_request_lowers_what_its_agent_may_and_never_raises_it(
     database: Database, tmp_path: Path, agents: int, asked: int | None, most: int
 ) -> None:
     """AL-38. `max_iterations` in a request above the agent's: the agent's limit holds."""
-    async with talking(database, tmp_path, tools=TOOLS, vendor=Tireless) as talk:
+    async with talking(database, tmp_path, tools=FILE_TOOLS, vendor=Tireless) as talk:
         await changed(talk, "max_tool_iterations", agents)
         request = RunRequest(message="go", max_iterations=asked, tool_allow=("read_file",))
         (result,) = await talk.ended((await talk.say("", request=request)).run_id)

@@ -23,6 +23,7 @@ from goclaw.operations import (
     agent_files,
     agent_instances,
     agent_overrides,
+    agent_shapes,
     agent_shares,
     agents,
     permissions,
@@ -123,6 +124,11 @@ async def test_a_key_is_made_of_the_name_and_taken_once(house: House) -> None:
         ({"agent_key": "a", "status": "summoning"}, "status"),
         ({"agent_key": "a", "other_config": {"thinking_level": "loud"}}, "other_config.thinking_level"),
         ({"agent_key": "a", "other_config": {"x": "y" * 70_000}}, "other_config"),
+        ({"agent_key": "a", "other_config": {"loop": {"max_steps": 0}}}, "other_config.loop.max_steps"),
+        (
+            {"agent_key": "a", "other_config": {"structured_output": {"max_retries": 9}}},
+            "other_config.structured_output.max_retries",
+        ),
     ],
 )
 async def test_what_no_agent_can_be_is_refused_by_field(house: House, given: dict[str, Any], field: str) -> None:
@@ -171,6 +177,43 @@ async def test_other_config_replaces_and_wins(house: House) -> None:
     assert after.description == "wins"
     assert after.other_config == {"memory": None, "description": "wins"}
     assert not (await profile(house, "ada")).self_evolve
+
+
+async def test_every_field_can_be_set_at_birth_and_later(house: House) -> None:
+    """What the dashboard's forms and its copies of agents send."""
+    root = as_(house, "root", Role.ADMIN)
+    wanted: dict[str, Any] = {
+        "display_name": "Ada",
+        "agent_type": "open",
+        "status": "inactive",
+        "provider": "fake",
+        "model": "large",
+        "fallback_models": ["small", "fake/tiny"],
+        "context_window": 4096,
+        "max_tool_iterations": 7,
+        "max_tokens": 100,
+        "temperature": 0.5,
+        "thinking_level": "low",
+        "workspace": "elsewhere",
+        "restrict_to_workspace": False,
+        "description": "counts",
+        "frontmatter": "numbers",
+        "emoji": "🦊",
+        "avatar": "ada.png",
+        "budget_monthly_cents": 500,
+        "a2a_public": True,
+        "tools_config": {"deny": ["exec"], "byProvider": {"fake": {"profile": "minimal"}}},
+        **{name: {"x": 1} for name in agent_shapes.OBJECTS},
+        "other_config": {"x": 1, "emoji": "🦊", "description": "counts", "thinking_level": "low"},
+    }
+    assert {*wanted, "is_default"} == set(agent_shapes.Wanted.__struct_fields__)
+
+    made = await make(root, **wanted)
+    await make(root, "bob")
+    later = await change(root, "bob", **{**wanted, "workspace": "bob"})
+
+    for one in (made, later):
+        assert {name: getattr(one, name) for name in wanted} == {**wanted, "workspace": one.workspace}
 
 
 async def test_the_key_stays_and_the_default_is_one(house: House) -> None:

@@ -126,7 +126,10 @@ async def _task(
     ctx: Context, run: Claimed, original: runs.Original, life: Life, shared: str, other: Replay | None, engine: Engine
 ) -> Task:
     opened = life.opened
-    remembered = [Remembered(role=role, content=content, payload={}) for role, content in opened.get("summary", ())]
+    remembered = [
+        Remembered(role=role, content=content, payload=more[0] if more else {})
+        for role, content, *more in opened.get("summary", ())
+    ]
     if opened["history"] is not None:
         found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
         remembered += [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]

@@ -252,7 +252,7 @@ class Run(Actor):
             locale=task.locale,
             window=profile.context_window,
             pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
-            summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
+            summary=[[row.role, row.content, row.payload] for row in rows if not row.seq],  # not in the journal
             history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
             given=life.journal.given,
             step=life.draft.step,

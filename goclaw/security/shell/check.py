@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from msgspec import Struct
 
 from goclaw.security.shell.analysis import Analysis, Refused
 from goclaw.security.shell.call import Call
-from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
-from goclaw.security.shell.text import MARKS, normal
-
-BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+from goclaw.security.shell.syntax.grammar import parse
+from goclaw.security.shell.text import BIDI, MARKS, joined, normal
 
 
 class Verdict(Struct, frozen=True):
@@ -61,7 +58,7 @@ def deny_check(
         return Verdict("deny", "invalid_args", "length" if len(command) > LENGTH else "nul")
     if BIDI.search(command) or MARKS.search(command):
         return Verdict("deny", "filter_bypass", "bidi")
-    raw = command.replace("\r\n", "\n").replace("\r", "\n")
+    raw = joined(command)
     verdict = _judge(raw, groups_off, workspace, denied)
     seen = normal(raw)
     if verdict.allowed and seen != raw:
@@ -102,7 +99,7 @@ def simple_commands(command: str) -> tuple[SimpleCommand, ...]:
 
     walk = Analysis(frozenset(RULES), watch=watch)
     try:
-        walk.script(parse(command.replace("\r\n", "\n").replace("\r", "\n"), walk.budget))
+        walk.script(parse(joined(command), walk.budget))
     except (Refused, TooMuch, RecursionError, Unreadable):
         return (SimpleCommand("", command),)
     return tuple(found)

@@ -59,10 +59,10 @@ def test_a_pattern_means_what_shells_mean(pattern: str, path: str, fits: bool) -
 
 
 def test_no_pattern_takes_more_time_than_the_path_is_long() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for pattern in ("*a" * 100 + "b", "**/" * 100 + "b", "{a,*}" * 50 + "b", "{" * 250 + "a" + "}" * 250):
         assert matcher(pattern)("a" * 4000) is False
-    assert time.monotonic() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.fixture
