@@ -61,7 +61,7 @@ SHAPES = {
     "google": _secret("aiza ya29.", r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}"),
     "slack": _secret("xox xapp-", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}|\bxapp-[0-9A-Za-z-]{10,}"),
     "stripe": _secret("_live_ _test_", r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-    "telegram": _secret(":", r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b"),
+    "telegram": _secret(":", r"\b\d{8,10}:[A-Za-z0-9_-]{35,}"),
     "goclaw": _secret("goclaw_ brw_ gcn_", r"\b(?:goclaw|brw|gcn)_[0-9a-f]{32,}\b"),
     "misc": _secret(
         "hf_ gsk_ xai- npm_ pypi- tskey- age-secret-key-",
@@ -71,7 +71,7 @@ SHAPES = {
     "jwt": _secret("eyj", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     "authz": _value(
         "authorization",
-        r"\b((?:proxy-)?authorization~[:=]~[\"']?(?:bearer|basic|token|apikey)[ \t]{1,8})[^\s\"',;]{6,}",
+        r"\b((?:proxy-)?authorization~[:=]~[\"']?(?:bearer|basic|token|apikey)[ \t]{1,8})(?!\[REDACTED)[^\s\"',;]{6,}",
         re.I,
     ),
     "bearer": _value("bearer", r"\b(bearer[ \t]{1,8})[A-Za-z0-9_\-./+=]{16,}", re.I),
