@@ -100,7 +100,7 @@ def test_users_see_none_however_it_is_cut(said: str, shown: str, size: int) -> N
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-@pytest.mark.parametrize("case", cases("receipts"))
+@pytest.mark.parametrize("case", cases("receipts", lambda row: row["shown"] != row["said"]))
 def test_what_looks_like_a_receipt_is_judged_as_one(case: Any, size: int) -> None:
     receipts = Receipts("run-1", key=KEY)
     receipts.signed("call-1", "exec", {"command": "ls"}, "a.txt")

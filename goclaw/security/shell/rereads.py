@@ -8,7 +8,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+
+from msgspec import Struct
 
 from goclaw.security.shell.groups.env_injection import unfit_to_store
 from goclaw.security.shell.syntax.tree import (
@@ -190,5 +191,5 @@ def _all(node: object) -> Iterator[object]:
         yield one
         if isinstance(one, tuple):
             waiting += one
-        elif is_dataclass(one):
-            waiting += [getattr(one, field.name) for field in fields(one)]
+        elif isinstance(one, Struct):
+            waiting += [getattr(one, name) for name in one.__struct_fields__]
