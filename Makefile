@@ -9,6 +9,9 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
+# Tests are rewritten and gateways compiled once, not in every process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run setup test chaos nightly fuzz mutants lint docs bench clean
 
 run: $(CORE)

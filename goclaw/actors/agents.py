@@ -6,12 +6,16 @@ Contract  agent-loop.md §19; supervision.md §10
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from goclaw.domain.agent import AGENTS, DEFAULT_KEY, AgentChanged, AgentProfile, GetProfile, TurnEnded, UserOverride
+from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, StoreError, not_found, unavailable
+from goclaw.domain.loop import loop_of
 from goclaw.domain.model import PROVIDERS, Candidate, ProvidersChanged
 from goclaw.domain.queue_policy import override_of
 from goclaw.domain.workspace import sharing_of
@@ -30,6 +34,7 @@ from goclaw.stores import providers as vendors
 
 IDLE = 1800.0  # seconds; supervision.md §10
 ACTIVE = 5_000
+T = TypeVar("T")
 WINDOW, ITERATIONS = 200_000, 20  # of a row that says nonsense; agent-loop.md §19.2
 FRESH = 30.0  # seconds a profile is taken for true: another node may have changed it (durability.md §10 W6)
 
@@ -103,6 +108,9 @@ class Agent(Actor):
             tools=msgspec.Raw(msgspec.json.encode(row.tools_config)),
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
+            deny_groups=tuple(sorted((row.shell_deny_groups or {}).items())),
+            loop=_fitting(loop_of, row.other_config),
+            answer_form=msgspec.Raw(msgspec.json.encode(_fitting(form_of, row.other_config))),
             fallbacks=fallbacks(first, row.fallback_models, providers, self.failover, self.defaults),
             turns=accounts(provider, providers) if named and named.codex_pool.strategy == "round_robin" else (),
         )
@@ -155,6 +163,14 @@ class Agent(Actor):
             if refusal.err.code == "NOT_FOUND":
                 self.stale = True
                 raise
+
+
+def _fitting(read: Callable[[Mapping[str, Any]], T], config: Mapping[str, Any]) -> T | None:
+    """What a record says; nothing if that cannot be read any more."""
+    try:
+        return read(config)
+    except msgspec.ValidationError:
+        return None
 
 
 def agents(defaults: AgentDefaults, providers: Providers, failover: Failover = Failover()) -> Virtual:  # noqa: B008 - frozen

@@ -32,6 +32,7 @@ from goclaw.stores.values import cut
 PERIOD = 1.0  # seconds between two writes
 KEPT = 2000  # lines that wait for the database
 AT_ONCE = 500  # lines in one statement
+TELL_EVERY = 60.0  # seconds between two warnings that lines are lost
 TRIM_EVERY = 3600.0
 TRIM_FIRST = 60.0  # seconds after the start
 TRIM_PAUSE = 0.05  # data-model.md §18
@@ -56,12 +57,20 @@ class Pages(Generic[T]):
         self._lines: deque[T] = deque()
         self.written = 0
         self.lost = 0
+        self._told = 0, -TELL_EVERY  # how many were lost when that was said last, and when
 
     def add(self, line: T) -> None:
         if len(self._lines) == KEPT:
             self._lines.popleft()
             self.lost += 1
         self._lines.append(line)
+
+    def warn(self, ctx: Context) -> None:
+        """Once a minute at most that lines are lost (agent-loop.md §18)."""
+        told, at = self._told
+        if self.lost > told and (now := ctx.clock.monotonic()) - at >= TELL_EVERY:
+            self._told = self.lost, now
+            ctx.log.warning("history.full", lost=self.lost)
 
     async def write(self, ctx: Context) -> None:
         """All there is. What the database does not take now waits for the next time; what it never will is lost."""
@@ -109,6 +118,7 @@ class Writer(Actor):
 
     @handles
     async def write(self, ctx: Context, _tick: Write) -> None:
+        self.pages.warn(ctx)
         await self.pages.write(ctx)
 
     @handles

@@ -12,6 +12,7 @@ from goclaw.actors.audit import AuditWriter
 from goclaw.actors.cluster.node import Membership
 from goclaw.actors.cluster.tree import cluster
 from goclaw.actors.config import Configuration
+from goclaw.actors.estop import EstopKeeper
 from goclaw.actors.history import Activity, ActorLog, Pages
 from goclaw.actors.retention import RetentionKeeper
 from goclaw.actors.usage import UsageKeeper
@@ -111,6 +112,7 @@ def infra(
         [
             child("stores", stores, database, server, house),
             child("cluster", cluster, me, house.settings.database.dsn.reveal()),
+            child("estop", EstopKeeper, house.brake, house.ownership),
             *([child("audit", AuditWriter, house.audit, shutdown=LAST_LINES)] if house.audit is not None else []),
             child("config", Configuration, loaded, house.audit, on_exhausted=rests),
             child("activity", Activity, done, on_exhausted=rests, shutdown=LAST_LINES),

@@ -28,7 +28,7 @@ async def act(turn: Turn, step: int, calls: Sequence[tuple[int, ToolCall]]) -> N
     for _, wanted in calls:
         listener.tool_call(wanted, draft.iterations)
         draft.open_calls[wanted.id] = wanted
-    room = max(0, task.max_tool_calls - draft.tool_calls) if task.max_tool_calls else len(calls)
+    room = max(0, task.max_tool_calls - draft.calls) if task.max_tool_calls else len(calls)
     for together, group in groupby(calls[:room], lambda one: hands.beside_others(one[1])):
         neighbours = list(group)
         for batch in [neighbours] if together else [[one] for one in neighbours]:

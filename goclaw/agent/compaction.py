@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
-from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest
+from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ChatResponse
 from goclaw.domain.errors import ProviderError
 from goclaw.domain.tokens import estimate
 from goclaw.providers.provider import Model
@@ -97,7 +97,7 @@ async def summarise(
     """
     so_far = rows[0].summary or ""
     roster = [CHILDREN, *children] if children else []
-    for part in _parts([*(_line(row) for row in rows), *roster], settings.max_transcript_chars):
+    for part in _parts([*(line_of(row) for row in rows), *roster], settings.max_transcript_chars):
         so_far = (await _told(part, so_far, ask, model, session))[: settings.max_summary_chars]
     return so_far
 
@@ -107,7 +107,8 @@ def asking(provider: Model) -> Ask:
     return partial(_answer, provider)
 
 
-def _line(row: Row) -> str:
+def line_of(row: Row) -> str:
+    """A message, as one who summarises reads it."""
     if row.role == "tool":
         return f"Tool result: {row.content[:TOOL_CHARS]}"
     called = ", ".join(str(call.get("name", "")) for call in row.tool_calls or ())
@@ -151,10 +152,15 @@ async def _told(lines: Sequence[str], so_far: str, ask: Ask, model: str, session
 
 
 async def _answer(provider: Model, ask: ChatRequest) -> str:
+    return (await whole(provider, ask)).content.strip()
+
+
+async def whole(provider: Model, ask: ChatRequest) -> ChatResponse:
+    """An answer that nobody reads while it comes, within `WITHIN` seconds. Raises ProviderError."""
     with trio.move_on_after(WITHIN):
         async with provider.stream(ask) as chunks:
             async for chunk in chunks:
                 if chunk.done is not None:
-                    return chunk.done.content.strip()
+                    return chunk.done
         raise ProviderError("server_error", f"{provider.name} ended its summary without an end")
     raise ProviderError("timeout", f"{provider.name} did not summarise within {WITHIN:g} s")

@@ -141,6 +141,11 @@ class Unwritten:
     async def told(self, draft: Draft) -> list[ChatMessage]:
         return []
 
+    def go_on(self, text: str) -> None: ...
+
+    def left(self) -> float:
+        return WITHIN
+
 
 class Unheard:
     """Nobody listens."""
@@ -152,6 +157,7 @@ class Unheard:
     def tool_result(self, call: ToolCall, result: ToolResult) -> None: ...
     def block(self, text: str) -> None: ...
     def note(self, note: Note) -> None: ...
+    def loop(self, what: str, facts: dict[str, Any]) -> None: ...
 
 
 def _declared(fn: Any) -> Tool:

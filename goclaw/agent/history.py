@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatMessage, ToolCall
+from goclaw.domain.chat import ChatMessage, Raw, ToolCall
 from goclaw.domain.tokens import estimate_prompt
 
 SHARE = 0.6  # of the context window that history may take; the rest is prompt, tools and answer
@@ -96,7 +96,8 @@ def _message(row: Remembered) -> ChatMessage:
     match row.role:
         case "assistant":
             calls = msgspec.convert(row.payload.get("tool_calls") or (), tuple[ToolCall, ...])
-            return ChatMessage(role="assistant", content=row.content, tool_calls=calls)
+            raw = msgspec.convert(row.payload.get("raw"), Raw | None)
+            return ChatMessage(role="assistant", content=row.content, tool_calls=calls, raw=raw)
         case "tool":
             return ChatMessage(
                 role="tool",

@@ -21,6 +21,11 @@ def closes(line: str, mark: str) -> bool:
     return len(bare) >= len(mark) and set(bare) == {mark[0]}
 
 
+def without(text: str, keyword: str) -> str:
+    """A text without a word that only we read."""
+    return "\n".join(line.replace(keyword, "").rstrip() for line in text.split("\n")).strip()
+
+
 def silent(text: str) -> bool:
     """Whether a whole answer says that there is none (§12.3)."""
     text = text.strip()

@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ToolSpec
+from goclaw.domain.hint_texts import hint
 from goclaw.domain.run import RunKind
+from goclaw.domain.texts import Locale
 from goclaw.domain.tokens import estimate
 from goclaw.domain.tools import ALIASES
 from goclaw.knowledge.context_files import (
@@ -72,7 +74,6 @@ RECALL = "Before you answer about past matters, people or decisions, look them u
 HEARTBEAT = "This is a heartbeat: look at HEARTBEAT.md, do what is due, and answer HEARTBEAT_OK if nothing is."
 SPAWN = "Work that can go on by itself you may hand to a sub-agent with spawn; its result comes back to you later."
 AT_WORK = "Your subagents at work now:"
-ONBOARDING = "You have not written down anything about this user yet: keep what you learn in USER.md."
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -92,6 +93,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     extra: str = ""  # instructions of the caller
     children: tuple[str, ...] = ()  # its subagents at work, a line each
     turn: int = 0  # of the conversation, from 1; 0: nobody counts
+    locale: Locale = "en"  # of hints
 
     def has(self, name: str) -> bool:
         return any(tool.name == name for tool in self.tools)
@@ -188,7 +190,7 @@ def children(facts: Facts) -> str:
 
 def recency(facts: Facts) -> str:
     echo = f"Stay {facts.agent.name}." if facts.agent.model.startswith(GPT) and persona(facts) else ""
-    nudge = ONBOARDING if facts.first_contact and facts.turn > 1 else ""
+    nudge = hint("onboarding", facts.locale) if facts.first_contact and facts.turn > 1 else ""
     return "\n".join(part for part in (echo, nudge) if part)
 
 

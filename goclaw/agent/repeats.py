@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from goclaw.domain.chat import ChatMessage, ToolCall
+from goclaw.domain.hint_texts import hint
 
 WINDOW = 30  # calls looked back at
 NEUTRAL = frozenset({"exec", "bash", "Bash", "process", "wait"})  # neither count nor reset
@@ -32,7 +33,8 @@ class Repeats:
     def __init__(self) -> None:
         self._calls: deque[Seen] = deque(maxlen=WINDOW)
         self._reading = 0
-        self._warned: set[object] = set()
+        self._warned: set[tuple[str, object]] = set()
+        self.locale = "en"  # of what it says
 
     def saw(self, tool: str, arguments: dict[str, Any], result: str, *, reads: bool) -> tuple[Verdict, str] | None:
         """What is to be done about this call, with the words for the model. Each warning is given once."""
@@ -42,25 +44,24 @@ class Repeats:
         self._calls.append(seen)
         self._reading = self._reading + 1 if reads else 0
         if not reads:
-            self._warned.discard("reading")
+            self._warned = {known for known in self._warned if known[0] != "reading"}
         same = sum(1 for other in self._calls if other == seen)
         alike = {other.arguments for other in self._calls if (other.tool, other.result) == (tool, seen.result)}
-        again = f"You called {tool} {same} times with the same arguments and got the same result"
-        everywhere = f"{tool} gave the same result for {len(alike)} different arguments"
-        looking = f"{self._reading} calls in a row only looked at things"
         return (
-            self._judge(("same", seen), same, SAME, f"{again}; repeating it will not change it")
-            or self._judge(("alike", (tool, seen.result)), len(alike), ALIKE, f"{everywhere}; try another way")
-            or self._judge("reading", self._reading, READING, f"{looking}; act on what you know, or answer")
+            self._judge("same", tool, seen, same, SAME)
+            or self._judge("alike", tool, (tool, seen.result), len(alike), ALIKE)
+            or self._judge("reading", tool, None, self._reading, READING)
         )
 
-    def _judge(self, what: object, count: int, limits: tuple[int, int], text: str) -> tuple[Verdict, str] | None:
+    def _judge(
+        self, what: str, tool: str, of: object, count: int, limits: tuple[int, int]
+    ) -> tuple[Verdict, str] | None:
         warn, stop = limits
         if count >= stop:
-            return "stop", text
-        if count >= warn and what not in self._warned:
-            self._warned.add(what)
-            return "warn", f"{text}."
+            return "stop", hint(what, self.locale, tool=tool, count=count)
+        if count >= warn and (what, of) not in self._warned:
+            self._warned.add((what, of))
+            return "warn", hint(what, self.locale, tool=tool, count=count) + "."
         return None
 
     def recall(self, messages: Sequence[ChatMessage], reads: Callable[[ToolCall], bool]) -> None:

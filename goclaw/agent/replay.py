@@ -161,6 +161,7 @@ class ReplayJournal:
         self._stand = stand
         self._effect_of = effect_of
         self._inputs = [row for row in life.rows if row.kind == "input"]
+        self._own: list[str] = []  # where nothing is written down of what it told itself
 
     def asked(self, ask: ChatRequest) -> None:
         self.recorder.asked(ask)
@@ -184,16 +185,27 @@ class ReplayJournal:
 
     def has_news(self) -> bool:
         """As it was after so many questions to the model."""
+        return bool(self._own) or self._was_told()
+
+    def _was_told(self) -> bool:
         return bool(self._inputs) and self._inputs[0].body["after"] == self.recorder.requests
 
     async def told(self, draft: Draft) -> list[ChatMessage]:
         messages: list[ChatMessage] = []
         while self.has_news():
-            number, text = draft.step + len(messages), self._inputs.pop(0).body["text"]
+            text = self._inputs.pop(0).body["text"] if self._was_told() else self._own.pop(0)
+            number = draft.step + len(messages)
             self.recorder.told(number, text)
             messages.append(ChatMessage(role="user", content=text))
             self._stand.steps[number] = messages[-1]
         return messages
+
+    def go_on(self, text: str) -> None:
+        if not self._was_told():
+            self._own.append(text)
+
+    def left(self) -> float:
+        return 0.0
 
 
 @dataclass

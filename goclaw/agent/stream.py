@@ -141,5 +141,26 @@ class StreamFilter:
                 self._line = "-" * SPACES
 
 
+class Unsaid:
+    """Takes one word out of a text that comes in pieces. An empty word takes nothing."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+        self._held = ""
+
+    def feed(self, delta: str) -> str:
+        if not self._word:
+            return delta
+        *before, rest = (self._held + delta).split(self._word)
+        longest = min(len(self._word) - 1, len(rest))
+        keep = next((n for n in range(longest, 0, -1) if self._word.startswith(rest[-n:])), 0)
+        self._held = rest[len(rest) - keep :]
+        return "".join(before) + rest[: len(rest) - keep]
+
+    def end(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+
 def _in_word(char: str) -> bool:
     return char.isalnum() or char == "_"

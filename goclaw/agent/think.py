@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -10,24 +11,21 @@ from goclaw.agent.compaction import summarise
 from goclaw.agent.plain import plain
 from goclaw.agent.pruning import prune
 from goclaw.agent.shrink import HARD, Line, before, standing_in
-from goclaw.agent.stream import StreamFilter
+from goclaw.agent.stream import StreamFilter, Unsaid
 from goclaw.agent.turn import Draft, Task, Turn
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolSpec
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.hint_texts import hint
 from goclaw.domain.tokens import estimate_prompt
 from goclaw.providers.provider import Tell, silent
 from goclaw.runtime.crashpoint import crash_point
-
-CUT = "Your last answer was cut off inside of a tool call, which was not run. Say less at once, or call with less."
-CLOSING = "You have used all your tool calls. Answer now with what you know; say what is missing."
-CIRCLE = "Answer now with what you know; say what is missing. You have no tools any more: "
 
 
 async def think(turn: Turn, specs: tuple[ToolSpec, ...], *, cut: bool, last: bool) -> ChatResponse:
     """The next answer. A conversation too long for the model is made smaller, twice at most (§13.5)."""
     journal, draft = turn.journal, turn.draft
     while True:
-        ask = _request(turn.task, specs, draft, cut=cut, closing=last and draft.iterations > 1)
+        ask = _request(turn.task, specs, draft, cut=cut, closing=last and draft.iteration > 1)
         journal.asked(ask)
         try:
             response = await _streamed(turn, ask)
@@ -75,9 +73,10 @@ async def shrink(turn: Turn) -> None:
 
 def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bool, closing: bool) -> ChatRequest:
     """What the model is asked next. The hints in it are never stored (agent-loop.md §9.3)."""
-    why = CIRCLE + draft.circle if draft.circle else CLOSING
+    words = partial(hint, locale=task.locale)
+    why = words("circle", why=draft.circle) if draft.circle else words("closing")
     system = "\n\n".join(part for part in (task.system, why if closing else "", task.hint) if part)
-    told = [*draft.hints, *([CUT] if cut else ())]
+    told = [*draft.hints, *([words("cut")] if cut else ())]
     said: Sequence[ChatMessage] = (*task.history, *draft.messages)
     if draft.covered:
         said = (*standing_in(draft.summary), *said[draft.covered :])
@@ -106,10 +105,12 @@ async def _streamed(turn: Turn, ask: ChatRequest) -> ChatResponse:
     listener, draft = turn.listener, turn.draft
     draft.text = ""
     readable = StreamFilter()
+    unsaid = Unsaid(turn.task.loop.termination_keyword if turn.task.loop is not None else "")
 
-    def tell(text: str, thinking: str) -> None:
+    def tell(text: str, thinking: str, *, end: bool = False) -> None:
         if thinking:
             listener.thinking(thinking)
+        text = unsaid.feed(text) + (unsaid.end() if end else "")
         if text:
             draft.text += text
             listener.chunk(text)
@@ -122,7 +123,7 @@ async def _streamed(turn: Turn, ask: ChatRequest) -> ChatResponse:
             tell(*readable.feed(chunk.content))
             crash_point("llm.streaming")
         if chunk.done is not None:
-            tell(*readable.end())
+            tell(*readable.end(), end=True)
 
     return await _last_of(turn, ask, hear, listener.note)
 

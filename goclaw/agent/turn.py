@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -25,8 +25,10 @@ from goclaw.domain.chat import (
     Usage,
 )
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.loop import Loop, LoopEnd
 from goclaw.domain.model import Note
 from goclaw.domain.run import FinishReason
+from goclaw.domain.texts import Locale
 from goclaw.providers.provider import Model
 from goclaw.tools.ledger import Media, Place, ToolResult
 
@@ -41,6 +43,7 @@ class Listener(Protocol):
     def tool_result(self, call: ToolCall, result: ToolResult) -> None: ...
     def block(self, text: str) -> None: ...
     def note(self, note: Note) -> None: ...
+    def loop(self, what: str, facts: dict[str, Any]) -> None: ...
 
 
 class Hands(Protocol):
@@ -82,6 +85,12 @@ class Journal(Protocol):
     async def told(self, draft: Draft) -> list[ChatMessage]:
         """What that is, now kept as steps from `draft.step` on."""
 
+    def go_on(self, text: str) -> None:
+        """The run tells itself something. It comes with what others say."""
+
+    def left(self) -> float:
+        """Seconds until the run must have come to its end."""
+
 
 class Task(Struct, frozen=True, kw_only=True):
     """One turn to answer. `history` ends with the user's message."""
@@ -100,6 +109,8 @@ class Task(Struct, frozen=True, kw_only=True):
     nothing_said: str = "..."  # instead of an empty answer …
     only_thought: str = "..."  # … and of one that was all thoughts
     hint: str = ""  # for this attempt only; never stored
+    locale: Locale = "en"  # of hints
+    loop: Loop | None = None  # it goes on by itself
 
 
 @dataclass
@@ -122,12 +133,24 @@ class Draft:
     stop_reason: str = "final"  # agent-loop.md §2.2
     media: list[Media] = field(default_factory=list)  # files to be delivered with the answer
     hints: list[str] = field(default_factory=list)  # for the next question alone
+    fits: bool | None = None  # the answer is JSON of the form that was asked for
     circle: str = ""  # why the model was stopped going round in circles
     repeats: Repeats = field(default_factory=Repeats)
     full: int = 0  # tokens of what was last asked and answered
     summary: str = ""  # that models read instead of …
     covered: int = 0  # … so many messages of history and draft
     shrunk: int = 0  # how often what models read was made smaller
+    began: tuple[int, int] = (0, 0)  # iterations and calls before the step of a loop it is in
+    loop: LoopEnd | None = None  # why there is no other step
+
+    @property
+    def iteration(self) -> int:
+        """In this step, which is the whole run if there is no other."""
+        return self.iterations - self.began[0]
+
+    @property
+    def calls(self) -> int:
+        return self.tool_calls - self.began[1]
 
 
 def resumed(steps: Iterable[tuple[int, ChatMessage, Usage | None]]) -> Draft:

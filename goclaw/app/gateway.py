@@ -28,7 +28,7 @@ from goclaw.app.house import (
     things_of,
     with_key,
 )
-from goclaw.app.shutdown import drain_on_signal, end_without_lease
+from goclaw.app.shutdown import drain_on_signal, end_without_lease, restart
 from goclaw.app.tree import tree
 from goclaw.domain.address import CONFIG, POLICY
 from goclaw.domain.config import Reload
@@ -40,6 +40,7 @@ from goclaw.edge.tree import Doorway
 from goclaw.operations.builtin_tools import rows_of
 from goclaw.operations.context import House
 from goclaw.runtime import crashpoint
+from goclaw.runtime.again import begin_again
 from goclaw.runtime.child import child
 from goclaw.runtime.system import open_system
 from goclaw.security.confine import unreadable
@@ -49,6 +50,7 @@ from goclaw.settings.instance import InstanceLock, instance_lock
 from goclaw.settings.load import Loaded, undecided
 from goclaw.settings.onboard import onboard
 from goclaw.settings.settings import Settings
+from goclaw.settings.writer import ConfigFile
 from goclaw.stores import builtin_tools
 from goclaw.tools.runtime.rules import hidden
 from goclaw.tools.tool import collect as collect_tools
@@ -56,6 +58,7 @@ from goclaw.tools.tool import equipped
 from goclaw.tools.web.outside import Outside
 
 WITHOUT_LEASE = 75  # exit code: other nodes have taken our place, or may have (durability.md §12.5)
+AGAIN = -1  # no exit code: somebody asked for a restart
 ESCALATED = 70  # exit code: the root gave up, and the init system starts a clean one (supervision.md §8.3)
 GENERATIONS = (50_000, 50, 1000)  # garbage collector thresholds; supervision.md §10.1 V7
 
@@ -79,9 +82,12 @@ def run(loaded: Loaded, json_logs: bool, tools: Sequence[str] = ("goclaw.tools",
         for warning in loaded.warnings:
             log.warning("config.warning", text=warning)
         try:
-            return trio.run(_live, loaded, lock, not json_logs, tools)
+            code = trio.run(_live, loaded, lock, not json_logs, tools)
         except BaseExceptionGroup as group:
             raise _only(group) from None
+    if code == AGAIN:
+        begin_again()
+    return code
 
 
 async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Sequence[str]) -> int:
@@ -102,6 +108,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 loaded.settings, system, __version__, new_id(), count, loaded.production, node_name=name, box=box
             )
             house.auth_base = loaded.auth_base
+            house.config, house.restart = ConfigFile(loaded), partial(restart, house)
             house.audit = await open_audit(loaded, database, house)
             house.policy = policy_of(loaded.settings.policy.file, tools)
             house.ownership.alone = house.embedded
@@ -130,7 +137,7 @@ async def _live(loaded: Loaded, lock: InstanceLock, terminal: bool, packages: Se
                 nursery.cancel_scope.cancel()
             if gave_up.is_set():
                 return WITHOUT_LEASE
-            return 0 if house.draining else ESCALATED
+            return AGAIN if house.restarting else 0 if house.draining else ESCALATED
 
 
 async def _reload_on_hangup(hangups: AsyncIterator[int], house: House) -> None:

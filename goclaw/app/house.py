@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from goclaw import __version__
 from goclaw.actors.cluster.node import Membership
-from goclaw.actors.engine.approvals import AtBroker
+from goclaw.actors.engine.consent import AtBroker
 from goclaw.actors.engine.processes import Background
 from goclaw.actors.orch.desk import Children
 from goclaw.domain.cluster import Lease, Ownership
@@ -64,9 +64,11 @@ def things_of(house: House) -> dict[type, object]:
     return {
         Methods: ForAgents(house, collect("goclaw.operations")),
         ContextFiles: FilesForAgents(house),
-        Approvals: AtBroker(house.system, settings.exec_approval),
+        Approvals: AtBroker(house.system, settings.exec_approval, lambda: house.draining),
         Processes: Background(house.system),
-        Subagents: Children(house.system, house.settings.agents.defaults.subagents, house.settings.orchestration),
+        Subagents: Children(
+            house.system, house.settings.agents.defaults.subagents, house.settings.orchestration, hooked=True
+        ),
         Alerts: AlertsForAgents(house),
         Platforms: PlatformsForAgents(house),
         Maps: Maps(house.settings.data_dir / "repo-maps"),

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 async def drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Doorway) -> None:
     """The first signal lets work end, more of them cut it short; either way the tree is stopped in order."""
     first = signal.Signals(await anext(signals)).name
+    first = "RESTART" if house.restarting else first
     log.info("gateway.draining", signal=first)
     house.draining = True
     async with trio.open_nursery() as nursery:
@@ -32,6 +33,13 @@ async def drain_on_signal(signals: AsyncIterator[int], house: House, doorway: Do
         nursery.cancel_scope.cancel()
     await house.system.stop()
     log.info("gateway.stopped")
+
+
+def restart(house: House) -> None:
+    """End as at a signal, and begin again after that."""
+    if not house.draining:
+        house.restarting = True
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def end_without_lease(gave_up: trio.Event, house: House) -> None:
@@ -58,6 +66,7 @@ async def _drain(house: House, doorway: Doorway, reason: str) -> None:
 async def _cut_short(signals: AsyncIterator[int], house: House, drain: trio.CancelScope) -> None:
     """The second signal puts running runs back at once, the third waits for nothing any more."""
     await anext(signals)
+    house.restarting = False  # whoever sends a signal wants an end
     log.warning("gateway.cut_short")
     for name in LANES:
         house.system.tell(lane(name), CutOff())

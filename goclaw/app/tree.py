@@ -24,7 +24,7 @@ from goclaw.actors.system import system as services
 from goclaw.app.house import maker_of
 from goclaw.edge.tree import Doorway, edge
 from goclaw.operations.context import House
-from goclaw.operations.hooks import handlers as hook_handlers
+from goclaw.operations.hook_trials import handlers as hook_handlers
 from goclaw.providers.authority import AUTHORITY
 from goclaw.runtime.child import Limit, Strategy, child
 from goclaw.runtime.supervisor import Supervisor

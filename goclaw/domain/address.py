@@ -8,6 +8,7 @@ from goclaw.runtime.address import Address
 DRAIN = Address("system", "drain")
 CHAOS = Address("system", "chaos")
 ACTIVITY = Address("infra", "activity")
+ESTOP = Address("infra", "estop")
 SHARD_OWNER = Address("infra", "cluster", "shard_owner")
 OUTBOX = Address("delivery", "outbox")
 LOCKS = Address("engine", "queue", "locks")

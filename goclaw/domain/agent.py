@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from goclaw.domain.access import Caller
+from goclaw.domain.loop import Loop
 from goclaw.domain.model import Candidate
 from goclaw.domain.queue_policy import NOTHING, Override
 from goclaw.domain.workspace import ALONE, Sharing
@@ -52,6 +53,9 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     tool_settings: Raw = Raw(b"{}")  # how they are set for it, by name (tools.md §3.3)
     compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
+    deny_groups: tuple[tuple[str, bool], ...] = ()  # of the shell guard that are its own (security.md §3.4)
+    loop: Loop | None = None  # it goes on by itself (agent-loop.md §15.1)
+    answer_form: Raw = Raw(b"null")  # what its answers must fit (§16): `AnswerForm`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order
     turns: tuple[str, ...] = ()  # accounts of its provider's pool that are asked first, a run each (providers.md §7.3)
 

@@ -6,6 +6,7 @@ Contract: tools.md §12.2, §12.3; edge-websocket.md §7.10.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -61,6 +62,12 @@ class Wish(Struct, frozen=True, kw_only=True):
     chat_id: str = ""
     sender_id: str = ""
     lane: str = ""
+    key: str = ""  # of the call, the same in every life of its run; none: nobody comes back for the answer
+
+    @property
+    def call(self) -> str | None:
+        """What the one approval of this call is found by, whoever asks again. Another command is another wish."""
+        return f"{self.key}:{self.digest}" if self.key else None
 
     @property
     def digest(self) -> str:
@@ -87,18 +94,33 @@ class Rule(Struct, frozen=True, kw_only=True):
     match_kind: Literal["basename", "exact_hash"]
     created_by: str
     created_at: int  # epoch milliseconds, and so are the times below
-    kept: bool = False  # outlives the process
+    kept: bool = False  # outlives the process in which it was made
 
 
 class Pending(Struct, frozen=True, kw_only=True):
+    """One that waits for an answer, as its row has it. `row` is the row's id, `id` what people call it."""
+
+    row: str
     id: str
     code: str
-    wish: Wish
-    shown: str  # the command, without secrets and shortened …
-    commands: tuple[str, ...]  # … and the simple ones in it likewise
-    rule: str  # the program that "always" would let through; empty: exactly this line
+    tenant_id: str
+    user_id: str
+    agent_id: str
+    agent_key: str
+    session_key: str
+    run_id: str
+    tool: str
+    command: str  # without secrets and shortened
+    detail: str  # JSON: what there is to know for whoever shall answer
+    rule: str  # the program that "always" would let through; empty: exactly this line …
+    exact: str  # … by this digest
+    node_id: str | None  # the process in which somebody waits
     created_at: int
     expires_at: int
+
+    @property
+    def digest(self) -> str:
+        return str(msgspec.json.decode(self.detail).get("sha256", ""))
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -149,6 +171,15 @@ class DropRule(Message[bool]):
     id: str
 
 
+def approval_topic(row: str) -> str:
+    """Rung for other nodes when an approval is asked for, and when it is answered."""
+    return f"approval:{row}"
+
+
+def approvals_in(topics: Sequence[str]) -> list[str]:
+    return [topic.removeprefix("approval:") for topic in topics if topic.startswith("approval:")]
+
+
 class ApprovalEvent(Message[None]):
     """`exec.approval.requested` or `exec.approval.resolved`. For the run's user and the admins."""
 
@@ -156,15 +187,14 @@ class ApprovalEvent(Message[None]):
     body: msgspec.Raw
 
 
-def detail_of(pending: Pending) -> dict[str, Any]:
+def detail_of(wish: Wish, commands: Sequence[str], rule: str) -> dict[str, Any]:
     """What there is to know for whoever shall answer."""
-    wish = pending.wish
     return {
         "kind": wish.kind,
         "cwd": wish.cwd,
         "sha256": wish.digest,
-        "commands": list(pending.commands),
-        "rule": pending.rule,
+        "commands": list(commands),
+        "rule": rule,
         "groups": list(wish.groups),
         "channel": wish.channel,
         "chatId": wish.chat_id,
@@ -174,16 +204,15 @@ def detail_of(pending: Pending) -> dict[str, Any]:
 
 def row_of(pending: Pending) -> dict[str, Any]:
     """PendingApproval of edge-websocket.md §9."""
-    wish = pending.wish
     return {
         "id": pending.id,
-        "toolName": wish.tool,
-        "command": pending.shown,
-        "detail": detail_of(pending),
-        "agentId": wish.agent_key,
-        "sessionKey": wish.session_key,
-        "runId": wish.run_id,
-        "userId": wish.user_id,
+        "toolName": pending.tool,
+        "command": pending.command,
+        "detail": msgspec.json.decode(pending.detail),
+        "agentId": pending.agent_key,
+        "sessionKey": pending.session_key,
+        "runId": pending.run_id,
+        "userId": pending.user_id,
         "createdAt": pending.created_at,
         "expiresAt": pending.expires_at,
     }

@@ -73,6 +73,8 @@ class ChatOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     response_format: dict[str, Any] | None = (
         None  # OpenAI's shape: {"type": "json_schema", "json_schema": {"schema": …}}
     )
+    form_retries: int = 2  # of an answer that does not fit it; agent-loop.md §16
+    form_lenient: bool = False  # one that never does is an answer all the same
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str
     tools: tuple[ToolSpec, ...] = ()
     options: ChatOptions = ChatOptions()
+    compact: bool = False  # not to be answered: made shorter by the provider's own means (agent-loop.md §13.4)
     metadata: dict[str, Any] = {}  # run_kind, agent, session: seen by the offline model and traces, never sent away
 
 
@@ -125,6 +128,7 @@ class ChatResponse(Struct, frozen=True, kw_only=True):
     reasoning: Reasoning | None = None  # what became of the wish for it
     vendor_cost: Decimal | None = None  # USD, where the vendor says so
     offline: bool = False  # no language model produced this (providers.md §16.1 O2)
+    fits: bool | None = None  # the `response_format` it should; None: there is none, or it asks for tools
     out_of_budget: bool = False  # nor this: no purse paid for another call (§18)
     rule: str = ""  # the offline rule that did
 

@@ -132,6 +132,21 @@ SENTENCES: dict[str, dict[Locale, str]] = {
         "vi": "Cấu hình sai, không có gì thay đổi:\n{errors}",
         "zh": "配置有误，未做任何更改：\n{errors}",
     },
+    "config_set": {
+        "en": "Configuration changed: {keys}.",
+        "vi": "Đã thay đổi cấu hình: {keys}.",
+        "zh": "配置已更改：{keys}。",
+    },
+    "config_set_later": {
+        "en": "Configuration changed. It counts from the next start: {restart}.",
+        "vi": "Đã thay đổi cấu hình. Có hiệu lực từ lần khởi động sau: {restart}.",
+        "zh": "配置已更改，下次启动后生效：{restart}。",
+    },
+    "config_overridden": {
+        "en": "Written, but a variable of the environment wins: {keys}.",
+        "vi": "Đã ghi, nhưng biến môi trường được ưu tiên: {keys}.",
+        "zh": "已写入，但环境变量优先：{keys}。",
+    },
     "estop": {
         "en": "All agents are stopped.",
         "vi": "Tất cả tác tử đã dừng.",

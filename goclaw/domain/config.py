@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from goclaw.runtime.message import Message
 
 
@@ -15,3 +17,17 @@ class Reloaded(Message[None]):
 
 class Reload(Message[Reloaded]):
     """Read the file, `.env.local` and the variables again, and apply what can be applied now."""
+
+
+class LastReload(Message[Reloaded]):
+    """What came of the last time."""
+
+
+class ConfigEvent(Message[None]):
+    """`config.reloaded` {applied, restart}, `.restart_needed` {keys}, `.rejected` {errors}, `.rollback` {errors}.
+
+    For admins of the master tenant.
+    """
+
+    type: str
+    body: msgspec.Raw

@@ -113,6 +113,11 @@ def forbidden(reason: str, **more: Any) -> Err:
     return Err("FORBIDDEN", "permission_denied", {"reason": reason, **more})
 
 
+def hook_commands_off(needs: str) -> Err:
+    """`needs` is what would have to be set for hooks that run commands."""
+    return Err("FORBIDDEN", "hook_commands_off", {"reason": "hook_command", "needs": needs})
+
+
 def not_found(kind: str, id: str) -> Err:
     return Err("NOT_FOUND", "not_found", {"kind": kind, "id": id})
 

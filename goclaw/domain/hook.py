@@ -9,13 +9,21 @@ from msgspec import Struct
 
 from goclaw.runtime.message import Message
 
-Event = Literal["session_start", "user_prompt_submit", "pre_tool_use", "post_tool_use", "stop"]
+Event = Literal[
+    "session_start",
+    "user_prompt_submit",
+    "pre_tool_use",
+    "post_tool_use",
+    "stop",
+    "subagent_start",
+    "subagent_stop",
+]
 Handler = Literal["command", "http", "prompt"]
 Scope = Literal["global", "tenant", "agent"]
 Decision = Literal["allow", "block", "error", "timeout"]
 OnTimeout = Literal["block", "allow"]
 
-BLOCKING = frozenset({"user_prompt_submit", "pre_tool_use"})
+BLOCKING = frozenset({"user_prompt_submit", "pre_tool_use", "subagent_start"})
 TIMEOUT_MS, LONGEST_MS = 5000, 10_000  # of one hook
 CHAIN = 10.0  # seconds for all hooks of one event
 ERROR = 256  # characters that are kept of what went wrong
@@ -53,8 +61,8 @@ class Happening(Struct, frozen=True, kw_only=True):
     depth: int = 0
     tool_name: str = ""
     tool_input: msgspec.Raw = msgspec.Raw(b"{}")
-    prompt: str = ""
-    result: str = ""  # of a call, its beginning
+    prompt: str = ""  # what a user said, or a subagent shall do
+    result: str = ""  # of a call, its beginning; of a subagent, how it ended
     is_error: bool = False
 
 
@@ -78,6 +86,12 @@ class HookEnded(Message[None]):
     decision: Decision
     milliseconds: int
     error: str = ""
+
+
+class MayHappen(Message[str]):
+    """For the hooks that may block it, where no run asks them itself; the answer says why not, or nothing."""
+
+    about: Happening
 
 
 class Happened(Message[None]):

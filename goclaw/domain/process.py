@@ -68,6 +68,10 @@ class ListProcesses(Message[tuple[Facts, ...]]):
     owner: Owner
 
 
+class EndProcesses(Message[None]):
+    """All that run, whosever they are: an operator stopped them."""
+
+
 class AwaitExit(Message[Facts]):
     """Answered when it has ended, or after `within` seconds."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from goclaw.domain.chat import ChatOptions, Usage
 from goclaw.runtime.faults import Err
@@ -129,6 +129,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_cost_usd: Decimal | None = None  # of the run and all it starts
     reply_to: ReplyTo | None = None  # None: whoever asked listens
     skip_hooks: bool = False  # it judges the work of others
+    locale: str = "en"  # he asked in: what the house says to the model beside him
 
 
 class SentFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +158,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     offline: bool = False
     media: tuple[SentFile, ...] = ()
     error: Err | None = None
+    structured: Raw | None = None  # the answer as a value, where it had to fit a schema and does
     comparison: str | None = None  # kind replay: JSON of durability.md §16.3
 
 
@@ -216,6 +218,12 @@ class LendSlot(Message[None]):
 
 class ReclaimSlot(Message[bool]):
     """The child is done. Answered with True when the run has a slot again, before anybody who waits in the queue."""
+
+    run_id: str
+
+
+class TakeSlotBack(Message[None]):
+    """The run goes on and cannot wait for a slot: it has one from now on, and if it is one too many."""
 
     run_id: str
 

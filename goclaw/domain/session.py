@@ -175,6 +175,7 @@ class Send(Message[Accepted]):
     mode: QueueMode | Literal["inject"] | None = None  # None: the session's own (sessions-lanes-cron.md §3.2)
     debounce_ms: int | None = None  # wait so long for more of the same sender; None: as its kind does (§3.3)
     queue: Override = NOTHING  # what its agent says of waiting (§3.1)
+    timeout: float | None = None  # seconds from acceptance to its end; None: as its kind has it
     received_at: int = 0  # epoch milliseconds at the door; 0: just now
     provider: str = ""  # who will answer, as far as is known at the door
     unmetered: bool = False  # an owner asks: no quota holds
@@ -190,8 +191,8 @@ class Send(Message[Accepted]):
         return (self.user_id, self.idempotency_key) if self.idempotency_key else None
 
     def digest(self, session_key: str) -> str:
-        """Equal for what asks for the same. How the answer is shown, streamed or whole, is no part of it."""
-        request = msgspec.structs.replace(self.request, stream=True)
+        """Equal for what asks for the same. How the answer is shown, streamed or whole, or in what language, is not."""
+        request = msgspec.structs.replace(self.request, stream=True, locale="en")
         named = "" if self.fresh else session_key
         terms = self.terms and msgspec.structs.replace(self.terms, run_at=None)  # a moment that is over is left out
         asked = [named, self.agent_id, self.kind, request, self.earlier, terms]

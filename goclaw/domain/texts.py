@@ -77,6 +77,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "từ chối quyền: {reason}",
         "zh": "权限不足：{reason}",
     },
+    "hook_commands_off": {
+        "en": "hooks that run commands are off here; it takes {needs}",
+        "vi": "hook chạy lệnh đang tắt; cần {needs}",
+        "zh": "此处未启用运行命令的钩子；需要 {needs}",
+    },
     "approval_gone": {
         "en": 'approval "{id}" not found or already resolved',
         "vi": 'không tìm thấy yêu cầu phê duyệt "{id}" hoặc đã được xử lý',

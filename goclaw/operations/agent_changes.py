@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 import structlog
 import trio
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -119,6 +120,7 @@ async def create(ctx: Context, ask: CreateAgent) -> Agent:
     if summoned:
         ctx.system.tell(SUMMONER, Summon())
     await record(ctx, "agent.created", "agent", made.id, key=key)
+    await _switched(ctx, made, None)
     return await _view(ctx, made, "owner" if owner == ctx.caller.user_id else "admin")
 
 
@@ -146,6 +148,7 @@ async def update(ctx: Context, ask: UpdateAgent) -> Agent:
         saved = await _save(ctx, row, values, texts)
         changed(ctx, saved, sorted(values))
         await record(ctx, "agent.updated", "agent", row.id, key=row.agent_key, changes=", ".join(sorted(values)))
+        await _switched(ctx, saved, row.shell_deny_groups)
     return await _view(ctx, saved, role)
 
 
@@ -214,12 +217,23 @@ async def _check(ctx: Context, values: dict[str, Any]) -> None:
             raise Rejected(forbidden("is_default"))
         if values.get("restrict_to_workspace") is False:
             raise Rejected(forbidden("restrict_to_workspace"))
+        if "shell_deny_groups" in values:
+            raise Rejected(forbidden("shell_deny_groups"))
     if values.get("status") not in (None, "active", "inactive"):
         raise Rejected(invalid("status", "active or inactive"))
     if "workspace" in values:
         values["workspace"] = _workspace(ctx, values["workspace"])
     if provider := values.get("provider"):
         await check_provider(ctx, provider)
+
+
+async def _switched(ctx: Context, row: agents.AgentRow, old: dict[str, bool] | None) -> None:
+    """Says in the audit which safety groups of commands an agent has of its own now, and had (security.md §3.4)."""
+    if (row.shell_deny_groups or {}) != (old or {}):
+        before, now = (
+            msgspec.json.encode(each or {}, order="sorted").decode() for each in (old, row.shell_deny_groups)
+        )
+        await record(ctx, "deny_groups.changed", "agent", row.id, key=row.agent_key, old=before, new=now)
 
 
 async def check_provider(ctx: Context, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,7 +10,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from goclaw.domain.agent import AgentRole, AgentStatus, AgentType
+from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, invalid
+from goclaw.domain.loop import loop_of
+from goclaw.security.shell import UnknownGroup, groups_off
 from goclaw.stores.agents import AgentRow
 
 CONFIG = 64 * 1024  # bytes of one of its objects
@@ -23,6 +27,8 @@ SHARED: tuple[str, ...] = (
 )
 SHARED += ("workspace_sharing",)  # members of `other_config` with a column of their own
 OBJECTS = ("subagents_config", "sandbox_config", "memory_config", "compaction_config", "context_pruning")
+
+READ: dict[str, Callable[[dict[str, Any]], object]] = {"loop": loop_of, "structured_output": form_of}
 
 Config = dict[str, Any] | UnsetType | None
 Level = Literal["off", "auto", "none", "minimal", "low", "medium", "high", "xhigh"]
@@ -57,6 +63,7 @@ class Agent(Struct, kw_only=True):
     tools_config: dict[str, Any]
     subagents_config: dict[str, Any] | None
     sandbox_config: dict[str, Any] | None
+    shell_deny_groups: dict[str, bool] | None
     memory_config: dict[str, Any] | None
     compaction_config: dict[str, Any] | None
     context_pruning: dict[str, Any] | None
@@ -108,6 +115,7 @@ class Wanted(Struct, kw_only=True):
     tools_config: Config = UNSET
     subagents_config: Config = UNSET
     sandbox_config: Config = UNSET
+    shell_deny_groups: dict[str, bool] | UnsetType | None = UNSET
     memory_config: Config = UNSET
     compaction_config: Config = UNSET
     context_pruning: Config = UNSET
@@ -142,6 +150,17 @@ def columns_of(ask: Wanted) -> dict[str, Any]:
     for name in (*OBJECTS, "tools_config", "other_config", "workspace_sharing"):
         if len(msgspec.json.encode(given.get(name))) > CONFIG:
             raise Rejected(invalid(name, f"longer than {CONFIG} bytes"))
+    for name, read in READ.items():
+        try:
+            read(given.get("other_config") or {})
+        except msgspec.ValidationError as error:
+            said = str(error)
+            inner = said.partition("$")[2].rstrip("`")
+            raise Rejected(invalid(f"other_config.{name}{inner}", said.partition(" - at")[0].lower())) from None
+    try:
+        groups_off({}, given.get("shell_deny_groups"))
+    except UnknownGroup as unknown:
+        raise Rejected(invalid("shell_deny_groups", str(unknown))) from None
     if "thinking_level" in given:
         given["thinking_level"] = given["thinking_level"] or None
     return given

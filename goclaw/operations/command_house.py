@@ -11,15 +11,17 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import APPROVALS, CONFIG
 from goclaw.domain.approval import ListPending
 from goclaw.domain.config import Reload
-from goclaw.domain.errors import Rejected, approval_gone, invalid, role_too_low
+from goclaw.domain.errors import Rejected, approval_gone, forbidden, invalid, role_too_low
 from goclaw.operations.approvals import answered, whose
 from goclaw.operations.command_reply import say
+from goclaw.operations.config import PatchConfig, part_of, patch
 from goclaw.operations.context import Context
 from goclaw.operations.estop import SetEstop, set_estop
 from goclaw.operations.gateway import Nothing
 from goclaw.operations.locks import list_locks
 from goclaw.security.estop import Levels
-from goclaw.settings.show import masked, nested
+from goclaw.settings.show import masked
+from goclaw.settings.spoken import spoken
 
 WITHIN = 10.0  # seconds the broker, and the configuration, have
 LISTED = 20  # locks that a chat is told of
@@ -63,20 +65,33 @@ async def _pending(ctx: Context, name: str, command: str) -> str:
 
 
 async def config(ctx: Context, _key: str, words: list[str]) -> str:
-    """Values are masked as everywhere."""
+    """Values are masked as everywhere. What is set is the owner's business (config-cli.md §6.2)."""
     match words:
-        case ["get", path]:
-            part = nested(masked(ctx.house.settings))
-            for step in path.split("."):
-                step = "enabled" if step == "enable" else step
-                part = part.get(step) if isinstance(part, dict) else None  # type: ignore[assignment]
-            if part is None:
-                raise Rejected(invalid("path", f"there is no {path}"))
-            text = msgspec.json.encode(part).decode()
+        case ["get" | "show", path]:
+            text = _json(part_of(masked(ctx.house.settings), path))
             if len(text) > SHOWN:
                 raise Rejected(invalid("path", f"longer than {SHOWN} characters, name a part of it"))
             return f"{path} = {text}"
-    raise Rejected(invalid("message", "/config get PATH"))
+        case ["set", path, *rest] if rest:
+            return await _set(ctx, path, spoken(" ".join(rest)))
+        case ["unset", path]:
+            return await _set(ctx, path, None)
+    raise Rejected(invalid("message", "/config get PATH, /config set PATH VALUE or /config unset PATH"))
+
+
+async def _set(ctx: Context, path: str, value: object) -> str:
+    if not ctx.caller.is_owner:
+        raise Rejected(forbidden("owner"))
+    done = await patch(ctx, PatchConfig(key=path, given={"value": value}))
+    if done.restart_needed:
+        return say(ctx, "config_set_later", restart=", ".join(done.restart_needed))
+    if done.overridden:
+        return say(ctx, "config_overridden", keys=", ".join(done.overridden))
+    return say(ctx, "config_set", keys=", ".join(done.changed) or "-")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 async def reload(ctx: Context, _key: str, _words: list[str]) -> str:

@@ -32,6 +32,7 @@ from goclaw.security.links import Links
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.scrub import secrets_of
 from goclaw.settings.settings import Settings
+from goclaw.settings.writer import ConfigFile
 from goclaw.stores.audit_book import AuditBook
 from goclaw.tools.tool import Tool
 
@@ -72,6 +73,9 @@ class House:
     policy: PolicyBook = field(default_factory=PolicyBook)
     brake: Brake = field(default_factory=Brake)
     audit: AuditBook | None = None  # None: a house of tests, which nobody has to answer for
+    config: ConfigFile | None = None  # None: a house of tests, which was not read from one
+    restart: Callable[[], None] | None = None  # end in order, and begin again; None: it cannot
+    restarting: bool = False
     auth_base: str = ""  # of ChatGPT accounts; empty: the real one
     couriers: dict[Line, Courier] = field(default_factory=dict)  # of the channel instances there are
     logins: dict[str, Login] = field(default_factory=dict)  # begun, by state
@@ -82,6 +86,7 @@ class House:
         self.bulletin = Bulletin(self.system)
         self.replays = ReplayBuffer(self.system)
         self.known.hold("settings", secrets_of(self.settings))
+        self.changing_config = trio.StrictFIFOLock()
         self.links = Links(self.box.signing("files"))
         self.mask = secrets.token_bytes(16)  # what names of actors that others may not know are made with
         self.on_the_way: WeakValueDictionary[str, trio.StrictFIFOLock] = WeakValueDictionary()

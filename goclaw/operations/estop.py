@@ -8,18 +8,18 @@ import structlog
 from msgspec import Meta, Struct
 
 from goclaw.domain.access import MASTER_TENANT, Role
-from goclaw.domain.address import lane
-from goclaw.domain.errors import Rejected, invalid, unavailable
-from goclaw.domain.estop import TOOL_CALLS, ToolsStopped
+from goclaw.domain.address import ESTOP
+from goclaw.domain.errors import Rejected, StoreError, invalid, unavailable
+from goclaw.domain.estop import Change, SpreadStop
 from goclaw.domain.events import EstopEvent, body, of_admins
-from goclaw.domain.run import LANES, StopAll
 from goclaw.operations.activity import by, record
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Rpc, operation
 from goclaw.runtime.faults import RuntimeFault
+from goclaw.security.braking import braked
 from goclaw.security.estop import Levels, Stopped
 
-ROOM = 1.0  # seconds a full lane has to hear of it
+SPREAD = 3.0  # seconds until other nodes can know
 
 log = structlog.get_logger()
 
@@ -42,30 +42,21 @@ async def set_estop(ctx: Context, ask: SetEstop) -> Stopped:
     if not ask.levels:
         raise Rejected(invalid("levels", "empty"))
     brake = ctx.house.brake
-    change = brake.state.engaged if ask.engage else brake.state.released
-    state = change(ask.levels, by=by(ctx), at=ctx.now().isoformat(), reason=ask.reason)
-    kept = True
-    try:
-        brake.become(state)
-    except OSError:
-        kept = False
-    if ask.engage and ask.levels.all:
-        for name in LANES:
-            try:
-                await ctx.system.cast(lane(name), StopAll(by=by(ctx)), within=ROOM)
-            except RuntimeFault as fault:
-                log.error("estop.lane_not_told", lane=name, error=str(fault))  # its runs have no tools any more
-    if ask.engage:
-        ctx.system.publish(TOOL_CALLS, ToolsStopped())
+    change = Change(engage=ask.engage, levels=ask.levels, by=by(ctx), at=ctx.now().isoformat(), reason=ask.reason)
+    kept = await braked(ctx.system, brake, lambda: brake.change(change))
     what = "estop.engaged" if ask.engage else "estop.released"
     levels = {"all": ask.levels.all, "network": ask.levels.network}
     named = {**levels, "tools": ask.levels.tools, "domains": ask.levels.domains}
-    news = EstopEvent(type=what, body=body(level=named, by=state.by, reason=ask.reason))
+    news = EstopEvent(type=what, body=body(level=named, by=change.by, reason=ask.reason))
     ctx.system.publish(of_admins(MASTER_TENANT), news)
     await record(ctx, what, "estop", "", **named, reason=ask.reason)
+    try:
+        await ctx.system.ask(ESTOP, SpreadStop(change=change), within=SPREAD)
+    except (RuntimeFault, StoreError) as trouble:
+        log.warning("estop.not_spread", error=str(trouble))  # the file has it, and other nodes as soon as they can
     if not kept:
         raise Rejected(unavailable("estop_not_kept"))  # in force, and gone after a restart
-    return state
+    return brake.state
 
 
 @operation(Rpc("estop.status", Role.OPERATOR))

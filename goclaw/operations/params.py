@@ -46,6 +46,8 @@ def decode(input: type[S], given: object, *, strict: bool = True) -> S:
         if _holds_nul(value):
             raise Rejected(invalid(name, "a NUL character"))
         values[name] = value
+    if whole := getattr(input, "WHOLE", ""):  # the field that takes all that was sent, for clients that send no names
+        values[whole] = dict(given)
     try:
         return msgspec.convert(values, input, strict=strict)
     except msgspec.ValidationError as error:

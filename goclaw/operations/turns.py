@@ -13,6 +13,7 @@ from goclaw.domain.address import agent as agent_address
 from goclaw.domain.address import session
 from goclaw.domain.agent import DEFAULT_KEY, AgentProfile, AgentRole, GetProfile, SharedRole
 from goclaw.domain.errors import Rejected, agent_rests, forbidden, invalid, not_found, unavailable
+from goclaw.domain.loop import ALONE
 from goclaw.domain.queue_policy import QueueMode
 from goclaw.domain.run import KINDS, RunKind, RunRequest
 from goclaw.domain.session import WINDOWS, Accepted, Earlier, Send, SessionKey, Terms, parse_key
@@ -112,13 +113,14 @@ async def send(
             agent_id=agent.id,
             agent_key=agent.key,
             kind=kind,
-            request=replace(request, message=wants.text),
+            request=replace(request, message=wants.text, locale=ctx.caller.locale),
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,
             mode=mode,
             debounce_ms=debounce_ms,
             queue=agent.queue,
+            timeout=agent.loop.max_duration if agent.loop is not None and kind not in ALONE else None,
             received_at=ctx.received_at,
             terms=terms,
             provider=request.provider or agent.provider,

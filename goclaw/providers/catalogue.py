@@ -41,6 +41,7 @@ class Vendor(Struct, frozen=True):
     chat_path: str = "/chat/completions"
     extra: dict[str, Any] = {}  # further members of every request: OpenRouter's `provider`, Ollama's `keep_alive`
     model_info: dict[str, ModelInfo] = {}  # the operator's word on single models
+    compacts: bool = False  # it makes conversations shorter by itself (agent-loop.md §13.4)
 
 
 CATALOGUE = (

@@ -135,6 +135,8 @@ class Failover:
             try:
                 async with AsyncExitStack() as attempt:
                     attempt.push(call)
+                    if ask.compact and not getattr(entered.client, "compacts", False):
+                        raise ProviderError("format", f"{candidate} makes no conversation shorter by itself")
                     question = await self._purse.reserve(candidate, question, entered.vendor)
                     with trio.move_on_after(self._within):
                         chunks: AsyncIterator[StreamChunk] = await attempt.enter_async_context(

@@ -95,6 +95,11 @@ class HttpProvider:
         self._closing = False
 
     @property
+    def compacts(self) -> bool:
+        """Whether it takes asks to make a conversation shorter."""
+        return self.vendor.compacts
+
+    @property
     def slots(self) -> int:
         return max(1, len(self._keys))
 

@@ -35,6 +35,7 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     max_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 64
     prompt_cache: bool = True
     protocol: Literal["chat", "responses"] = "chat"
+    supports_responses_compact: bool = False
     headers: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=HEADERS)] = {}
     extra: Annotated[dict[str, Any], Meta(max_length=100)] = {}
     model_info: Annotated[dict[str, ModelInfo], Meta(max_length=1000)] = {}
@@ -99,6 +100,7 @@ def configured(row: ProviderRow, key: str) -> Provider:
         api_base=row.api_base or "",
         type=like(row.name, row.provider_type),
         protocol=said.protocol,
+        supports_responses_compact=said.supports_responses_compact,
         models=said.models,
         timeout_sec=said.timeout_sec,
         max_concurrency=said.max_concurrency,
@@ -126,11 +128,13 @@ def lineup(settings: Providers, rows: Iterable[ProviderRow]) -> Providers:
 def vendor_of(name: str, provider: Provider) -> Vendor:
     """How to reach a provider: the vendor it is like, with what was said of it."""
     known = VENDORS.get(provider.type or name, Vendor(name))
+    responses = provider.protocol == "responses" and known.wire == "openai_chat"
     return replace(
         known,
         base_url=provider.api_base or known.base_url,
         default_model=provider.models[0] if provider.models else known.default_model,
-        wire="responses" if provider.protocol == "responses" and known.wire == "openai_chat" else known.wire,
+        wire="responses" if responses else known.wire,
+        compacts=responses and provider.supports_responses_compact,
         headers={**known.headers, **{name: value.reveal() for name, value in provider.headers.items()}},
         prompt_cache=provider.prompt_cache,
         extra={**known.extra, **provider.extra},

@@ -22,7 +22,6 @@ from goclaw.providers.provider import Model, Tell, silent
 from goclaw.providers.text_schema import words
 from goclaw.providers.trouble import one_line
 
-RETRIES = 2  # agent-loop.md §16
 LONGEST = 2**20  # characters of an answer
 SCHEMA_LIMIT = 64 * 2**10  # bytes; edge-http.md §2.6
 REFERENCES = 20_000  # followed in one answer: a small schema can ask for a million of them
@@ -50,7 +49,8 @@ class Structured:
 
     async def _fitting(self, ask: ChatRequest, check: Check, tell: Tell) -> AsyncGenerator[StreamChunk, None]:
         question, spent, thought, wrong = ask, Usage(), "", ""
-        for number in range(1, RETRIES + 2):
+        tries = ask.options.form_retries + 1
+        for number in range(1, tries + 1):
             said = ChatResponse()
             async with self._model.stream(question, tell=tell) as chunks:
                 async for chunk in chunks:
@@ -63,15 +63,17 @@ class Structured:
             if not said.tool_calls:
                 text = extracted(text)
                 wrong = await trio.to_thread.run_sync(check, text)
-            if said.tool_calls or not wrong:
+            last = number == tries or said.finish_reason == "length"
+            if said.tool_calls or not wrong or (last and ask.options.form_lenient):
                 if text:
                     yield StreamChunk(content=text)
-                yield StreamChunk(done=replace(said, content=text, thinking=thought, usage=spent))
+                fits = None if said.tool_calls else not wrong
+                yield StreamChunk(done=replace(said, content=text, thinking=thought, usage=spent, fits=fits))
                 return
             if said.finish_reason == "length":
                 break
-            if number <= RETRIES:
-                tell(Retrying(number + 1, RETRIES + 1, one_line(f"the answer does not fit: {wrong}"), 0.0))
+            if number < tries:
+                tell(Retrying(number + 1, tries, one_line(f"the answer does not fit: {wrong}"), 0.0))
                 question = _again(ask, said, wrong)
         raise ProviderError("format", one_line(f"{UNFIT} {wrong}"))
 

@@ -1,6 +1,6 @@
-"""The emergency stop: what an operator stopped, in memory and in one file. Contract: security.md §13.
+"""The emergency stop of this process: in memory and in one file. Contract: security.md §13.
 
-A file that cannot be read stops everything.
+A file that cannot be read stops everything here, until somebody releases it here.
 """
 
 from __future__ import annotations
@@ -9,62 +9,17 @@ import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec.structs import replace
 
+from goclaw.domain.estop import Change, plain
+from goclaw.domain.estop import Levels as Levels
+from goclaw.domain.estop import Stopped as Stopped
 from goclaw.settings.onboard import write_private
 
 SAYS = "stopped by the operator"
 LARGEST = 64 * 1024  # bytes of the file
-
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Names = Annotated[tuple[Name, ...], Meta(max_length=100)]
-
-
-class Levels(Struct, frozen=True, kw_only=True):
-    """What is meant: tools by globs, domains by suffixes."""
-
-    all: bool = False
-    network: bool = False
-    tools: Names = ()
-    domains: Names = ()
-
-    def __bool__(self) -> bool:
-        return self.all or self.network or bool(self.tools or self.domains)
-
-
-class Stopped(Levels, frozen=True, kw_only=True):
-    """The state of the stop; levels add up."""
-
-    by: str = ""
-    at: str = ""  # ISO
-    reason: str = ""
-
-    def engaged(self, levels: Levels, *, by: str, at: str, reason: str) -> Stopped:
-        return Stopped(
-            all=self.all or levels.all,
-            network=self.network or levels.network,
-            tools=tuple(sorted({*self.tools, *levels.tools})),
-            domains=tuple(sorted({*self.domains, *map(_plain, levels.domains)})),
-            by=by,
-            at=at,
-            reason=reason,
-        )
-
-    def released(self, levels: Levels, *, by: str, at: str, reason: str) -> Stopped:
-        """Without what is named; a glob or suffix by its own text, all of them by `*`."""
-        domains = {_plain(domain) for domain in levels.domains}
-        return Stopped(
-            all=self.all and not levels.all,
-            network=self.network and not levels.network,
-            tools=() if "*" in levels.tools else tuple(one for one in self.tools if one not in levels.tools),
-            domains=() if "*" in domains else tuple(one for one in self.domains if one not in domains),
-            by=by,
-            at=at,
-            reason=reason,
-        )
 
 
 def read(path: Path) -> Stopped:
@@ -88,26 +43,48 @@ def read(path: Path) -> Stopped:
         return everything
 
 
+def glance(path: Path) -> Stopped | None:
+    """What the file says, if that can be read; it is left as it is. Nothing is stopped without one."""
+    try:
+        return msgspec.json.decode(path.read_bytes()[: LARGEST + 1], type=Stopped)
+    except (FileNotFoundError, NotADirectoryError):
+        return Stopped()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 def write(path: Path, state: Stopped) -> None:
     """The whole state or nothing. Raises OSError."""
     write_private(path, msgspec.json.format(msgspec.json.encode(state).decode(), indent=2) + "\n")
 
 
 class Brake:
-    """The stop in force. Every answer comes from memory."""
+    """The stop in force. Every answer comes from memory.
+
+    `held` says why everything is stopped here whatever others say: nobody knows what they said.
+    """
 
     def __init__(self, path: Path | None = None, on_change: Callable[[Stopped], None] = lambda _: None) -> None:
         self.path = path
         self.state = read(path) if path is not None else Stopped()
+        self.held = self.state.reason if self.state.all and not self.state.at else ""
         self._on_change = on_change
         on_change(self.state)
 
     def become(self, state: Stopped) -> None:
         """At once in memory, then in the file. Raises OSError: it then lasts until the next start only."""
+        if self.held:
+            state = replace(state, all=True, by="", at="", reason=self.held)
         self.state = state
         self._on_change(state)
         if self.path is not None:
             write(self.path, state)
+
+    def change(self, change: Change) -> None:
+        """As `become`, of what an operator wants. Who releases everything here knows what he does."""
+        if not change.engage and change.levels.all:
+            self.held = ""
+        self.become(self.state.after(change))
 
     def tool(self, name: str) -> str:
         """Why not, or empty."""
@@ -119,9 +96,5 @@ class Brake:
 
     def host(self, host: str) -> str:
         """`host` in ASCII; a suffix stops its sub-domains too."""
-        name = "." + _plain(host)
+        name = "." + plain(host)
         return SAYS if self.network() or any(name.endswith("." + suffix) for suffix in self.state.domains) else ""
-
-
-def _plain(domain: str) -> str:
-    return domain.strip().casefold().strip(".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -31,6 +31,8 @@ class Texts(Section, frozen=True):
 
 class AgentDefaults(Section, frozen=True):
     """Defaults of every agent."""
+
+    IGNORED: ClassVar = frozenset({"intent_classify"})  # wire-compat.md C20
 
     workspace: Annotated[Path, Meta(description="where agents keep their files")] = Path("${GOCLAW_HOME}/workspace")
     provider: Annotated[str, Meta(description="empty = the first with a key, else offline")] = ""

@@ -13,7 +13,7 @@ from goclaw.settings.keys import fields, spellings
 from goclaw.settings.section import Section
 
 S = TypeVar("S", bound=Section)
-Mode = Literal["summary"]
+Mode = Literal["summary", "responses_compact", "hybrid"]
 Messages = Annotated[int, Meta(ge=2, le=300)]  # a turn reads 400
 Chars = Annotated[int, Meta(ge=500, le=1_000_000)]
 
@@ -31,7 +31,7 @@ class Compaction(Section, frozen=True):
     """The older part of a conversation becomes a summary."""
 
     enabled: Annotated[bool, Meta(description="by itself, after a run; on demand it always works")] = True
-    mode: Annotated[Mode, Meta(description="a model writes it")] = "summary"
+    mode: Annotated[Mode, Meta(description="a model's words, its provider's own form, or words of that")] = "summary"
     summarizer_model: Annotated[str, Meta(max_length=200, description="empty = the agent's own")] = ""
     min_messages: Annotated[Messages, Meta(description="more are compacted")] = 50
     max_history_share: Annotated[float, Meta(ge=0.05, le=1, description="of the window; more is compacted")] = 0.75

@@ -57,8 +57,8 @@ def convert(name: str, kind: Any, given: Given, variables: Mapping[str, str]) ->
     try:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError  # ±Infinity and NaN are JSON5, but no setting
-        if get_origin(_plain(kind)) is dict:
-            return _map(get_args(_plain(kind))[1], value, variables)
+        if get_origin(plain(kind)) is dict:
+            return _map(get_args(plain(kind))[1], value, variables)
         return msgspec.convert(value, kind, dec_hook=lambda wanted, raw: _special(wanted, raw, variables))
     except Unfit:
         raise
@@ -162,15 +162,15 @@ def _special(wanted: type, raw: Any, variables: Mapping[str, str]) -> Any:
 
 def _from_text(kind: Any, text: str) -> Any:
     """What text stands for where a `kind` is wanted; text that stands for nothing stays and fails later."""
-    plain = _plain(kind)
+    bare = plain(kind)
     stripped = text.strip()
-    if plain is bool:
+    if bare is bool:
         return WORDS.get(stripped.lower(), text)
-    if plain in (int, float) and (number := NUMBER.fullmatch(stripped)):
+    if bare in (int, float) and (number := NUMBER.fullmatch(stripped)):
         return float(stripped) if number[1] else int(stripped)
-    if get_origin(plain) is tuple:
+    if get_origin(bare) is tuple:
         return [item.strip() for item in text.split(",") if item.strip()]
-    return stripped.lower() if get_origin(plain) is Literal else text
+    return stripped.lower() if get_origin(bare) is Literal else text
 
 
 def _amount(name: str, text: str) -> str | float:
@@ -181,16 +181,16 @@ def _amount(name: str, text: str) -> str | float:
     return float(duration[1]) * UNITS[duration[2]] / (1 if name.endswith("_ms") else 1000)
 
 
-def _plain(kind: Any) -> Any:
+def plain(kind: Any) -> Any:
     """The type itself, without what is said about it and without that it may be absent."""
     if get_origin(kind) is Annotated or (get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)):
-        return _plain(get_args(kind)[0])
+        return plain(get_args(kind)[0])
     return kind
 
 
 def _is_secret(kind: Any) -> bool:
-    return _plain(kind) is Secret
+    return plain(kind) is Secret
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    return get_args(_plain(kind)) if get_origin(_plain(kind)) is Literal else ()
+    return get_args(plain(kind)) if get_origin(plain(kind)) is Literal else ()

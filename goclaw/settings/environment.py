@@ -71,6 +71,7 @@ ELSEWHERE = {
 PROVIDER = {"API_KEY": "api_key", "API_BASE": "api_base", "BASE_URL": "api_base"}  # GOCLAW_<NAME>_…
 
 OLLAMA_PORT = "11434"
+ENV_FILE = ".env.local"  # beside the configuration
 CONTAINER = Path("/.dockerenv")  # there in a container
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
 
@@ -117,12 +118,17 @@ def settings_in(
     return given, problems, warnings
 
 
-def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem], list[str]]:
-    """The NAME=VALUE lines of `.env.local`; a missing file has none. Warns unless only its owner may read it."""
+def read_env_file(path: Path, raw: bytes | None = None) -> tuple[dict[str, str], list[Problem], list[str]]:
+    """The NAME=VALUE lines of `.env.local`; a missing file has none. Warns unless only its owner may read it.
+
+    With `raw` that is what it is taken to say.
+    """
+    mode = 0o600
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            raw = file.read(LARGEST + 1)
+        if raw is None:
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(path.stat().st_mode)
+                raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:
             return {}, [Problem(path.name, f"{path.name} is larger than 1 MiB")], []
         text = raw.decode()
@@ -139,7 +145,7 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem], list[str]]
         if not entry or entry.startswith("#"):
             continue
         if match := LINE.fullmatch(entry):
-            values[match[1]] = _unquoted(match[2])
+            values[match[1]] = unquoted(match[2])
         else:  # the line may hold a secret, so it is not shown
             problems.append(Problem(path.name, f"{path.name} at line {number}: expected NAME=VALUE", number))
     private = mode & 0o077 == 0
@@ -160,7 +166,7 @@ def _ollama(host: str) -> str:
     return f"{base.scheme}://{place}{base.path.rstrip('/').removesuffix('/v1')}/v1"
 
 
-def _unquoted(value: str) -> str:
+def unquoted(value: str) -> str:
     return value[1:-1] if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'" else value
 
 

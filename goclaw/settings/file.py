@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,18 @@ from goclaw.settings.problems import Problem, nearest, quoted
 from goclaw.settings.section import Section
 from goclaw.settings.settings import Settings
 
+UNFIT = re.compile(r"[\ud800-\udfff]")
 
-def read(path: Path) -> tuple[dict[str, Given], list[Problem]]:
-    """What the file sets, by dotted key, and every mistake in its shape. A missing file sets nothing."""
+
+def read(path: Path, raw: bytes | None = None) -> tuple[dict[str, Given], list[Problem]]:
+    """What the file sets, by dotted key, and every mistake in its shape. A missing file sets nothing.
+
+    With `raw` that is what it is taken to say.
+    """
     try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+        if raw is None:
+            with path.open("rb") as file:
+                raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:
             return {}, [Problem("", "the file is larger than 1 MiB")]
         document = parse(raw.decode())
@@ -27,7 +35,7 @@ def read(path: Path) -> tuple[dict[str, Given], list[Problem]]:
     except OSError as error:
         return {}, [Problem("", f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         return {}, [Problem("", f"not UTF-8 text at line {line}", line)]
     except Malformed as error:
         return {}, [Problem("", f"not JSON5 at line {error.line}: {error}", error.line)]
@@ -70,7 +78,7 @@ class _Reader:
                 self._field(fields(kind)[name].type, inner, here, prefix + name)
             elif rows and kind.ROW_NAMES.fullmatch(key):
                 self._field(rows[1], inner, here, prefix + key)
-            elif not (key == "$schema" and not place):
+            elif not (key == "$schema" and not place) and snake(key) not in kind.IGNORED:
                 wrong = f"unknown key {quoted(_dotted(here))}" + self._at(here)
                 suggestion = nearest(snake(key), set(spellings(kind).values()))
                 self.problems.append(Problem(_dotted(here), wrong, self.lines.get(here), suggestion))
@@ -83,6 +91,8 @@ class _Reader:
         if inner := subsection(kind):
             self.given[key] = Given(None, where, "", line)  # a row counts even when it sets nothing
             self.section(inner, value, place, key + ".")
+        elif isinstance(value, str | dict | list) and not _sound(value):
+            self._wrong(place, "{}: expected no NUL, no half characters and no number without end")
         else:
             self.given[key] = Given(value, where, f"{self.name}:{line}", line)
 
@@ -96,6 +106,20 @@ class _Reader:
 
 def _dotted(place: Place) -> str:
     return ".".join(str(step) for step in place)
+
+
+def _sound(value: Any) -> bool:
+    """It can be written as JSON, and put into a database."""
+    match value:
+        case str():
+            return "\0" not in value and UNFIT.search(value) is None
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_sound(key) and _sound(one) for key, one in value.items())
+        case list():
+            return all(map(_sound, value))
+    return True
 
 
 def _kind_of(value: Any) -> str:

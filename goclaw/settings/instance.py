@@ -65,6 +65,21 @@ def holder(data_dir: Path) -> tuple[int, str] | None:
     return (int(pid), address) if pid.isdecimal() else None
 
 
+def running(data_dir: Path) -> bool:
+    """Somebody holds the lock: a gateway lives there, or begins to."""
+    try:
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def address_in(data_dir: Path) -> str | None:
     """HOST:PORT of the last gateway that was ready there, alive or not; None while somebody starts or migrates."""
     other = holder(data_dir)

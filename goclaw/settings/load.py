@@ -18,7 +18,7 @@ from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.build import Builder
 from goclaw.settings.compaction import Compaction, with_aliases
 from goclaw.settings.convert import Given, Unfit, expand
-from goclaw.settings.environment import read_env_file, settings_in
+from goclaw.settings.environment import ENV_FILE, read_env_file, settings_in
 from goclaw.settings.keys import entries, fields
 from goclaw.settings.problems import ConfigInvalid, Problem
 from goclaw.settings.providers import OFFLINE, first_usable
@@ -28,8 +28,16 @@ from goclaw.settings.settings import Settings
 
 REFERENCE = re.compile(r"env:([A-Za-z_]\w*)|\$([A-Za-z_]\w*)", re.ASCII)
 SECRET = re.compile(r"(^|[._])(api_keys?|token)$")  # keys of the file; config-cli.md S3.1
+SEVERAL = re.compile(r"\.(api_keys|headers)$")  # … that hold more than one
 TOKEN_FILE = "auth.token"  # noqa: S105 - a name in GOCLAW_HOME
 KEY_FILE = "encryption.key"  # in the data directory
+
+
+class Trial(Struct, frozen=True):
+    """What the two files would say; None: what they do say."""
+
+    config: bytes | None = None
+    secrets: bytes | None = None  # .env.local
 
 
 class Loaded(Struct, frozen=True):
@@ -43,7 +51,7 @@ class Loaded(Struct, frozen=True):
     production: bool = False  # GOCLAW_ENV says so
     crash_at: str = ""  # GOCLAW_CRASH_AT, for proofs
     auth_base: str = ""  # GOCLAW_OPENAI_AUTH_BASE, for proofs
-    reread: Callable[[], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
+    reread: Callable[[Trial], Loaded] | None = None  # `load` once more; a closure, for what it holds must not print
 
     @property
     def fingerprint(self) -> str:
@@ -51,9 +59,9 @@ class Loaded(Struct, frozen=True):
         values = msgspec.json.encode(list(entries(self.settings)), enc_hook=_plain)
         return hashlib.sha256(values).hexdigest()[:12]
 
-    def again(self) -> Loaded:
-        """As it is by now. Raises ConfigInvalid."""
-        return self.reread() if self.reread is not None else self
+    def again(self, trial: Trial = Trial()) -> Loaded:  # noqa: B008 - frozen
+        """As it is by now, or would be. Raises ConfigInvalid."""
+        return self.reread(trial) if self.reread is not None else self
 
 
 def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -69,12 +77,19 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         raise ConfigInvalid(path or Path("config.json"), [Problem("", str(unfit))]) from None
     here = Path("config.json").absolute()
     config = named or (here if here.exists() else home / "config.json")
-    warnings = [f"{named} does not exist, using defaults"] if named and not named.exists() else []
+    loaded = _read(config, home, dict(environ), dict(flags), Trial())
+    if named and not named.exists():
+        return replace(loaded, warnings=(f"{named} does not exist, using defaults", *loaded.warnings))
+    return loaded
 
-    secrets, problems, more = read_env_file(config.parent / ".env.local")
+
+def _read(config: Path, home: Path, environ: dict[str, str], flags: dict[str, str], trial: Trial) -> Loaded:
+    """What the two files, variables and flags come to. Raises ConfigInvalid."""
+    warnings: list[str] = []
+    secrets, problems, more = read_env_file(config.parent / ENV_FILE, trial.secrets)
     warnings += more
     variables = {**secrets, **environ}
-    from_file, found = file.read(config)
+    from_file, found = file.read(config, trial.config)
     problems += found
     from_file, more = _resolved(from_file, variables)
     warnings += more
@@ -100,7 +115,6 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     origins = {key: given[key].origin if key in given else "default" for key, _ in entries(settings)}
     settings = _with_made_key(_computed(settings, origins), origins)
     auth_base = variables.get("GOCLAW_OPENAI_AUTH_BASE", "")
-    environ, flags = dict(environ), dict(flags)
     return Loaded(
         settings,
         config,
@@ -110,7 +124,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         production,
         crash_at,
         auth_base,
-        lambda: load(path, environ, flags),
+        lambda trial: _read(config, home, environ, flags, trial),
     )
 
 
@@ -144,8 +158,10 @@ def _resolved(given: dict[str, Given], variables: Mapping[str, str]) -> tuple[di
     Literal secrets get a warning too (config-cli.md S3.3).
     """
     resolved = dict(given)
-    warnings = []
+    warnings: list[str] = []
     for key, one in given.items():
+        if SEVERAL.search(key) and isinstance(one.value, list | dict):
+            resolved[key] = one = replace(one, value=_each(one, variables, warnings), hidden=True)
         reference = REFERENCE.fullmatch(one.value) if isinstance(one.value, str) else None
         if reference is None:
             if SECRET.search(key) and one.value:
@@ -161,6 +177,21 @@ def _resolved(given: dict[str, Given], variables: Mapping[str, str]) -> tuple[di
             del resolved[key]
             warnings.append(f"{one.where}: variable {name} is not set, so the key is empty")
     return resolved, warnings
+
+
+def _each(given: Given, variables: Mapping[str, str], warnings: list[str]) -> Any:
+    """The values of a list or an object, with variables in place of their names."""
+
+    def meant(value: Any) -> Any:
+        reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        name = reference and (reference[1] or reference[2])
+        if name and not variables.get(name):
+            warnings.append(f"{given.where}: variable {name} is not set, so the value is empty")
+        return variables.get(name, "") if name else value
+
+    if isinstance(given.value, dict):
+        return {key: meant(value) for key, value in given.value.items()}
+    return [meant(value) for value in given.value]
 
 
 def _computed(settings: Settings, origins: dict[str, str]) -> Settings:
@@ -225,6 +256,12 @@ def _contradictions(settings: Settings, given: Mapping[str, Given], env: str) ->
                 wrong(f"security.ssrf.{key}", str(error))
     if ssrf.test_hosts and env != "test":
         wrong("security.ssrf.test_hosts", "is for tests: needs GOCLAW_ENV=test")
+    defaults = settings.agents.defaults
+    answers = settings.providers.named.get(defaults.provider or first_usable(settings.providers))
+    able = answers is None or (answers.protocol == "responses" and answers.supports_responses_compact)
+    if defaults.compaction.mode == "responses_compact" and not able:
+        needs = "asks for what the default provider cannot: protocol responses and supports_responses_compact"
+        wrong("agents.defaults.compaction.mode", needs)
     return problems
 
 

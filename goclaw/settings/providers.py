@@ -74,6 +74,9 @@ class Provider(Section, frozen=True):
     api_base: Annotated[str, Meta(max_length=2048, description="empty = the vendor's own")] = ""
     type: Annotated[str, Meta(max_length=30, description="the vendor it is like; empty = its name says")] = ""
     protocol: Annotated[Literal["chat", "responses"], Meta(description="of vendors like OpenAI")] = "chat"
+    supports_responses_compact: Annotated[
+        bool, Meta(description="it has /responses/compact, for compaction modes that use it")
+    ] = False
     models: Annotated[tuple[str, ...], Meta(description="order = failover order")] = ()
     timeout_sec: Annotated[float, Meta(ge=1, le=86_400, description="one whole model call")] = 300.0
     max_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="calls at a time")] = 64

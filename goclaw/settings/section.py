@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+MASK = "***"  # in place of a secret; config-cli.md S3.5
+TELLING = re.compile(r"(?i)(^|[_-])(api[_-]?keys?|token|secret|password|authorization)$")  # names of secrets; S3.1
+
 
 class Section(Struct, frozen=True):
     """A group of settings: one field per key, every field with a default.
@@ -19,6 +22,7 @@ class Section(Struct, frozen=True):
     """
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
+    IGNORED: ClassVar[frozenset[str]] = frozenset()  # keys that pages in use send, and that mean nothing here
     ROW_NAMES: ClassVar[re.Pattern[str]] = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -43,7 +47,7 @@ class Secret:
         return hash(self._text)
 
     def __repr__(self) -> str:
-        return "***" if self._text else ""
+        return MASK if self._text else ""
 
 
 class Id(str):

@@ -11,15 +11,21 @@ from msgspec.structs import FieldInfo
 from goclaw.settings.convert import DURATION, SPANS
 from goclaw.settings.keys import default_of, entries, fields, rows_of, subsection
 from goclaw.settings.load import REFERENCE
-from goclaw.settings.section import Id, Secret, Section
+from goclaw.settings.section import MASK, TELLING, Id, Secret, Section
 from goclaw.settings.settings import Settings
-
-MASK = "***"
 
 
 def masked(settings: Settings) -> dict[str, Any]:
     """Every value by dotted key, as JSON: `***` for a secret that is set, empty for one that is not."""
-    return {key: msgspec.to_builtins(value, enc_hook=_plain) for key, value in entries(settings)}
+    return {key: _hidden(msgspec.to_builtins(value, enc_hook=_plain)) for key, value in entries(settings)}
+
+
+def _hidden(value: Any) -> Any:
+    """Objects of anything may hold secrets, too: their names tell."""
+    if not isinstance(value, dict):
+        return value
+    secret = {name for name, one in value.items() if isinstance(one, str) and one and TELLING.search(name)}
+    return {name: MASK if name in secret else _hidden(one) for name, one in value.items()}
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from goclaw.settings.approval import ExecApproval, ExecRemote
+from goclaw.settings.deny_groups import ShellDenyGroups
 from goclaw.settings.section import Section
 from goclaw.settings.web import Web, WebFetch, WebSearch
 
@@ -49,3 +50,4 @@ class Tools(Section, frozen=True):
     web_fetch: WebFetch = WebFetch()
     exec_approval: ExecApproval = ExecApproval()
     exec: ExecRemote = ExecRemote()
+    shell_deny_groups: ShellDenyGroups = ShellDenyGroups()

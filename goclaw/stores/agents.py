@@ -47,6 +47,7 @@ class AgentRow(Struct, frozen=True, kw_only=True):
     tools_config: dict[str, Any]
     subagents_config: dict[str, Any] | None
     sandbox_config: dict[str, Any] | None
+    shell_deny_groups: dict[str, bool] | None
     memory_config: dict[str, Any] | None
     compaction_config: dict[str, Any] | None
     context_pruning: dict[str, Any] | None
@@ -83,12 +84,12 @@ OWN = (
     "agent_key, display_name, owner_id, description, frontmatter, emoji, avatar, agent_type, status, is_default, "
     "a2a_public, provider, model, context_window, fallback_models, thinking_level, reasoning_config, max_tokens, "
     "temperature, max_tool_iterations, workspace, restrict_to_workspace, workspace_sharing, tools_config, "
-    "subagents_config, sandbox_config, memory_config, compaction_config, context_pruning, self_evolve, skill_evolve, "
-    "skill_nudge_interval, budget_monthly_cents, other_config"
+    "subagents_config, sandbox_config, shell_deny_groups, memory_config, compaction_config, context_pruning, "
+    "self_evolve, skill_evolve, skill_nudge_interval, budget_monthly_cents, other_config"
 )
 WRITABLE = frozenset(OWN.split(", ")) - {"agent_key", "owner_id"}
 JSON = frozenset({"reasoning_config", "workspace_sharing", "tools_config", "subagents_config", "sandbox_config"})
-JSON |= {"memory_config", "compaction_config", "context_pruning", "other_config"}
+JSON |= {"shell_deny_groups", "memory_config", "compaction_config", "context_pruning", "other_config"}
 
 ERROR = "(SELECT s.error FROM agent_summonings s WHERE s.agent_id = agents.id) AS summon_error"
 COLUMNS = f"id, {OWN}, version, created_at, updated_at, {ERROR}"
@@ -310,4 +311,10 @@ def _checked(values: Mapping[str, Any]) -> list[str]:
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: Json(value) if name in JSON and value is not None else value for name, value in values.items()}
+    return {name: _param(name, value) for name, value in values.items()}
+
+
+def _param(name: str, value: Any) -> Any:
+    if name in JSON and value is not None:
+        return Json(value)
+    return list(value) if isinstance(value, tuple) else value  # a tuple would be a row, not an array

@@ -77,7 +77,12 @@ PARTS = {
   UPDATE tool_effects SET status = 'UNKNOWN', finished_at = now()
   FROM mine WHERE tool_effects.run_id = mine.run_id AND status = 'STARTED' AND %(requeued)s = 0
 ), checkpoint AS (
-  UPDATE loop_checkpoints SET status = lower(%(to)s::text), updated_at = now()
+  UPDATE loop_checkpoints SET updated_at = now(), status = CASE
+      WHEN max_steps IS NULL OR %(to)s::text NOT IN ('SUCCEEDED', 'FAILED') THEN lower(%(to)s::text)
+      WHEN %(reason)s::text = 'TIMEOUT' THEN 'timeout'
+      WHEN %(result)s::jsonb->>'stop_reason' = 'budget' THEN 'budget_exceeded'
+      WHEN %(to)s::text = 'FAILED' OR %(result)s::jsonb->>'stop_reason' = 'loop_killed' THEN 'failed'
+      ELSE 'completed' END
   FROM mine WHERE loop_checkpoints.run_id = mine.run_id
 )""",
 }

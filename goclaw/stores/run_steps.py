@@ -62,9 +62,14 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class Counters(Struct, frozen=True, kw_only=True):
+    """How far a run is. The limits are those of a loop (agent-loop.md §15.2)."""
+
     iteration: int
-    current_step: int
+    current_step: int  # of the loop; else of the log
     tokens_used: int
+    max_steps: int | None = None
+    max_tokens: int | None = None
+    max_duration_ms: int | None = None
 
 
 KEEP = f"""
@@ -98,9 +103,10 @@ WITH mine AS (
     AND (t.status = 'STARTED' OR t.status = 'UNKNOWN' AND t.result IS NULL)
   RETURNING t.idempotency_key, t.status
 ), checkpoint AS (
-  INSERT INTO loop_checkpoints (run_id, tenant_id, iteration, current_step, max_steps, tokens_used, started_at, fence)
-  SELECT mine.run_id, mine.tenant_id, %(iteration)s::int, %(step)s::int, %(max_steps)s::int, %(tokens)s::bigint, now(),
-    mine.fence FROM mine
+  INSERT INTO loop_checkpoints (run_id, tenant_id, iteration, current_step, max_steps, tokens_used, max_tokens,
+    max_duration_ms, started_at, fence)
+  SELECT mine.run_id, mine.tenant_id, %(iteration)s::int, %(step)s::int, %(max_steps)s::int, %(tokens)s::bigint,
+    %(max_tokens)s::bigint, %(max_duration_ms)s::bigint, now(), mine.fence FROM mine
   ON CONFLICT (run_id) DO UPDATE SET iteration = excluded.iteration, current_step = excluded.current_step,
     tokens_used = excluded.tokens_used, fence = excluded.fence, status = 'running', updated_at = now()
 ), news AS (
@@ -170,7 +176,6 @@ async def keep(
     kept: Kept = NOTHING,
     effects: Sequence[NewEffect] = (),
     outcomes: Sequence[Outcome] = (),
-    max_steps: int | None = None,
 ) -> None:
     """Store what a run did, and what it is about to do. Doing it twice is the same as once. Raises `StaleOwner`."""
     params: dict[str, Any] = {
@@ -183,7 +188,9 @@ async def keep(
         "iteration": counters.iteration,
         "step": counters.current_step,
         "tokens": counters.tokens_used,
-        "max_steps": max_steps,
+        "max_steps": counters.max_steps,
+        "max_tokens": counters.max_tokens,
+        "max_duration_ms": counters.max_duration_ms,
         **kept.params(),
     }
     last = KEPT_PAID if kept.calls and kept.payers else KEPT

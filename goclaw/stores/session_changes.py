@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from goclaw.domain.chat import Raw
 from goclaw.domain.ids import new_id
 from goclaw.domain.mention import place_of
 from goclaw.domain.session import parse_key
@@ -44,6 +45,7 @@ class Live(Struct, frozen=True, kw_only=True):
     summary: str | None
     generation: int
     compaction_count: int
+    compacted: str | None = None  # with the first: what a provider made of what was before, JSON
 
 
 class Exported(MessageRow, frozen=True, kw_only=True):
@@ -106,9 +108,9 @@ SELECT generation FROM changed
 
 RESET = """
 WITH changed AS (
-  UPDATE sessions SET generation = generation + 1, summary = NULL, input_tokens = 0, output_tokens = 0,
-    message_count = 0, compaction_count = 0, memory_flush_compaction_count = 0, last_prompt_tokens = NULL,
-    last_message_count = NULL, last_seq = last_seq + 1, updated_at = now()
+  UPDATE sessions SET generation = generation + 1, summary = NULL, compacted = NULL, input_tokens = 0,
+    output_tokens = 0, message_count = 0, compaction_count = 0, memory_flush_compaction_count = 0,
+    last_prompt_tokens = NULL, last_message_count = NULL, last_seq = last_seq + 1, updated_at = now()
   WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s
   RETURNING id, last_seq, generation
 ), archived AS (
@@ -129,7 +131,8 @@ WHERE tenant_id = %(tenant)s::uuid AND session_key = %(key)s AND state IN ('CLAI
 """
 
 HISTORY = """
-SELECT m.seq, m.role, m.content, m.payload->'tool_calls' AS tool_calls, s.summary, s.generation, s.compaction_count
+SELECT m.seq, m.role, m.content, m.payload->'tool_calls' AS tool_calls, s.summary, s.generation, s.compaction_count,
+  CASE WHEN m.seq = min(m.seq) OVER () THEN s.compacted::text END AS compacted
 FROM sessions s JOIN session_messages m ON m.session_id = s.id AND m.generation = s.generation
 WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND m.archived_at IS NULL AND NOT m.hidden
 ORDER BY m.seq LIMIT %(limit)s
@@ -139,7 +142,9 @@ LOCK = "SELECT 1 FROM sessions WHERE tenant_id = %(tenant)s::uuid AND session_ke
 
 ARCHIVE = f"""
 WITH changed AS (
-  UPDATE sessions s SET summary = coalesce(%(summary)s::text, s.summary), message_count = s.message_count - covered.n,
+  UPDATE sessions s SET summary = coalesce(%(summary)s::text, s.summary),
+    compacted = CASE WHEN %(summary)s::text IS NULL THEN s.compacted ELSE %(raw)s::jsonb END,
+    message_count = s.message_count - covered.n,
     compaction_count = s.compaction_count + %(compactions)s::int, last_seq = s.last_seq + 1, updated_at = now()
   FROM (SELECT count(*)::int AS n FROM sessions o JOIN session_messages m ON m.session_id = o.id
       AND m.generation = o.generation
@@ -235,16 +240,25 @@ async def delete(db: Connection, *, tenant: str, key: str, by: str) -> Stopped |
 
 @transaction
 async def archive(
-    db: Connection, *, tenant: str, key: str, covered: Sequence[Live], summary: str | None = None
+    db: Connection,
+    *,
+    tenant: str,
+    key: str,
+    covered: Sequence[Live],
+    summary: str | None = None,
+    compacted: Raw | None = None,
+    mode: str = "",
 ) -> bool:
     """Archive the head of a history; `summary` stands for it from now on, without one it is just gone.
+
+    `compacted` is what a provider made of it, for its own models; `mode` how that came about.
 
     False if the history is not the one it was: reset, compacted or truncated meanwhile.
     """
     first, last = covered[0], covered[-1]
     payload: dict[str, Any] = {"covered": [first.seq, last.seq]}
     if summary is not None:
-        payload |= {"summary": summary, "count": len(covered)}
+        payload |= {"summary": summary, "count": len(covered), **({"mode": mode} if mode else {})}
     params = {
         "tenant": tenant,
         "key": key,
@@ -252,6 +266,7 @@ async def archive(
         "marker": "truncated" if summary is None else "compacted",
         "payload": Json(payload),
         "summary": summary,
+        "raw": None if compacted is None else Json(compacted),
         "compactions": 0 if summary is None else 1,
         "compacted": first.compaction_count,
         "generation": first.generation,

@@ -120,7 +120,8 @@ ORDER BY m.seq DESC LIMIT %(limit)s
 
 RECALL = f"""
 ({LIVE}) UNION ALL
-SELECT s.id, 0, 'user', '[Previous conversation summary]' || E'\\n' || s.summary, '{{}}', NULL, s.created_at
+SELECT s.id, 0, 'user', '[Previous conversation summary]' || E'\\n' || s.summary,
+  CASE WHEN s.compacted IS NULL THEN '{{}}' ELSE jsonb_build_object('raw', s.compacted) END, NULL, s.created_at
 FROM sessions s WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND s.summary <> ''
 ORDER BY seq DESC
 """

@@ -171,6 +171,7 @@ async def spawn(
         provider=provider,
         model=model,
         max_cost_usd=request.max_cost_usd,
+        skip_hooks=request.skip_hooks,
         child_of=ChildOf(root=root, depth=depth, leaf=depth >= limits.max_spawn_depth),
     )
     await store_run(

@@ -13,6 +13,7 @@ from goclaw.security.audit import Act
 from goclaw.security.policy import AllowedPath
 from goclaw.security.policy_book import Decision
 from goclaw.tools.ledger import ToolResult
+from goclaw.tools.tool import Tool
 
 
 class Pinned(Protocol):
@@ -50,6 +51,11 @@ class Estop(Protocol):
     def tool(self, name: str) -> str: ...
     def network(self) -> str: ...
     def host(self, host: str) -> str: ...
+
+
+def stopped(estop: Estop, tool: Tool) -> str:
+    """Why a tool may not be used, or empty."""
+    return estop.tool(tool.name) or (estop.network() if tool.group == "web" else "")
 
 
 class Hooks(Protocol):

@@ -132,10 +132,12 @@ class Toolbox:
             ready = await self._ready(wanted)
         except ToolFailed as failure:
             return failed(failure.code, str(failure))
+        if place is not None and self.ledger is not None:
+            ready = replace(ready, ctx=replace(ready.ctx, key=self.ledger.key(place)))
         if ready.tool.effect_of(wanted.arguments) is not Effect.PURE and place is not None and self.ledger is not None:
             result = await self._once(ready, wanted, place, self.ledger)
         else:
-            result = await self._run(ready)
+            result = await self._refusal(ready) or await self._run(ready)
         if self.hooks is not None:
             self.hooks.after(ready.tool.name, ready.arguments, result)
         return result
@@ -179,6 +181,8 @@ class Toolbox:
         known = None if past is None else await self._known(ready, past)
         if known is not None and past is not None and not past.former:
             return known
+        if known is None and (no := await self._refusal(ready)) is not None:
+            return no  # nothing has begun
         ask = ready.args.ask
         try:
             before = past.before if past is not None else await tool.before(ready.ctx, ask) if tool.before else ""
@@ -221,11 +225,35 @@ class Toolbox:
             return ToolResult(text=FORMER.format(when=when, text=past.result.text))
         return ToolResult(text=UNKNOWN.format(tool=tool.name, when=when), is_error=True, error_code="unknown")
 
+    async def _refusal(self, ready: _Ready) -> ToolResult | None:
+        """What comes of a call that somebody has to allow and does not (step 8)."""
+        consent = ready.tool.consent
+        if consent is None:
+            return None
+
+        async def asked() -> str:
+            await consent(ready.ctx, ready.args.ask)
+            return ""
+
+        said = await self._done(ready, asked)
+        return said if isinstance(said, ToolResult) else None
+
     async def _run(self, ready: _Ready) -> ToolResult:
+        said = await self._done(ready, partial(ready.tool.fn, ready.ctx, ready.args.ask))
+        if isinstance(said, ToolResult):
+            return said
+        answer = Answer(text=said) if isinstance(said, str) else said
+        if ready.args.ignored:
+            note = f"(ignored, not parameters of {ready.tool.name}: {', '.join(ready.args.ignored)})"
+            answer = changed(answer, text=f"{answer.text}\n{note}")
+        return await self._finished(ready, answer)
+
+    async def _done(self, ready: _Ready, work: Work) -> str | Answer | ToolResult:
+        """A result only for work that failed."""
         tool = ready.tool
         try:
             with trio.fail_after(tool.timeout):
-                said = await self.through(tool, ready.ctx, partial(tool.fn, ready.ctx, ready.args.ask))
+                return await self.through(tool, ready.ctx, work)
         except trio.TooSlowError:
             text = f"{tool.name} took longer than {tool.timeout:g} s and was stopped"
             return await self._refused(ready, "timeout", text)
@@ -237,11 +265,6 @@ class Toolbox:
         except Exception:  # a broken tool is the model's problem to work around, and ours to log
             log.exception("tool.crashed", tool=tool.name)
             return await self._refused(ready, "internal", f"{tool.name} failed inside; try another way")
-        answer = Answer(text=said) if isinstance(said, str) else said
-        if ready.args.ignored:
-            note = f"(ignored, not parameters of {tool.name}: {', '.join(ready.args.ignored)})"
-            answer = changed(answer, text=f"{answer.text}\n{note}")
-        return await self._finished(ready, answer)
 
     async def _refused(self, ready: _Ready, code: str, text: str, source: Source | None = None) -> ToolResult:
         return await self._finished(ready, Answer(text=f"Error: {text}", failed=True, source=source), code)

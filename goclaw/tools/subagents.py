@@ -25,8 +25,9 @@ class Subagents(Protocol):
         model: str,
         detached: bool,
         announces: bool,
+        depth: int = 0,
     ) -> Spawned:
-        """One more below the run; the same one for the same `key`."""
+        """One more below the run, which is `depth` deep itself; the same one for the same `key`."""
 
     async def known(
         self, asker: Asker, *, ids: Sequence[str] | None = None, recent: int | None = None, most: int = 0

@@ -135,6 +135,7 @@ class Tool:
     fn: Callable[..., Awaitable[str | Answer]]
     before: Callable[..., Awaitable[str]] | None = None
     settle: Callable[..., Awaitable[Settled]] | None = None
+    consent: Callable[..., Awaitable[None]] | None = None
     reads: frozenset[str] = frozenset()  # actions that are pure whatever the others are
     not_in: frozenset[RunKind] = frozenset()  # runs that do not get it
     timeout: float = TIMEOUT  # seconds
@@ -165,6 +166,7 @@ def tool(
     not_in: Collection[RunKind] = (),
     before: Callable[..., Awaitable[str]] | None = None,
     settle: Callable[..., Awaitable[Settled]] | None = None,
+    consent: Callable[..., Awaitable[None]] | None = None,
     timeout: float = TIMEOUT,
     parallel: bool = False,
     most: int = MOST_EVER,
@@ -177,8 +179,9 @@ def tool(
     Parameters after `ask` are what it needs of the house, by type (`equipped`).
 
     A LOCAL or CHECKABLE tool brings `settle(ctx, ask, before)`, which finds out what became of a call after a
-    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters). Both
-    are given what the tool itself needs.
+    crash; `before(ctx, ask)`, called just before a call, says what it needs for that (at most 255 characters).
+    `consent(ctx, ask)` asks people and returns when they said yes: before anything has begun, so that a crash while
+    they think loses nothing. All three are given what the tool itself needs.
     """
     if (settle is None) is (effect in (Effect.LOCAL, Effect.CHECKABLE)):
         raise TypeError(f"a {effect.value} tool {'needs a way' if settle is None else 'has nothing'} to settle")
@@ -201,6 +204,7 @@ def tool(
             fn=fn,
             before=before,
             settle=settle,
+            consent=consent,
             reads=frozenset(reads),
             not_in=frozenset(not_in),
             timeout=timeout,
@@ -250,6 +254,7 @@ def _equipped(tool: Tool, things: Mapping[type, object]) -> Tool:
         fn=partial(tool.fn, **given),
         before=partial(tool.before, **given) if tool.before else None,
         settle=partial(tool.settle, **given) if tool.settle else None,
+        consent=partial(tool.consent, **given) if tool.consent else None,
         needs={},
     )
 

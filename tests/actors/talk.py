@@ -139,6 +139,7 @@ async def talking(
     spending: Spending | None = None,
     vendor: type[ObedientVendor] = ObedientVendor,
     compaction: Compaction = Compaction(),  # noqa: B008 - frozen
+    **more: Any,
 ) -> AsyncIterator[Talk]:
     place = VendorPlace(vendor)
     row = Provider(api_base=f"http://127.0.0.1:{place.port}/v1", models=("echo",))
@@ -152,6 +153,7 @@ async def talking(
                 Providers(named={"fake": row}),
                 spending=spending,
                 compaction=compaction,
+                **more,
             ) as system,
         ):
             talk = Talk(database, system, heard, key)

@@ -178,6 +178,7 @@ async def test_truncation_keeps_the_last(database: Database, tmp_path: Path) -> 
 
 
 async def test_al_39_a_text_is_answered_within_the_run_that_works(database: Database, tmp_path: Path) -> None:
+    """AL-39. `queueMode: "inject"`: the second message is answered within the same run."""
     async with talking(database, tmp_path) as talk:
         held = await talk.say(HOLD)
         await talk.vendor.holds(1)

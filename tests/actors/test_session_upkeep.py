@@ -140,6 +140,7 @@ def notes(tmp_path: Path, named: str = "memory/*.md") -> str:
 async def test_al_18_fifty_one_messages_are_compacted_and_the_next_turn_is_told_a_summary(
     database: Database, tmp_path: Path
 ) -> None:
+    """AL-18. The archive holds what was removed; the summary pair is sent next turn."""
     async with conversation(database, tmp_path, compaction=NO_NOTES) as (talk, vendor, ear):
         await told(talk, 51)
         await ear.of("compacted")
@@ -169,6 +170,7 @@ async def test_fifty_messages_stay_as_they_are(database: Database, tmp_path: Pat
 async def test_al_19_two_runs_that_end_over_the_threshold_make_one_compaction(
     database: Database, tmp_path: Path
 ) -> None:
+    """AL-19. Two runs finish at once over the threshold: one compaction."""
     async with conversation(database, tmp_path, compaction=NO_NOTES) as (talk, vendor, ear):
         vendor.does["summary"] = "!hold-1"
         await told(talk, 51)

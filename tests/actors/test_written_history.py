@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from goclaw.actors.history import KEPT, Activity, ActorLog, Pages, tenant_of
@@ -72,18 +73,22 @@ def done(n: int) -> RecordActivity:
 
 
 async def test_lines_wait_for_the_database_in_order_and_the_oldest_are_lost(autojump_clock: MockClock) -> None:
+    """AL-34, for what is written about the gateway beside its runs: a full buffer is one warning, no more."""
     shelf = Shelf()
     shelf.away = True
     async with open_system(shelf, seed=1) as system:
         await system.start(Child("", lambda: Supervisor([Child("activity", Activity, (done_pages(),))])))
         to = Address("activity")
-        for n in range(KEPT + 500):
-            assert system.tell(to, done(n)) is Told.ACCEPTED
-            if n % 500 == 499:
-                await trio.sleep(2)
+        with capture_logs() as lines:
+            for n in range(KEPT + 500):
+                assert system.tell(to, done(n)) is Told.ACCEPTED
+                if n % 500 == 499:
+                    await trio.sleep(2)
+            await trio.sleep(20)
         actor = cell(system, "activity").actor
         assert actor is not None
         assert actor.snapshot() == {"waiting": KEPT, "written": 0, "lost": 500}
+        assert [line["lost"] for line in lines if line["event"] == "history.full"] == [500]
 
         shelf.away = False
         await trio.sleep(3)

@@ -59,6 +59,12 @@ class Notebook:
             self.steps[number] = message
         return news
 
+    def go_on(self, text: str) -> None:
+        self.news.append(text)
+
+    def left(self) -> float:
+        return 600.0
+
     def key(self, place: Place) -> str:
         return f"run:{place.step}:{place.index}"
 

@@ -66,6 +66,7 @@ def missing(id: str) -> ChatMessage:
     ],
 )
 def test_faults_are_repaired(messages: list[ChatMessage], repaired: list[ChatMessage]) -> None:
+    """AL-21. Among them a tool message without a parent, which is dropped."""
     assert repair(messages) == repaired
 
 
@@ -99,6 +100,7 @@ def assert_valid(messages: list[ChatMessage]) -> None:
 
 @given(messages)
 def test_any_list_becomes_a_valid_one_and_stays_as_it_is(messages: list[ChatMessage]) -> None:
+    """AL-21. Whatever was imported, the provider call is valid."""
     repaired = repair(messages)
 
     assert_valid(repaired)

@@ -19,7 +19,6 @@ from trio.testing import MockClock
 from goclaw.agent.act import distinct, interrupt
 from goclaw.agent.history import repair
 from goclaw.agent.loop import answer
-from goclaw.agent.think import CLOSING, CUT
 from goclaw.agent.turn import Draft, Task
 from goclaw.domain.chat import (
     ChatMessage,
@@ -32,12 +31,14 @@ from goclaw.domain.chat import (
     Usage,
 )
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.hint_texts import hint
 from goclaw.security.paths import Workspace
 from goclaw.tools.ledger import ToolResult
 from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import Effect, Tool, ToolContext, ToolFailed, tool
 from tests.agent.notebook import Notebook
 
+CLOSING, CUT = hint("closing", "en"), hint("cut", "en")
 Step = ChatResponse | ProviderError
 
 
@@ -100,6 +101,9 @@ class Ear:
         self.heard.append(("call", call.id, iteration))
 
     def note(self, note: object) -> None: ...
+
+    def loop(self, what: str, facts: dict[str, Any]) -> None:
+        self.heard.append(("loop", what, facts))
 
     def block(self, text: str) -> None:
         self.heard.append(("block", text))
@@ -271,6 +275,18 @@ async def test_calls_beyond_the_budget_are_answered_without_being_run() -> None:
     assert played.draft.tool_calls == 2
 
 
+async def test_al04_of_thirty_calls_in_one_batch_twenty_five_are_made_and_all_are_answered() -> None:
+    """AL-04. 25 executed, 5 error results, every id answered."""
+    batch = wants(*((f"c{n}", "look", f"{n}") for n in range(30)))
+    played = await play(batch, says("done"))
+
+    results = played.draft.messages[1:31]
+    assert [message.tool_call_id for message in results] == [f"c{n}" for n in range(30)]
+    assert [message.content for message in results[:25]] == [f"echo {n}" for n in range(25)]
+    assert [message.content for message in results[25:]] == ["Error: tool budget exhausted (25/25)"] * 5
+    assert (played.draft.tool_calls, played.draft.stop_reason) == (25, "max_tool_calls")
+
+
 async def test_without_a_budget_calls_go_on() -> None:
     steps = [wants((f"{n}", "look", f"{n}")) for n in range(29)]
     assert (await play(*steps, says("done"), max_tool_calls=0, max_iterations=200)).draft.tool_calls == 29
@@ -280,6 +296,7 @@ async def test_without_a_budget_calls_go_on() -> None:
 
 
 async def test_a_call_that_was_cut_off_is_not_run_and_the_model_may_try_again() -> None:
+    """AL-33. `finish_reason` length with calls: not executed, a hint is sent, the model is asked again."""
     cut = wants(("c1", "look", "half"), finish="length")
     played = await play(cut, says("short"))
 
@@ -335,8 +352,24 @@ async def test_calls_that_only_read_run_two_at_a_time_and_report_in_order() -> N
     assert [m.content for m in played.draft.messages[1:5]] == ["a", "b", "c", "d"]
 
 
+async def test_al13_two_safe_calls_of_a_second_take_one_second(autojump_clock: MockClock) -> None:
+    """AL-13. About 1 s wall, results in call order."""
+
+    async def work(text: str) -> str:
+        await trio.sleep(1 if text == "a" else 0.9)
+        return text
+
+    batch = wants(("1", "look", "a"), ("2", "look", "b"))
+    began = trio.current_time()
+    played = await play(batch, says("done"), tools={"look": stand_in("look", work)})
+
+    assert trio.current_time() - began == 1.0
+    assert [message.content for message in played.draft.messages[1:3]] == ["a", "b"]
+
+
 @pytest.mark.parametrize("kinds", ["rwr", "wrr", "rrw", "www", "wrrw"])
 async def test_a_call_that_changes_something_runs_alone_and_in_its_place(kinds: str) -> None:
+    """AL-14. Write and read in one batch are executed in order."""
     running: set[str] = set()
     begun: list[str] = []
 

@@ -18,6 +18,7 @@ from goclaw.agent.replay import SUPPRESSED, Played, RecordedModel, Stand, lives,
 from goclaw.agent.turn import Draft
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.loop import Loop
 from goclaw.tools.ledger import ToolResult
 from goclaw.tools.pipeline import effect_of
 from goclaw.tools.tool import Tool
@@ -101,6 +102,9 @@ class Spoken:
 
     def note(self, note: object) -> None: ...
 
+    def loop(self, what: str, facts: dict[str, Any]) -> None:
+        self.say(f"loop.{what}", **facts)
+
     def block(self, text: str) -> None:
         self.say("block.reply", content=text)
 
@@ -117,7 +121,7 @@ def shared_of(tools: dict[str, Tool]) -> str:
 SHARED = shared_of(tools_of(Deeds([], [])))  # tools look the same whoever made them
 
 
-async def live(book: Written, deeds: Deeds, model: Scripted, tools: dict[str, Tool]) -> bool:
+async def live(book: Written, deeds: Deeds, model: Scripted, tools: dict[str, Tool], loop: Loop | None = None) -> bool:
     """One life, from what the book holds. True if it came to its answer."""
     draft = book.draft()
     ear = book.begin_life(draft)
@@ -127,7 +131,7 @@ async def live(book: Written, deeds: Deeds, model: Scripted, tools: dict[str, To
     died = False
     try:
         try:
-            await talk(task(), model, tools, ear, draft, book)  # type: ignore[arg-type]
+            await talk(task(loop=loop), model, tools, ear, draft, book)  # type: ignore[arg-type]
         except* Died:
             died = True
     except ProviderError as error:
@@ -142,13 +146,15 @@ async def live(book: Written, deeds: Deeds, model: Scripted, tools: dict[str, To
     return True
 
 
-async def again(rows: list[Row], level: Level, box: dict[str, Tool], **more: Any) -> tuple[list[Row], Stand]:
+async def again(
+    rows: list[Row], level: Level, box: dict[str, Tool], loop: Loop | None = None, **more: Any
+) -> tuple[list[Row], Stand]:
     played: list[Row] = []
     stand, log = Stand(), ""
     for life in lives(rows):
         one: Played = await play(
             life,
-            task(),
+            task(loop=loop),
             stand,
             log=log,
             level=level,
@@ -176,11 +182,16 @@ TURN = st.one_of(
     deaths=st.lists(st.integers(0, 11), max_size=2),
     injected=st.dictionaries(st.integers(1, 4), st.sampled_from(["wait", "and this"]), max_size=2),
     level=st.sampled_from(["steps", "full"]),
+    loop=st.sampled_from([None, Loop(max_steps=3)]),
 )
 async def test_any_run_played_again_has_the_same_log(
-    turns: list[tuple[str, list[str]]], deaths: list[int], injected: dict[int, str], level: Level
+    turns: list[tuple[str, list[str]]],
+    deaths: list[int],
+    injected: dict[int, str],
+    level: Level,
+    loop: Loop | None,
 ) -> None:
-    """RP-1: tools, parallel calls, cuts, failures, overflows, injections and deaths, all at random."""
+    """RP-1: tools, parallel calls, cuts, failures, overflows, injections, loops and deaths, all at random."""
     answers: list[ChatResponse | ProviderError] = []
     names: list[str] = []
     for t, (what, kinds) in enumerate(turns):
@@ -194,20 +205,20 @@ async def test_any_run_played_again_has_the_same_log(
             answers.append(ProviderError("context_overflow", "too long"))
         else:
             answers.append(ProviderError("overloaded", "busy"))
-    answers += [says("one more word"), says("the very end"), says("really the end"), says("amen")]
+    answers += [says("one more word"), says("the very end"), says("really the end"), says("amen"), says("so be it")]
     deeds, book = Deeds([], []), Written(level)
     book.say_at = dict(injected)
     tools = tools_of(deeds)
     model = Scripted(*answers)
     for death in [*deaths, *[None] * 10]:
         deeds.die_in = names[death % len(names)] if names and death is not None else ""
-        if await live(book, deeds, model, tools):
+        if await live(book, deeds, model, tools, loop):
             break
     else:
         pytest.fail("it never came to an end")
 
     done = list(deeds.done)
-    played, stand = await again(book.rows, level, tools)
+    played, stand = await again(book.rows, level, tools, loop)
     found = compare("r", "verify", book.rows, played, suppressed=stand.suppressed, unmatched=stand.unmatched)
 
     assert found.first_difference is None

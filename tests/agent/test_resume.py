@@ -151,6 +151,7 @@ async def test_budgets_go_on_where_they_were() -> None:
 
 
 async def test_what_somebody_says_meanwhile_is_heard_after_the_calls_and_before_the_end() -> None:
+    """AL-39. Said during a tool call, answered within the same run."""
     notebook, deeds = Notebook(), Deeds([], [])
 
     class Talkative(Scripted):

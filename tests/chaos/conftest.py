@@ -10,6 +10,13 @@ import pytest
 from tests.e2e.gateway import Gateway, ObedientVendor, VendorPlace, running, with_vendor
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _made(made_cluster: Path) -> Iterator[None]:
+    Gateway.made = made_cluster
+    yield
+    Gateway.made = None
+
+
 @pytest.fixture
 def place() -> Iterator[VendorPlace]:
     place = VendorPlace()

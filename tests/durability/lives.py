@@ -17,6 +17,7 @@ from tests.fakes.tools.effects import LINES, TARGET
 
 class Lives(Gateway):
     program = "tests.durability.gateway_with_tools"
+    made = None
 
     def __init__(self, home: Path, config: Json, target: str, **environ: str) -> None:
         super().__init__(home, config, **environ, **{TARGET: target})

@@ -5,6 +5,7 @@ Contract: durability.md §9.1 (K1–K19), §14 E1, E8; supervision.md §18.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,8 +51,8 @@ POINTS = {
     "K13": Point("run.finishing", asked=(2,)),
     "K14": Point("run.finished", crashes=0),
 }
-"""K3 and K18 have tests below, K19 one of its own, K15 (outbox.sent) one beside the outbox. K16 (delegation) and
-K17 (approval) wait for what they are about.
+"""K3, K17 and K18 have tests below, K19 one of its own, K15 (outbox.sent) one beside the outbox, K16 (delegation) waits
+for what it is about.
 """
 
 
@@ -59,6 +60,7 @@ K17 (approval) wait for what they are about.
 async def test_a_process_killed_here_loses_and_doubles_nothing(
     name: str, lives: Callable[..., Lives], vendor: ScriptedVendor
 ) -> None:
+    """AL-16 is K12: the first tool is not repeated. AL-17 is K9 and K10 of an unsafe tool: the model is told so."""
     point = POINTS[name]
     gateway = lives()
     gateway.live(crash_at=point.crash_at)
@@ -153,3 +155,42 @@ async def test_a_process_killed_while_it_compacts_keeps_the_history_and_compacts
         before = (await http.get(f"/v1/sessions/{talker.session}")).json()["messages"]
         assert (await http.post(compact)).json()["skipped"] is False
     assert len(before) == 8
+
+
+async def test_a_process_killed_while_an_approval_waits_asks_the_same_again_and_does_it_once(
+    lives: Callable[..., Lives], vendor: ScriptedVendor
+) -> None:
+    """K17. Killed before anybody was told, killed again while somebody thinks; then he says yes."""
+    gateway = lives(tools={"allow": ["exec"], "execApproval": {"ask": "always"}})
+    gateway.live(crash_at="approval.requested")
+    key = "agent:default:ws:direct:ada"
+    call = json.dumps({"command": "echo done >> done.txt"})
+    row = "SELECT name, code, status, extract(epoch FROM expires_at) FROM exec_approvals"
+
+    async with gateway.client("ada") as ada:
+        await ada.send("chat.send", message=f"!tool {call}", sessionKey=key)
+        await gateway.died()
+    gateway.live()
+    asked = gateway.rows(row)
+    async with gateway.client("ada") as ada:
+        (first,) = (await ada.ask("exec.approval.list"))["pending"]
+        (run,) = gateway.rows("SELECT run_id::text FROM runs")
+        await until(lambda: gateway.rows("SELECT state FROM runs") == [("RUNNING",)], within=10)
+    gateway.kill()
+    gateway.live()
+    async with gateway.client("ada") as ada:
+        (again,) = (await ada.ask("exec.approval.list"))["pending"]
+        yes = {"type": "req", "id": "yes", "method": "exec.approval.approve", "params": {"id": again["id"]}}
+        await ada.raw(json.dumps(yes))
+        assert (await ada.answer("yes"))["decision"] == "allow_once"
+        await gateway.quiet()
+        (said,) = [one["content"] for one in await ada.history(key) if one["role"] == "assistant" and one["content"]]
+
+    assert gateway.rows(row) == [(*asked[0][:2], "allow_once", asked[0][3])]
+    assert asked[0][2] == "pending"
+    assert first == again
+    assert (first["id"], first["runId"]) == (asked[0][0], run[0])
+    (done,) = (gateway.home / "workspace").rglob("done.txt")
+    assert done.read_text() == "done\n"
+    assert said == "the tool said: (command completed with no output)"
+    assert gateway.rows("SELECT state, attempt FROM runs") == [("SUCCEEDED", 1)]

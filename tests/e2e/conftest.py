@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,13 @@ from tests.e2e.gateway import Client, Gateway, ObedientVendor, VendorPlace, runn
 from tests.e2e.stand_in_process import own_url  # noqa: F401 - a fixture
 
 _keys = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made(made_cluster: Path) -> Iterator[None]:
+    Gateway.made = made_cluster
+    yield
+    Gateway.made = None
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -148,6 +149,7 @@ class Gateway:
     """`goclaw` in a home of its own. It may be started, ended and started again."""
 
     program = "goclaw"  # the module that is run
+    made: ClassVar[Path | None] = None  # a database that is made and migrated: a new home begins with a copy
 
     def __init__(self, home: Path, config: Mapping[str, Any] | None = None, **environ: str) -> None:
         self.home = home
@@ -185,6 +187,9 @@ class Gateway:
 
     def start(self, *arguments: str) -> None:
         """Return when it has printed its address."""
+        if self.made is not None and not self.cluster.exists() and "GOCLAW_POSTGRES_DSN" not in self.environ:
+            self.cluster.parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copytree(self.made, self.cluster)
         command = [sys.executable, "-m", self.program, "--port", "0", *arguments]
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(

@@ -158,6 +158,7 @@ async def test_the_model_remembers_what_was_said_in_the_session(
 
 
 async def test_an_overlong_message_is_cut_and_the_run_says_so(client: Client, vendor: ObedientVendor, key: str) -> None:
+    """AL-06, through the door."""
     answer = await client.chat("x" * 32_001, key)
 
     started = await client.hears("run.started", answer["runId"])

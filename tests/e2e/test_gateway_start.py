@@ -18,9 +18,13 @@ import pytest
 from tests.e2e.gateway import PATIENCE, Gateway, running
 
 
+class FirstStart(Gateway):
+    made = None
+
+
 def refused(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
     """Start a gateway that must not come up; its exit code and what it said. It never says it in a traceback."""
-    gateway = Gateway(home, None, **environ)
+    gateway = FirstStart(home, None, **environ)
     ended = subprocess.run(
         [sys.executable, "-m", "goclaw", "--port", "0", *arguments],
         env=gateway.environ,
@@ -125,7 +129,7 @@ def test_a_configuration_that_is_no_json_is_told_by_line(home: Path) -> None:
 
 
 def test_a_second_gateway_on_the_same_data_is_told_who_is_there(home: Path) -> None:
-    with running(Gateway(home)) as first:
+    with running(FirstStart(home)) as first:
         code, said = refused(home)
 
         assert (code, "E_ALREADY_RUNNING" in said) == (1, True)
@@ -151,7 +155,7 @@ def test_a_database_that_does_not_answer_is_refused_and_no_embedded_one_is_made(
 def test_as_a_service_the_refusal_is_a_line_of_json(home: Path) -> None:
     home.mkdir()
     (home / "config.json").write_text('{"gateway": {"port": -1}}')
-    gateway = Gateway(home)
+    gateway = FirstStart(home)
     command = [sys.executable, "-m", "goclaw", "--daemon"]
 
     ended = subprocess.run(command, env=gateway.environ, cwd=home, capture_output=True, text=True, timeout=PATIENCE)
@@ -170,5 +174,5 @@ def test_a_full_disk_is_told_and_with_some_space_the_same_start_succeeds(small_d
     assert (code, "E_STORE_OPEN" in said, "No space left on device" in said) == (72, True, True)
     assert not (home / "data/pg").exists()
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
-    with running(Gateway(home)) as gateway:
+    with running(FirstStart(home)) as gateway:
         assert gateway.rows("SELECT count(*) FROM agents WHERE is_default") == [(1,)]

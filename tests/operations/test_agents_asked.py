@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
-from goclaw.domain.address import agent
+from goclaw.domain.address import ACTIVITY, agent
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.errors import Err, Rejected
 from goclaw.domain.events import AgentEvent, of_user
@@ -23,6 +23,7 @@ from goclaw.operations import (
     agent_files,
     agent_instances,
     agent_overrides,
+    agent_shapes,
     agent_shares,
     agents,
     permissions,
@@ -123,6 +124,12 @@ async def test_a_key_is_made_of_the_name_and_taken_once(house: House) -> None:
         ({"agent_key": "a", "status": "summoning"}, "status"),
         ({"agent_key": "a", "other_config": {"thinking_level": "loud"}}, "other_config.thinking_level"),
         ({"agent_key": "a", "other_config": {"x": "y" * 70_000}}, "other_config"),
+        ({"agent_key": "a", "shell_deny_groups": {"env_dumb": False}}, "shell_deny_groups"),
+        ({"agent_key": "a", "other_config": {"loop": {"max_steps": 0}}}, "other_config.loop.max_steps"),
+        (
+            {"agent_key": "a", "other_config": {"structured_output": {"max_retries": 9}}},
+            "other_config.structured_output.max_retries",
+        ),
     ],
 )
 async def test_what_no_agent_can_be_is_refused_by_field(house: House, given: dict[str, Any], field: str) -> None:
@@ -133,11 +140,40 @@ async def test_what_no_agent_can_be_is_refused_by_field(house: House, given: dic
 
 
 @pytest.mark.parametrize(
-    "given", [{"is_default": True}, {"restrict_to_workspace": False}, {"workspace": "/etc"}, {"owner_ids": ["minh"]}]
+    "given",
+    [
+        {"is_default": True},
+        {"restrict_to_workspace": False},
+        {"workspace": "/etc"},
+        {"owner_ids": ["minh"]},
+        {"shell_deny_groups": {"env_dump": False}},
+    ],
 )
 async def test_some_things_are_for_admins(house: House, given: dict[str, Any]) -> None:
     assert (await refusal(make(as_(house, "lan"), **given))).code == "FORBIDDEN"
     assert (await make(as_(house, "root", Role.ADMIN), **given)).agent_key == "ada"
+
+
+async def test_sec10_the_safety_groups_of_an_agent_are_switched_by_admins_who_leave_a_trace(house: House) -> None:
+    """SEC-10. What it had and has stands in the audit; the next turn knows."""
+    root, heard = as_(house, "root", Role.ADMIN), []
+
+    def hear(message: Message[Any]) -> Told:
+        heard.append(message)
+        return Told.ACCEPTED
+
+    await make(root, shell_deny_groups={"env_dump": False})
+    assert (await profile(house, "ada")).deny_groups == (("env_dump", False),)
+    err = await refusal(change(root, "ada", shell_deny_groups={"env_dumb": False}))
+    assert (err.code, 'did you mean "env_dump"' in err.details["reason"]) == ("INVALID_REQUEST", True), err.details
+    with inbox(house.system, ACTIVITY, "Ear", hear):
+        changed = await change(root, "ada", shell_deny_groups={"env_dump": True, "persistence": False})
+
+    assert changed.shell_deny_groups == {"env_dump": True, "persistence": False}
+    assert (await profile(house, "ada")).deny_groups == (("env_dump", True), ("persistence", False))
+    (switched,) = [one for one in heard if one.action == "deny_groups.changed"]
+    assert switched.details["old"] == '{"env_dump":false}'
+    assert switched.details["new"] == '{"env_dump":true,"persistence":false}'
 
 
 async def test_a_change_is_seen_by_the_next_turn_and_by_watchers(house: House) -> None:
@@ -171,6 +207,43 @@ async def test_other_config_replaces_and_wins(house: House) -> None:
     assert after.description == "wins"
     assert after.other_config == {"memory": None, "description": "wins"}
     assert not (await profile(house, "ada")).self_evolve
+
+
+async def test_every_field_can_be_set_at_birth_and_later(house: House) -> None:
+    """What the dashboard's forms and its copies of agents send."""
+    root = as_(house, "root", Role.ADMIN)
+    wanted: dict[str, Any] = {
+        "display_name": "Ada",
+        "agent_type": "open",
+        "status": "inactive",
+        "provider": "fake",
+        "model": "large",
+        "fallback_models": ["small", "fake/tiny"],
+        "context_window": 4096,
+        "max_tool_iterations": 7,
+        "max_tokens": 100,
+        "temperature": 0.5,
+        "thinking_level": "low",
+        "workspace": "elsewhere",
+        "restrict_to_workspace": False,
+        "description": "counts",
+        "frontmatter": "numbers",
+        "emoji": "🦊",
+        "avatar": "ada.png",
+        "budget_monthly_cents": 500,
+        "a2a_public": True,
+        "tools_config": {"deny": ["exec"], "byProvider": {"fake": {"profile": "minimal"}}},
+        **{name: {"x": 1} for name in agent_shapes.OBJECTS},
+        "other_config": {"x": 1, "emoji": "🦊", "description": "counts", "thinking_level": "low"},
+    }
+    assert {*wanted, "is_default"} == set(agent_shapes.Wanted.__struct_fields__)
+
+    made = await make(root, **wanted)
+    await make(root, "bob")
+    later = await change(root, "bob", **{**wanted, "workspace": "bob"})
+
+    for one in (made, later):
+        assert {name: getattr(one, name) for name in wanted} == {**wanted, "workspace": one.workspace}
 
 
 async def test_the_key_stays_and_the_default_is_one(house: House) -> None:

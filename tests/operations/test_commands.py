@@ -6,16 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from goclaw.actors.config import Configuration
 from goclaw.domain.access import Caller, Role
 from goclaw.domain.command_texts import SENTENCES
 from goclaw.domain.errors import Rejected
 from goclaw.operations.commands import run_command
 from goclaw.operations.context import Context, House
+from goclaw.runtime.child import child
+from goclaw.runtime.supervisor import Supervisor
 from goclaw.security.estop import Brake
+from goclaw.settings.document import parse
 from goclaw.settings.gateway import Gateway
+from goclaw.settings.load import load, undecided
 from goclaw.settings.queue import ChannelQueue, ChannelQueues, Queue
 from goclaw.settings.section import Secret
 from goclaw.settings.settings import Settings
+from goclaw.settings.writer import ConfigFile
 from goclaw.stores import session_changes
 from goclaw.stores.database import Database
 from goclaw.stores.session_changes import Patch
@@ -67,7 +73,16 @@ async def said(house: House, text: str, role: Role = Role.ADMIN) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["/queue followup", "/model large", "/config get gateway", "/reload", "/estop", "/approve ABC123", "/deny ABC123"],
+    [
+        "/queue followup",
+        "/model large",
+        "/config get gateway",
+        "/config set gateway.port 1",
+        "/reload",
+        "/estop",
+        "/approve ABC123",
+        "/deny ABC123",
+    ],
 )
 async def test_what_changes_the_house_is_for_admins(database: Database, tmp_path: Path, text: str) -> None:
     await answered(database)
@@ -153,3 +168,34 @@ async def test_other_words_are_for_the_agent(database: Database, tmp_path: Path)
 
         assert await run_command(ctx, "/dance a little", KEY) is None
         assert await run_command(ctx, "/help " + "x" * 201, KEY) is None
+
+
+async def test_the_owner_changes_the_configuration_and_nobody_else(database: Database, tmp_path: Path) -> None:
+    """config-cli.md §6.2; nodes-autonomy.md §11: `enable` is `enabled`."""
+    file = tmp_path / "config.json"
+    file.write_text("{gateway: {port: 1}}")
+    loaded = undecided(load(file, {"GOCLAW_HOME": str(tmp_path)}, {}))
+    config = child("infra", lambda: Supervisor([child("config", Configuration, loaded)]))
+    await answered(database)
+    async with house(database, tmp_path, more=[config]) as system:
+        here = House(loaded.settings, system, "0", "node", 0)
+        here.config = ConfigFile(loaded)
+        owner = Context(here, Caller(user_id="system", role=Role.ADMIN, is_owner=True))
+        told = []
+        for text in ("set tools.web.brave.enable false", "set queue.lanes.main 3", "unset gateway.port"):
+            reply = await run_command(owner, f"/config {text}", KEY)
+            assert reply is not None
+            told.append(reply.content)
+        kept = parse(file.read_text()).value
+        with pytest.raises(Rejected) as wrong:
+            await run_command(owner, "/config set gateway.port abc", KEY)
+        with pytest.raises(Rejected) as admin:
+            await said(here, "/config set gateway.port 2")
+
+        assert parse(file.read_text()).value == kept
+
+    assert kept == {"gateway": {}, "tools": {"web": {"brave": {"enabled": False}}}, "queue": {"lanes": {"main": 3}}}
+    assert told[0].endswith("It counts from the next start: tools.web.brave.enabled.")
+    assert told[1] == "Configuration changed: queue.lanes.main."
+    assert (wrong.value.err.code, wrong.value.err.details["path"]) == ("INVALID_REQUEST", "gateway.port")
+    assert admin.value.err.code == "FORBIDDEN"

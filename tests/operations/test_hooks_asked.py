@@ -12,22 +12,10 @@ from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.errors import Rejected
 from goclaw.domain.ids import new_id
 from goclaw.operations.context import Context, House
-from goclaw.operations.hooks import (
-    AskHistory,
-    AskHooks,
-    OneHook,
-    TestHook,
-    UpdateHook,
-    Wanted,
-    create,
-    delete,
-    history,
-    list_hooks,
-    toggle,
-    try_hook,
-    update,
-)
-from goclaw.operations.hooks import ToggleHook as Toggle
+from goclaw.operations.hook_shapes import AskHooks, OneHook, UpdateHook, Wanted
+from goclaw.operations.hook_shapes import ToggleHook as Toggle
+from goclaw.operations.hook_trials import TestHook, try_hook
+from goclaw.operations.hooks import AskHistory, create, delete, history, list_hooks, toggle, update
 from goclaw.operations.params import decode
 from goclaw.runtime.child import child
 from goclaw.runtime.supervisor import Supervisor
@@ -89,7 +77,7 @@ async def test_a_hook_is_made_shown_changed_switched_and_deleted(database: Datab
         ({"config": {"command": "x", "secrets": {"PATH": "/tmp"}}}, "config.secrets"),
         ({"scope": "agent"}, "agent_ids"),
         ({"timeoutMs": 10_001}, "timeout_ms"),
-        ({"event": "subagent_start"}, "event"),
+        ({"event": "delegation.completed"}, "event"),
         ({"handlerType": "http", "config": {"url": "http://127.0.0.1:9/"}}, "config.url"),
         (
             {"handlerType": "http", "config": {"url": "http://169.254.169.254/", "allow_private_network": True}},

@@ -147,3 +147,28 @@ async def test_a_shorter_answer_than_the_longest_stays_short(model, vendor):
     await answer(model, asking(options=ChatOptions(max_tokens=100)))
 
     assert [body["max_output_tokens"] for body in vendor.bodies] == [90_000, 4096, 100]
+
+
+async def test_a_conversation_is_made_shorter_by_the_vendor_and_given_back_as_it_came(vendor):
+    vendor.will(says("they spoke of tea"), says("Tea."))
+    async with provider_of(vendor, wire="responses", compacts=True) as model:
+        told = (ChatMessage(role="user", content="tea?"), ChatMessage(role="assistant", content="tea."))
+        shorter = await answer(model, replace(asking("more?", *told, model="gpt-5"), compact=True))
+        stands = ChatMessage(role="assistant", content=shorter.content, raw=shorter.raw)
+        said = await answer(model, asking("what was it?", stands, model="gpt-5"))
+
+    assert shorter.content == "User: tea?\nUser: more?"
+    assert vendor.bodies[0].keys() == {"model", "input"}
+    assert [item["type"] for item in vendor.bodies[1]["input"]] == ["message", "message", "compaction", "message"]
+    assert vendor.bodies[1]["input"][2]["encrypted_content"]
+    assert said.content == "Tea."
+
+
+async def test_for_another_model_it_is_what_can_be_read(vendor):
+    vendor.will(says("sealed"), says("fine"))
+    async with provider_of(vendor, wire="responses", compacts=True) as model:
+        shorter = await answer(model, replace(asking("tea?", model="gpt-5"), compact=True))
+        stands = ChatMessage(role="assistant", content=shorter.content, raw=shorter.raw)
+        await answer(model, asking("what was it?", stands, model="gpt-4o"))
+
+    assert vendor.bodies[1]["input"][0]["content"] == [{"type": "output_text", "text": "User: tea?"}]

@@ -56,9 +56,9 @@ def test_a_star_is_any_text_without_a_newline_and_nothing_else_is_special(glob: 
 
 
 def test_a_hostile_glob_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches("a*" * 2000 + "b", "a" * 16_384)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("name", ["sh", "python3.12", "python", "curl", "pip3", "xargs", "env", "ssh", "docker"])

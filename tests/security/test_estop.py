@@ -6,22 +6,33 @@ from pathlib import Path
 
 import pytest
 
+from goclaw.domain.estop import Change
 from goclaw.edge.cli.estop import levels_of
 from goclaw.edge.cli.options import Failure
 from goclaw.security.estop import SAYS, Brake, Levels, Stopped, read
 
 BY = {"by": "lan", "at": "2026-11-21T12:00:00+00:00", "reason": "odd"}
+
+
+def engaged(state: Stopped, levels: Levels) -> Stopped:
+    return state.after(Change(engage=True, levels=levels, **BY))
+
+
+def released(state: Stopped, levels: Levels) -> Stopped:
+    return state.after(Change(engage=False, levels=levels, **BY))
+
+
 SOME = Levels(tools=("exec", "web_*"), domains=("Example.com.",))
 
 
 def test_levels_add_up_and_are_released_by_name() -> None:
-    state = Stopped().engaged(Levels(network=True), **BY).engaged(SOME, **BY)
+    state = engaged(engaged(Stopped(), Levels(network=True)), SOME)
     assert (state.all, state.network, state.tools, state.domains) == (False, True, ("exec", "web_*"), ("example.com",))
 
-    state = state.released(Levels(tools=("exec",), domains=("example.com",)), **BY)
+    state = released(state, Levels(tools=("exec",), domains=("example.com",)))
     assert (state.network, state.tools, state.domains) == (True, ("web_*",), ())
 
-    state = state.released(Levels(tools=("*",)), **BY)
+    state = released(state, Levels(tools=("*",)))
     assert (state.network, state.tools) == (True, ())
 
 
@@ -29,7 +40,7 @@ def test_what_is_stopped(tmp_path: Path) -> None:
     brake = Brake(tmp_path / "estop.json")
     assert brake.tool("exec") == brake.network() == brake.host("example.com") == ""
 
-    brake.become(Stopped().engaged(SOME, **BY))
+    brake.become(engaged(Stopped(), SOME))
     assert [brake.tool(name) for name in ("exec", "web_fetch", "read_file")] == [SAYS, SAYS, ""]
     hosts = ("example.com", "A.EXAMPLE.COM.", "badexample.com", "example.com.evil.net", "com")
     assert [bool(brake.host(host)) for host in hosts] == [True, True, False, False, False]
@@ -41,12 +52,12 @@ def test_what_is_stopped(tmp_path: Path) -> None:
 
 def test_it_outlives_the_process(tmp_path: Path) -> None:
     file = tmp_path / "estop.json"
-    Brake(file).become(Stopped().engaged(SOME, **BY))
+    Brake(file).become(engaged(Stopped(), SOME))
     heard: list[Stopped] = []
 
     again = Brake(file, heard.append)
 
-    assert again.state == heard[0] == Stopped().engaged(SOME, **BY)
+    assert again.state == heard[0] == engaged(Stopped(), SOME)
     assert oct(file.stat().st_mode)[-3:] == "600"
 
 

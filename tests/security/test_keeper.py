@@ -99,7 +99,7 @@ def test_who_does_not_heed_is_killed_with_all_that_left_the_group(tmp_path: Path
         began = time.monotonic()
         keeper.terminate()
         assert keeper.wait(PATIENCE) == 128 + signal.SIGKILL
-        assert 0.25 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.25
         assert not any(map(alive, both))
 
 

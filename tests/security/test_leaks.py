@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from goclaw.security.known import Known
 from goclaw.security.leaks import Leaked, LeakFilter, Mode, unleaked
-from tests.security.corpus import cases
+from tests.security.corpus import cases, changed
 
 VALUE = "S3cr3t-Value-0123456789"
 LONG = "x9" * 900  # as tokens of accounts are
@@ -43,7 +43,12 @@ def test_what_looks_like_a_key_is_not_heard_however_it_is_cut(secret: str, cuts:
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in cases("known") if "twice" not in case.id and case.values[0]["value"] != "abcdef"]
+    "case",
+    [
+        case
+        for case in cases("known", refused=changed)
+        if "twice" not in case.id and case.values[0]["value"] != "abcdef"
+    ],
 )
 def test_a_disguise_that_comes_sign_by_sign(case: Any) -> None:
     filter = LeakFilter("registered", Known([case["value"]]).forms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 import os
 import re
 import socket
@@ -19,13 +18,14 @@ from hypothesis import strategies as st
 
 from goclaw.security.paths import PathRefused, Root, Workspace
 from tests.security import race
+from tests.security.corpus import cases, rows
 
 
-def corpus(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (Path(__file__).parent / "corpora" / name).read_text().splitlines()]
+def stopped(row: dict[str, Any]) -> bool:
+    return "refused" in row or "raises" in row
 
 
-CASES, WRITTEN = corpus("paths.jsonl"), corpus("paths_write.jsonl")
+CASES, WRITTEN = rows("paths"), rows("paths_write")
 LONG = {
     "{name255}": "n" * 255,
     "{name86x3}": "名" * 86,
@@ -112,7 +112,7 @@ def path_of(case: dict[str, Any], root: Path) -> str:
     return path
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
+@pytest.mark.parametrize("case", cases("paths", refused=stopped))
 def test_a_path_opens_what_it_names_inside_or_is_refused(case: dict[str, Any], tree: Path) -> None:
     workspace, path = Workspace(tree), path_of(case, tree)
 
@@ -128,7 +128,7 @@ def test_a_path_opens_what_it_names_inside_or_is_refused(case: dict[str, Any], t
             read(workspace, path)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in WRITTEN])
+@pytest.mark.parametrize("case", cases("paths_write", refused=stopped))
 def test_a_change_lands_inside_or_nothing_changes(case: dict[str, Any], tree: Path) -> None:
     (tree / "empty").mkdir()
     (tree / "a").chmod(0o755)
@@ -344,5 +344,5 @@ def test_no_file_is_written_outside_while_a_directory_is_swapped(how: race.Way, 
 
 
 def test_the_corpus_names_every_case_once() -> None:
-    cases = [*CASES, *WRITTEN]
-    assert len({case["id"] for case in cases}) == len(cases)
+    every = [*CASES, *WRITTEN]
+    assert len({case["id"] for case in every}) == len(every)

@@ -15,41 +15,41 @@ from goclaw.security.policy import AllowedPath, Policy, Rules, difference
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import STARTER, STRICT, load
 from goclaw.security.policy_text import PolicyInvalid, read
+from tests.security.corpus import cases
 
 TOOLS = ("read_file", "exec", "web_search")
 OTHER = "0193a5b0-7000-7000-8000-000000000002"
 Case = dict[str, Any]
 
 
-def corpus(name: str) -> Any:
-    lines = (Path(__file__).parent / "corpora" / f"policy_{name}.jsonl").read_text().splitlines()
-    return [pytest.param(case, id=case["id"]) for case in map(json.loads, lines)]
+def denied(row: Case) -> bool:
+    return not row["allowed"]
 
 
 def allowing(*capabilities: str, **more: Any) -> Policy:
     return Policy(rules=Rules(capabilities=frozenset(capabilities), **more))
 
 
-@pytest.mark.parametrize("case", corpus("versions"))
+@pytest.mark.parametrize("case", cases("policy_versions", refused=lambda _: False))
 def test_equal_meanings_have_one_version(case: Case) -> None:
     assert read(case["text"], TOOLS).version == case["version"]
 
 
-@pytest.mark.parametrize("case", corpus("domains"))
+@pytest.mark.parametrize("case", cases("policy_domains", refused=denied))
 def test_domains(case: Case) -> None:
     rules = read(json.dumps({"allow_domains": case["listed"]}, ensure_ascii=False), ()).rules
 
     assert rules.allows_host(case["host"]) is case["allowed"]
 
 
-@pytest.mark.parametrize("case", corpus("capabilities"))
+@pytest.mark.parametrize("case", cases("policy_capabilities", refused=denied))
 def test_capabilities(case: Case) -> None:
     rules = read(json.dumps({"allow_capabilities": case["listed"]}), (*TOOLS, "web_fetch")).rules
 
     assert rules.allows(case["asked"]) is case["allowed"]
 
 
-@pytest.mark.parametrize("case", corpus("mcp"))
+@pytest.mark.parametrize("case", cases("policy_mcp", refused=denied))
 def test_mcp_rules(case: Case) -> None:
     """Without rules of its own a case is one of the contract's table."""
     table = [
@@ -66,7 +66,7 @@ def test_mcp_rules(case: Case) -> None:
     assert rules.allows_mcp(*case["call"]) is case["allowed"]
 
 
-@pytest.mark.parametrize("case", corpus("bad"))
+@pytest.mark.parametrize("case", cases("policy_bad", refused=lambda _: True))
 def test_what_is_wrong_is_said_with_its_line(case: Case) -> None:
     with pytest.raises(PolicyInvalid) as refused:
         read(case["text"], TOOLS)

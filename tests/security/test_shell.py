@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import shlex
+import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-from hypothesis import given, seed, settings
-from hypothesis import strategies as st
 
 from goclaw.security.shell import GROUPS, UnknownGroup, deny_check, groups_off, listed, safe, simple_commands
+from tests.security.corpus import case
+from tests.security.shell_corpus import lines, verdict
+from tests.security.shell_mutations import mutations
 
-PLACES = {"{TMP}": "/tmp", "{VTMP}": "/var/tmp", "{ROOTHOME}": "/root", "{ROOT}": "root"}  # security.md, first lines
-
-
-def corpus(name: str) -> list[tuple[str, str]]:
-    rows = [
-        json.loads(line) for line in (Path(__file__).parent / f"corpora/shell_{name}.jsonl").read_text().splitlines()
-    ]
-    cases = []
-    for row in rows:
-        text = row["text"]
-        for mark, place in PLACES.items():
-            text = text.replace(mark, place)
-        cases.append((row["expect"], text))
-    return cases
-
-
-NAMES = ("vectors", "everyday", "internal_files", "near_misses", "variants")
-CASES = [pytest.param(*case, id=f"{name}-{place}") for name in NAMES for place, case in enumerate(corpus(name), 1)]
-REFUSED = [case for case in corpus("vectors") if case[0] != "allow"]
+NAMES = ("vectors", "everyday", "internal_files", "near_misses", "variants", "reviewed")
+CASES = [
+    case(f"shell_{name}", f"{name}-{place}", line.expected != "allow", *line)
+    for name in NAMES
+    for place, line in enumerate(lines(name), 1)
+]
+REFUSED = [line for line in lines("vectors") if line.expected != "allow"]
 ALWAYS = ("bidi", "too_deep", "budget")  # §3.4: on whatever is switched off
-
-
-def verdict(text: str, off: frozenset[str] = frozenset()) -> str:
-    return deny_check(text, off, "/ws").group or "allow"
 
 
 @pytest.mark.parametrize(("expected", "text"), CASES)
 def test_a_command(expected: str, text: str) -> None:
+    """SEC-08, SEC-13. What the contract blocks is denied by its group, what it lets pass passes; and our own lines."""
     assert verdict(text) == expected
 
 
 def test_the_size_of_the_corpora() -> None:
     counts = Counter("refused" if case.values[0] != "allow" else "passed" for case in CASES)
 
-    assert counts["refused"] > 500
-    assert counts["passed"] > 450
+    assert counts["refused"] > 1000
+    assert counts["passed"] > 700
 
 
 @pytest.mark.parametrize(("group", "text"), REFUSED)
@@ -75,8 +59,17 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_a_limit(name: str) -> None:
-    assert verdict(LIMITS[name]) == "filter_bypass"
+def test_sec12_a_limit(name: str) -> None:
+    """SEC-12. It is refused within a quarter of a second of work; the best of three, machines are shared."""
+    costs = []
+    for _ in range(3):
+        began = time.process_time()
+        assert verdict(LIMITS[name]) == "filter_bypass"
+        costs.append(time.process_time() - began)
+        if costs[-1] < 0.25:
+            break
+
+    assert min(costs) < 0.25
 
 
 def nested(levels: int) -> str:
@@ -97,91 +90,16 @@ def test_a_text_that_is_no_argument() -> None:
     assert verdict("ls\0") == "invalid_args"
 
 
-# the mutations of §3.5
-
-
-def first_word(text: str, change: str) -> str:
-    word, blank, rest = text.partition(" ")
-    if not word.isalnum() or not word.isascii():
-        return text
-    return (
-        {
-            "split": f'{word[0]}""{word[1:]}',
-            "backslash": f"\\{word}",
-            "quoted": f"'{word}'",
-            "hex": "$'" + "".join(f"\\x{ord(each):02x}" for each in word) + "'",
-            "octal": "$'" + "".join(f"\\{ord(each):03o}" for each in word) + "'",
-            "echo": f"$(echo {word})",
-            "printf": f"`printf %s {word}`",
-            "invisible": f"{word[0]}\u200b{word[1:]}",
-            "wide": "".join(chr(ord(each) + 0xFEE0) for each in word),
-            "default": f"${{zz:-{word}}}",
-            "reversed": f"$(echo {word[::-1]} | rev)",
-            "encoded": f"$(echo {base64.b64encode(word.encode()).decode()} | base64 -d)",
-            "path": f"/usr/bin/{word}",
-            "variable": f"V={word}; $V",
-        }[change]
-        + blank
-        + rest
-    )
-
-
-WORDS = [
-    "split",
-    "backslash",
-    "quoted",
-    "hex",
-    "octal",
-    "echo",
-    "printf",
-    "invisible",
-    "wide",
-    "default",
-    "reversed",
-    "encoded",
-    "variable",
-]
-AROUND = [
-    "env X=1 {}", "command {}", "timeout 5 {}", "nohup {}", "A=1 {}", "! {}", "true && {}", "false || {}", "ls; {}",
-    "ls\n{}", "ls & {}", "{{ {}\n}}", "({}\n)", "if true; then {}\nfi", "for i in 1; do {}\ndone",
-    "case a in a) {}\n;; esac", "f() {{ {}\n}}; f", "sh -c {q}", "eval {q}", "sh <<< {q}", "sh <<'E_O'\n{}\nE_O",
-    "echo {q} | sh", "echo {b} | base64 -d | sh",
-]  # fmt: skip
-SIMPLE = {"env X=1 {}", "command {}", "timeout 5 {}", "nohup {}", "A=1 {}", "! {}"}
-ONE = [
-    text
-    for _, text in REFUSED
-    if not any(each in text for each in "\n\r;&|<>(){}`#")
-    and verdict("ls " + text.partition(" ")[2]) is not None
-    and text.split(" ")[0].isalnum()
-    and text.split(" ")[0] not in ("export", "declare", "typeset", "eval", "set")
-]
-
-
-@seed(20261121)
-@settings(max_examples=1500, deadline=None, database=None)
-@given(st.data())
-def test_no_mutation_of_a_refused_command_passes(data: st.DataObject) -> None:
-    text, simple = data.draw(st.sampled_from(ONE)), True
-    for change in data.draw(st.lists(st.sampled_from([*WORDS, *AROUND]), min_size=1, max_size=3)):
-        if not simple and (change in WORDS or change in SIMPLE):
-            continue  # would be another command: `env A=1 rm` sets a variable, `env ! rm` runs `!`
-        if change in WORDS:
-            text = first_word(text, change)
-            simple = change != "variable"
-        else:
-            simple = change in SIMPLE - {"A=1 {}", "! {}"}
-            encoded = base64.b64encode(text.encode()).decode()
-            text = change.format(text, q=shlex.quote(text), b=encoded)
-
-    assert len(text) > 16384 or verdict(text) != "allow", text
+def test_sec12_no_mutation_of_a_refused_command_passes() -> None:
+    """SEC-12. The first of the 20,000 that `long_mutations.py` tries."""
+    assert [text for _, text in mutations(3_000) if verdict(text) == "allow"] == []
 
 
 @pytest.mark.parametrize(
     "around", ["echo {}", "printf %s {}", "grep -n {} notes.md", "git commit -m {}", "cat <<'E_O'\n{}\nE_O\n"]
 )
 def test_a_refused_command_that_is_only_talked_about_passes(around: str) -> None:
-    texts = [text for group, text in REFUSED if "\u202e" not in text and "\u200b" not in text and text.isascii()]
+    texts = [text for _, text in REFUSED if "\u202e" not in text and "\u200b" not in text and text.isascii()]
     chosen = random.Random(7).sample(texts, 150)
 
     quoted = [around.format(shlex.quote(text) if "<<" not in around else text) for text in chosen]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from goclaw.security.ssrf import Guard, Refused
+from tests.security.corpus import case
 
 CORPUS = [json.loads(line) for line in Path(__file__).with_name("ssrf_vectors.jsonl").read_text().splitlines()]
 CASES = [(row["class"], url) for row in CORPUS for url in row["urls"]]
@@ -21,7 +22,9 @@ def verdict(url: str, guard: Guard = Guard()) -> str:  # noqa: B008 - frozen
     return "resolve" if target.address is None else "ok"
 
 
-@pytest.mark.parametrize(("expected", "url"), CASES)
+@pytest.mark.parametrize(
+    ("expected", "url"), [case("ssrf", url, row not in ("ok", "resolve"), row, url) for row, url in CASES]
+)
 def test_a_vector(expected: str, url: str) -> None:
     assert verdict(url) == expected
 

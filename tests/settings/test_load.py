@@ -330,7 +330,21 @@ def test_the_other_names_of_compaction_bring_their_own_defaults(read: Load) -> N
     assert loaded.origins["agents.defaults.compaction.min_messages"] == "computed"
 
 
-def test_a_way_of_compaction_that_no_provider_has_is_refused(read: Load) -> None:
-    told = problems(read, '{agents: {defaults: {compaction: {mode: "hybrid"}}}}')
+def shortened(mode: str, provider: str) -> str:
+    mine = f'mine: {{api_base: "http://127.0.0.1:1/v1", {provider}}}'
+    return f'{{agents: {{defaults: {{compaction: {{mode: "{mode}"}}}}}}, providers: {{{mine}}}}}'
 
-    assert told == ['agents.defaults.compaction.mode at line 1: expected one of summary, found "hybrid"']
+
+def test_a_way_of_compaction_that_no_provider_has_is_refused(read: Load) -> None:
+    able = 'protocol: "responses", supports_responses_compact: true'
+    told = problems(read, shortened("responses_compact", 'protocol: "responses"'))
+
+    assert told == [
+        "agents.defaults.compaction.mode at line 1: asks for what the default provider cannot: "
+        "protocol responses and supports_responses_compact"
+    ]
+    for mode, provider in (("responses_compact", able), ("hybrid", "")):
+        assert read(shortened(mode, provider)).settings.agents.defaults.compaction.mode == mode
+    assert problems(read, shortened("shorter", ""))[0].startswith(
+        "agents.defaults.compaction.mode at line 1: expected one of summary, responses_compact, hybrid"
+    )

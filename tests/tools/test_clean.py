@@ -90,6 +90,7 @@ async def test_words_of_our_own_are_not(tmp_path: Path) -> None:
 
 
 async def test_orders_of_others_are_withheld_where_they_are_blocked(tmp_path: Path) -> None:
+    """AL-08. Injection in a fetched page with action block is an error result."""
     result = await said(tmp_path, Answer(text=ORDER, source=PAGE, for_user=ORDER), "block")
 
     assert result.is_error

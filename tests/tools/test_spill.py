@@ -12,13 +12,11 @@ from msgspec import Struct
 
 from goclaw.domain.chat import ToolCall
 from goclaw.security.paths import Workspace
-from goclaw.tools.context_files import ContextFiles, OnlyFiles
-from goclaw.tools.fs.maps import Maps
 from goclaw.tools.pipeline import call
 from goclaw.tools.spill import KEPT, PLACE, spill
-from goclaw.tools.tool import Effect, ToolContext, collect, equipped, tool
+from goclaw.tools.tool import Effect, ToolContext, tool
+from tests.file_tools import FILE_TOOLS
 
-FILES = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
 LONG = "".join(f"line {number}\n" for number in range(20_000))
 
 
@@ -37,7 +35,7 @@ def context(place: Path) -> ToolContext:
 
 
 async def test_a_result_that_is_cut_names_the_file_that_has_all_of_it(tmp_path: Path) -> None:
-    tools = {**FILES, "long_text": long_text.__tool__}  # type: ignore[attr-defined]
+    tools = {**FILE_TOOLS, "long_text": long_text.__tool__}  # type: ignore[attr-defined]
     result = await call(tools, context(tmp_path), ToolCall(id="call 7", name="long_text"))
 
     assert len(result.text) < 30_200

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.guards import own_rules, rules_of
+from goclaw.actors.engine.tool_calls import ToolCalls
 from goclaw.domain.address import BENCH, agent
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.chat import ToolCall
@@ -108,7 +109,9 @@ class Errand(Actor):
         if tool is None:
             return not_found("tool", ask.tool[:100])
         reach = engine.reach(run, profile, ctx.clock.now, kit.settings)
-        box = engine.guards.box(ctx, kit, run, profile, replace(reach, role=ask.role, peer_kind=ask.peer_kind))
+        calls = ToolCalls(ctx, run.session_key, engine.guards.estop, engine.durations, lambda *_: None)
+        reach = replace(reach, role=ask.role, peer_kind=ask.peer_kind)
+        box = engine.guards.box(ctx, kit, run, profile, reach, through=calls)
         wanted = ToolCall(id=ask.id, name=ask.tool, arguments=_arguments(tool, ask))
         if ask.dry:
             return await rehearsed(box, tool, wanted)

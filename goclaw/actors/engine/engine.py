@@ -27,6 +27,7 @@ from goclaw.runtime.actor import Context
 from goclaw.security.box import Box
 from goclaw.security.paths import Workspace
 from goclaw.security.policy import AllowedPath
+from goclaw.security.shell import groups_off
 from goclaw.security.walk import Root
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.locks import Locks
@@ -109,6 +110,7 @@ class Engine:
             depth=run.request.child_of.depth if run.request.child_of is not None else 0,
             most=self.guards.settings.max_result_chars,
             at_once=self.defaults.tool_max_parallel_calls,
+            deny_groups_off=groups_off(self.guards.settings.shell_deny_groups.named, dict(agent.deny_groups)),
             settings=settings,
         )
 

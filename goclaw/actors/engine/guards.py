@@ -24,7 +24,7 @@ from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
-from goclaw.tools.gates import Audit, Capabilities, Estop, Hooks, Pinned
+from goclaw.tools.gates import Audit, Capabilities, Estop, Hooks, Pinned, stopped
 from goclaw.tools.ledger import Ledger
 from goclaw.tools.pipeline import Gate, Heard, Through, Toolbox, Work, here
 from goclaw.tools.policy import Situation, allowed
@@ -192,7 +192,7 @@ def unless_stopped(estop: Estop) -> Gate:
     """What operators stopped (step 4)."""
 
     async def gate(tool: Tool, _: ToolContext) -> None:
-        if why := estop.tool(tool.name) or (estop.network() if tool.group == "web" else ""):
+        if why := stopped(estop, tool):
             raise ToolFailed("denied_policy", f"{tool.name} was {why}")
 
     return gate

@@ -3,7 +3,7 @@
 Address   /engine/policy/hooks
 Contract  tools.md §22, orchestration.md §13.4
 
-Hooks that may block are asked by the run itself (`RunHooks`); the others work in children of this.
+Hooks that may block a step of a run are asked by the run itself (`RunHooks`); the others work in children of this.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from goclaw.domain.hook import (
     HookEvent,
     HooksChanged,
     HooksFor,
+    MayHappen,
 )
 from goclaw.domain.ids import new_id
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Child, Restart
 from goclaw.runtime.faults import RuntimeFault
+from goclaw.runtime.reply import Reply
 from goclaw.security.box import Box, Place
 from goclaw.security.policy_book import PolicyBook
 from goclaw.settings.hooks import Hooks as Settings
@@ -51,13 +53,14 @@ from goclaw.tools.hooks.verdict import HookFailed, Judge, Verdict
 from goclaw.tools.ledger import ToolResult
 from goclaw.tools.tool import ToolFailed
 
-AT_ONCE = 32  # chains that block nothing; more are not asked
+AT_ONCE = 32  # chains outside of runs; more are not asked, and what they could block does not happen
 TENANTS = 1000  # whose hooks are remembered
 FRESH = 30.0  # seconds after which others may have changed them, on another node
 BREAKS, WITHIN = 5, 60.0  # blocks and timeouts, and seconds, that switch a hook off
 ASK = 10.0  # seconds
 RESULT = 4000  # characters of a result that a hook is told
 DETAIL = "hook_executions.error_detail"
+NOBODY = "nobody can say which hooks there are; try later"
 
 security = structlog.get_logger()
 
@@ -132,6 +135,12 @@ class HookDispatcher(Actor):
             return
         ctx.child(Child(new_id(), Aside, (self.works, news.about), restart=Restart.TEMPORARY))
 
+    @handles
+    def may_happen(self, ctx: Context, ask: MayHappen) -> str:
+        if len(ctx.children()) < AT_ONCE and (reply := ctx.defer()) is not None:
+            ctx.child(Child(new_id(), Aside, (self.works, ask.about, reply), restart=Restart.TEMPORARY))
+        return "too many hooks work at once; try later"
+
     async def _broke(self, ctx: Context, hook: Hook) -> None:
         """One that says no all the time is broken itself, or somebody plays with it."""
         now = ctx.clock.monotonic()
@@ -151,19 +160,27 @@ class HookDispatcher(Actor):
 
 
 class Aside(Actor):
-    """One chain that blocks nothing."""
+    """One chain outside of a run. `reply` is told why what it may block must not be, or nothing."""
 
-    def __init__(self, works: HookWorks, about: Happening) -> None:
+    def __init__(self, works: HookWorks, about: Happening, reply: Reply | None = None) -> None:
         self.works = works
         self.about = about
+        self.reply = reply
 
     async def live(self, ctx: Context) -> None:
+        blocked = await self._blocked(ctx)
+        if self.reply is not None:
+            self.reply.answer(blocked)
+
+    async def _blocked(self, ctx: Context) -> str:
         about = self.about
         try:
-            if hooks := await in_force(ctx, about):
-                await chain(hooks, about, judges(ctx, self.works, about.tenant_id), noted(ctx))
+            hooks = await in_force(ctx, about)
+            outcome = await chain(hooks, about, judges(ctx, self.works, about.tenant_id), noted(ctx))
         except (RuntimeFault, StoreError) as trouble:
             ctx.log.warning("hook.not_asked", what=about.event, error=str(trouble))
+            return NOBODY
+        return outcome.blocked or ""
 
 
 class RunHooks:
@@ -202,7 +219,7 @@ class RunHooks:
         try:
             hooks = await in_force(self._ctx, about)
         except (RuntimeFault, StoreError):
-            return Outcome(blocked="nobody can say which hooks there are; try later")
+            return Outcome(blocked=NOBODY)
         return await chain(hooks, about, self._judges, noted(self._ctx)) if hooks else Outcome()
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from goclaw.actors.engine.calls import CallLog
 from goclaw.agent.act import result_of
+from goclaw.agent.looping import done
 from goclaw.agent.recorder import Recorder, Row
 from goclaw.agent.turn import Draft, resumed
 from goclaw.domain.address import BUDGETS
@@ -22,6 +23,7 @@ from goclaw.domain.budget import Settled
 from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk, ToolCall, Usage
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import ProviderError, StoreError
+from goclaw.domain.loop import Loop
 from goclaw.domain.run import InjectText
 from goclaw.runtime.actor import Context
 from goclaw.runtime.crashpoint import crash_point
@@ -35,6 +37,7 @@ from goclaw.tools.ledger import Begun, Media, Past, Place, ToolResult
 
 BLOBS = 256  # shared texts this node knows to be stored, most recent first
 HELD_LOOK = 0.25  # seconds between two looks whether a quarantine is over
+OWN = "loop:"  # ids of texts a run tells itself; those of others are ids of runs, or name a tenant
 TRIES = 3  # of a write while the database is away; durability.md §6.1
 
 
@@ -78,6 +81,7 @@ class RunJournal:
         self.recorder = recorder
         self.calls = calls
         self.provider = ""  # who is asked
+        self.loop: Loop | None = None  # it goes on by itself
         self._blobs = blobs
         self._effect_of = effect_of
         self._own = own
@@ -90,6 +94,7 @@ class RunJournal:
         self._log = 0  # of steps; the first
         self.given: list[dict[str, Any]] = []  # steps it goes on from that no record of it tells of
         self._past = run.fence > 1 or run.requeued_from is not None  # else the ledger knows nothing of us
+        self._began = ctx.clock.monotonic()
         self._counters = Counters(iteration=0, current_step=0, tokens_used=0)
 
     # --- the loop's port ----------------------------------------------------------------------
@@ -137,6 +142,16 @@ class RunJournal:
         self._count(draft)
         await self._keep(steps)
         return messages
+
+    def go_on(self, text: str) -> None:
+        self.tell(InjectText(message_id=f"{OWN}{len(self._heard)}", text=text, sender=""))
+
+    def left(self) -> float:
+        return self._run.left - (self._ctx.clock.monotonic() - self._began)
+
+    def told_itself(self, text: str) -> bool:
+        """Whether a message is one the run wrote to itself, which no history shows."""
+        return any(id.startswith(OWN) and text == said for id, said in self._heard.items())
 
     # --- the tools' port ----------------------------------------------------------------------
 
@@ -259,7 +274,12 @@ class RunJournal:
 
     def _count(self, draft: Draft) -> None:
         usage = draft.usage.prompt_tokens + draft.usage.completion_tokens
-        self._counters = Counters(iteration=draft.iterations, current_step=draft.step, tokens_used=usage)
+        limits: dict[str, int] = {}
+        if (loop := self.loop) is not None:
+            limits = {"max_steps": loop.max_steps, "max_tokens": loop.max_tokens}
+            limits["max_duration_ms"] = int(loop.max_duration * 1000)
+        step = draft.step if loop is None else done(draft)
+        self._counters = Counters(iteration=draft.iterations, current_step=step, tokens_used=usage, **limits)
 
     async def _keep(self, steps: Sequence[Step], **more: Any) -> None:
         while not self._own.held:  # noqa: ASYNC110 - nothing is kept, so nothing begins (durability.md §12.5)

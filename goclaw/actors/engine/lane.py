@@ -50,6 +50,7 @@ from goclaw.domain.run import (
     StopAll,
     StopRun,
     TakeSlot,
+    TakeSlotBack,
     suspected,
 )
 from goclaw.runtime.actor import Actor, Context, handles
@@ -141,6 +142,11 @@ class LaneActor(Actor):
             self.slots.reclaim(ask.run_id, reply)
             self._figures(ctx)
         return True
+
+    @handles
+    async def take_back(self, ctx: Context, news: TakeSlotBack) -> None:
+        self.slots.take_back(news.run_id)
+        self._figures(ctx)
 
     @handles
     async def set_limit(self, ctx: Context, ask: SetLimit) -> None:

@@ -78,6 +78,7 @@ class Life:
             stop_reason=draft.stop_reason,
             silent=draft.silent,
             comparison=self.comparison,
+            structured=msgspec.Raw(draft.text.encode()) if draft.fits else None,
         )
         rows = self._rows(draft.messages)
         kept = self.journal.kept(*self._last_step())
@@ -105,6 +106,10 @@ class Life:
             members["silent"] = True
         if result.media:
             members["media"] = shown(result.media, self.engine.links, ctx.clock.epoch_ms() / 1000)
+        if draft.fits is not None:
+            members["structured"] = result.structured
+        if draft.fits is False:
+            ctx.log.warning("run.answer_unfit", run=self.run.run_id, agent=self.run.agent_key)
         if self.stranger and self.profile is not None:
             ctx.tell(agent(self.run.tenant_id, self.run.agent_key), TurnEnded(user_id=self.run.user_id))
         if self.hooks is not None:
@@ -214,6 +219,8 @@ class Life:
             return
         if dead is not None:
             ctx.system.meter.count("run_dead_letter_total", dead)
+        if self.journal.loop is not None and draft.loop is None:
+            self.voice.loop("timeout" if reason == "TIMEOUT" else "failed", {})
         self.voice.say("run.failed", failure(err, draft.text), result=result)
         self._leave(ctx)
 
@@ -336,6 +343,7 @@ class Life:
     def _rows(self, said: Sequence[ChatMessage], *, cancelled: bool = False) -> list[NewMessage]:
         if self.request.replay is not None:
             return []  # it leaves nothing behind but its row
+        said = [one for one in said if one.role != "user" or not self.journal.told_itself(one.content)]
         offline = self.draft.offline
         files = self.sent.files
         return rows_of(self.run, self.request, said, self.profile, offline=offline, cancelled=cancelled, media=files)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.forms import fitted
 from goclaw.agent.again import again
 from goclaw.agent.history import Remembered, chat_messages
 from goclaw.agent.prompt import Facts, mode_of, system_prompt
@@ -20,6 +21,8 @@ from goclaw.agent.turn import Draft, Task
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolSpec
 from goclaw.domain.errors import StoreError
+from goclaw.domain.hint_texts import locale_of
+from goclaw.domain.loop import ALONE
 from goclaw.domain.run import RunRequest
 from goclaw.domain.session import parse_key
 from goclaw.domain.tokens import estimate, estimate_prompt
@@ -47,10 +50,14 @@ async def prepared(
     specs: tuple[ToolSpec, ...],
     draft: Draft,
 ) -> Prepared:
-    """Raises StoreError."""
+    """Raises StoreError, and Rejected for a configuration that cannot be used."""
     facts, stranger = await _facts(ctx, engine.defaults, run, profile, rows, specs)
     system = system_prompt(facts, engine.defaults.system_prompt_budget_tokens)
-    return Prepared(_task(engine.defaults, run, profile, rows, specs, system, draft), stranger)
+    options = options_of(profile, engine.defaults, run.request)
+    if run.kind not in ALONE and options.response_format is None:
+        options = await fitted(options, profile, engine.defaults.workspace)
+    task = _task(engine.defaults, run, profile, rows, specs, system, draft, options)
+    return Prepared(task, stranger)
 
 
 async def _facts(
@@ -87,6 +94,7 @@ async def _facts(
         extra=run.request.instructions,
         children=await _children(ctx, run, specs) if rows else (),
         turn=sum(1 for row in rows if row.role == "user") + 1,
+        locale=locale_of(profile.language, run.request.locale),
     )
     return facts, loaded.first_contact
 
@@ -99,6 +107,7 @@ def _task(
     specs: tuple[ToolSpec, ...],
     system: str,
     draft: Draft,
+    options: ChatOptions,
 ) -> Task:
     request = run.request
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
@@ -109,7 +118,7 @@ def _task(
             *history_of(remembered, system, specs, profile.context_window, defaults.context_pruning),
             ChatMessage(role="user", content=request.message),
         ),
-        options=options_of(profile, defaults, request),
+        options=options,
         metadata={
             "run_kind": run.kind,
             "agent": profile.key,
@@ -124,6 +133,8 @@ def _task(
         mentioned=request.mentioned,
         nothing_said=defaults.texts.no_response_fallback,
         only_thought=defaults.texts.think_only_fallback,
+        locale=locale_of(profile.language, request.locale),
+        loop=profile.loop if run.kind not in ALONE and options.response_format is None else None,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
 

@@ -17,6 +17,7 @@ from goclaw.domain.address import PROCESSES
 from goclaw.domain.errors import Err, StoreError, exhausted, not_found
 from goclaw.domain.process import (
     AwaitExit,
+    EndProcesses,
     Facts,
     Killed,
     KillProcess,
@@ -151,6 +152,12 @@ class ProcessSupervisor(Actor):
     @handles
     def kill(self, ctx: Context, ask: KillProcess) -> Err | None:
         return self._forward(ctx, ask)
+
+    @handles
+    def end_all(self, ctx: Context, _news: EndProcesses) -> None:
+        for id, one in self.known.items():
+            if one.facts.running:
+                ctx.tell(one.address, KillProcess(owner=one.owner, id=id, signal="TERM"))
 
     def _forward(self, ctx: Context, ask: AwaitExit | ReadOutput | WriteInput | KillProcess) -> Err | None:
         one = self.known.get(ask.id)

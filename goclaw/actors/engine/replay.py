@@ -20,6 +20,7 @@ from goclaw.agent.turn import Task
 from goclaw.domain.address import provider
 from goclaw.domain.chat import ChatMessage, ChatOptions, ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected, failed_precondition, not_found, unavailable
+from goclaw.domain.loop import Loop
 from goclaw.domain.model import BorrowProvider, Candidate
 from goclaw.domain.run import Replay
 from goclaw.providers.failover import Purse
@@ -125,7 +126,10 @@ async def _task(
     ctx: Context, run: Claimed, original: runs.Original, life: Life, shared: str, other: Replay | None, engine: Engine
 ) -> Task:
     opened = life.opened
-    remembered = [Remembered(role=role, content=content, payload={}) for role, content in opened.get("summary", ())]
+    remembered = [
+        Remembered(role=role, content=content, payload=more[0] if more else {})
+        for role, content, *more in opened.get("summary", ())
+    ]
     if opened["history"] is not None:
         found = await ctx.db(sessions.between, tenant=run.tenant_id, key=original.session_key, **opened["history"])
         remembered += [Remembered(role=row.role, content=row.content, payload=row.payload) for row in found]
@@ -152,6 +156,8 @@ async def _task(
         only_thought=engine.defaults.texts.think_only_fallback,
         mentioned=original.request.mentioned,
         hint=opened["hint"],
+        locale=opened.get("locale", "en"),
+        loop=msgspec.convert(opened["limits"].get("loop"), Loop | None),
     )
 
 

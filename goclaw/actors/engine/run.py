@@ -65,6 +65,7 @@ class Run(Actor):
         self.run = claimed
         self.engine = engine
         self.working = trio.CancelScope()
+        self.limit = trio.CancelScope()  # of time
         self.stopped_by: Cancel | None = None
 
     @property
@@ -137,6 +138,7 @@ class Run(Actor):
             if run.kind in INTERACTIVE and run.age > self.engine.queue.chat_resume_max_age_sec:
                 return await self.life.fail(ctx, unavailable("stale_after_restart"), "STALE_AFTER_RESTART")
         with trio.move_on_after(max(0.0, run.left)) as limit:  # it may have waited for longer than that
+            self.limit = limit
             trouble = await self._try(ctx)
         self.life.deaf = True
         if limit.cancelled_caught:
@@ -202,6 +204,9 @@ class Run(Actor):
         task, life.stranger = await prepared(ctx, engine, run, profile, rows, hands.specs, life.draft)
         if hooks is not None and not life.draft.messages:
             task = await submitted(hooks, task, first=not rows)
+        if (loop := task.loop) is not None:
+            journal.loop = loop
+            self.limit.deadline = min(self.limit.deadline, trio.current_time() + loop.max_duration - run.age)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
         clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
@@ -243,10 +248,11 @@ class Run(Actor):
             provider=profile.provider,
             model=task.model,
             options=msgspec.to_builtins(task.options),
-            limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls},
+            limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls, "loop": task.loop},
+            locale=task.locale,
             window=profile.context_window,
             pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
-            summary=[[row.role, row.content] for row in rows if not row.seq],  # it has no place in the journal
+            summary=[[row.role, row.content, row.payload] for row in rows if not row.seq],  # not in the journal
             history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
             given=life.journal.given,
             step=life.draft.step,

@@ -9,7 +9,8 @@ from goclaw.runtime.reply import Reply
 
 
 class Slots:
-    """Never more than `limit` are taken or kept, unless the limit was lowered: then runs end as they would."""
+    """Never more than `limit` are taken or kept, unless the limit was lowered or one was taken back: then runs end as
+    they would."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -72,6 +73,13 @@ class Slots:
             self.serve()
         else:
             reply.answer(True)
+
+    def take_back(self, run_id: str) -> None:
+        """It goes on at once. Nothing if it has lent nothing."""
+        if run_id in self._lent:
+            self._lent.discard(run_id)
+            self._back.pop(run_id, None)
+            self._taken.add(run_id)
 
     def serve(self) -> None:
         """Give slots back to those who lent theirs."""

@@ -14,7 +14,7 @@ import trio
 from goclaw.domain.estop import TOOL_CALLS, ToolsStopped
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.child import Child, Restart
-from goclaw.tools.gates import Estop
+from goclaw.tools.gates import Estop, stopped
 from goclaw.tools.pipeline import Work
 from goclaw.tools.tool import Answer, Tool, ToolContext, ToolFailed
 
@@ -49,7 +49,7 @@ class Durations:
 class Made:
     """A call that is made: what its actor does, and what the run waits for."""
 
-    def __init__(self, tool: str, call_id: str, work: Work) -> None:
+    def __init__(self, tool: Tool, call_id: str, work: Work) -> None:
         self.tool = tool
         self.call_id = call_id
         self.work = work
@@ -93,7 +93,7 @@ class ToolCallActor(Actor):
         self._look()
 
     def _look(self) -> None:
-        if why := self.estop.tool(self.made.tool):
+        if why := stopped(self.estop, self.made.tool):
             self.made.stop(why)
 
     def release(self) -> None:
@@ -101,7 +101,7 @@ class ToolCallActor(Actor):
         self.made.over.set()
 
     def snapshot(self) -> dict[str, object]:
-        return {"tool": self.made.tool, "call": self.made.call_id, "over": self.made.over.is_set()}
+        return {"tool": self.made.tool.name, "call": self.made.call_id, "over": self.made.over.is_set()}
 
 
 class ToolCalls:
@@ -117,7 +117,7 @@ class ToolCalls:
 
     async def __call__(self, tool: Tool, reach: ToolContext, work: Work) -> str | Answer:
         self._number += 1
-        made, began = Made(tool.name, reach.call_id, work), trio.current_time()
+        made, began = Made(tool, reach.call_id, work), trio.current_time()
         child = Child(f"{tool.name}-{self._number}", ToolCallActor, (made, self._estop), restart=Restart.TEMPORARY)
         self._ctx.child(child)
         try:
@@ -137,8 +137,8 @@ class ToolCalls:
         return made.said
 
     async def _ended(self, made: Made) -> None:
-        usual = self._durations.usual(self._session, made.tool)
+        usual = self._durations.usual(self._session, made.tool.name)
         with trio.move_on_after(usual):
             return await made.over.wait()
-        self._slow(made.tool, made.call_id, usual)
+        self._slow(made.tool.name, made.call_id, usual)
         await made.over.wait()

@@ -81,7 +81,9 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
                 ApprovalBroker,
                 engine.guards.settings.exec_approval,
                 engine.node_name,
+                engine.node_id,
                 engine.guards.audit,
+                engine.ownership,
             ),
             child("shelf", Shelf, engine.tools),
         ]

@@ -158,6 +158,22 @@ class Voice:
             self.flush()
             self.say("block.reply", body(content=text))
 
+    def loop(self, what: str, facts: dict[str, Any]) -> None:
+        """How a run that goes on by itself does."""
+        match what:
+            case "started":
+                self.say("loop.started", body(**facts))
+            case "step":
+                self.say("loop.step", body(**facts))
+            case "completed":
+                self.say("loop.completed", body(**facts))
+            case "budget_exceeded":
+                self.say("loop.budget_exceeded", body(**facts))
+            case "timeout":
+                self.say("loop.timeout", body(**facts))
+            case "failed":
+                self.say("loop.failed", body(**facts))
+
     def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None:
         arguments: dict[str, Any] = call.arguments
         if truncated := len(msgspec.json.encode(arguments)) > ARGUMENTS:

@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import msgspec
 import trio
 
-from goclaw.domain.address import SUBAGENTS, lane, provider
+from goclaw.domain.address import HOOKS, SUBAGENTS, lane, provider
 from goclaw.domain.errors import StoreError
+from goclaw.domain.hook import CHAIN, Happening, MayHappen
 from goclaw.domain.ids import new_id
 from goclaw.domain.run import LendSlot, ReclaimSlot
 from goclaw.domain.subagent import AwaitEnd, Began, Refused, Spawned, Steering, Stopped, Subagent, Wish
@@ -33,10 +35,12 @@ MOST = 1.0  # seconds beyond what somebody wants to wait
 class Children:
     """Implements `tools.subagents.Subagents`."""
 
-    def __init__(self, system: System, limits: Limits, rules: Orchestration) -> None:
+    def __init__(self, system: System, limits: Limits, rules: Orchestration, *, hooked: bool = False) -> None:
+        """`hooked`: hooks are asked before one is born."""
         self._system = system
         self._limits = limits
         self._rules = rules
+        self._hooked = hooked
 
     async def spawn(
         self,
@@ -50,6 +54,7 @@ class Children:
         model: str,
         detached: bool,
         announces: bool,
+        depth: int = 0,
     ) -> Spawned:
         vendor, name = self._model(asker, model)
         wish = Wish(
@@ -65,6 +70,8 @@ class Children:
             detached=detached,
             announces=announces,
         )
+        if self._hooked and not await self.known(asker, ids=(wish.id,)):
+            await self._allowed(asker, wish, depth)
         born = await self._do(rows.spawn, wish=wish, defaults=self._limits, rules=self._rules)
         if born.fresh:
             self._began(asker, run_id, born)
@@ -122,6 +129,28 @@ class Children:
         return await self._do(subagent_views.log, tenant=asker.tenant_id, run_id=run_id)
 
     # --- parts --------------------------------------------------------------------------------
+
+    async def _allowed(self, asker: Asker, wish: Wish, depth: int) -> None:
+        """Asks hooks of `subagent_start`. Raises ToolFailed `denied_policy`, also if nobody answers for them."""
+        wanted = {"task": wish.task, "label": wish.label, "role": wish.role, "model": wish.model}
+        about = Happening(
+            event="subagent_start",
+            tenant_id=asker.tenant_id,
+            run_id=wish.parent_run_id,
+            session_key=asker.session_key,
+            agent_id=asker.agent_id,
+            user_id=asker.user_id,
+            depth=depth,
+            tool_name="spawn",
+            tool_input=msgspec.Raw(msgspec.json.encode(wanted)),
+            prompt=wish.task,
+        )
+        try:
+            blocked = await self._system.ask(HOOKS, MayHappen(about=about), CHAIN * 2)
+        except RuntimeFault:
+            blocked = "nobody answers for the hooks; try later"
+        if blocked:
+            raise ToolFailed("denied_policy", f"hook_blocked: {blocked}")
 
     async def _until(self, tenant: str, ids: tuple[str, ...], within: float) -> None:
         """The actor that is asked may die meanwhile; its next incarnation is asked for the rest of the time."""

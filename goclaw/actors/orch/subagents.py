@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from msgspec import Raw
 
 from goclaw.actors.scheduled import begin
-from goclaw.domain.address import ANNOUNCER, session
+from goclaw.domain.address import ANNOUNCER, HOOKS, session
 from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import StoreError
 from goclaw.domain.events import RunEvent, body, of_admins, of_run, of_user
+from goclaw.domain.hook import Happened, Happening
 from goclaw.domain.session import Abort
 from goclaw.domain.subagent import AwaitEnd, Began, Stopped, SubagentEvent
 from goclaw.runtime.actor import Actor, Context, handles
@@ -25,7 +26,7 @@ from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
 from goclaw.settings.orchestration import ChildRuns
 from goclaw.settings.orchestration import Subagents as Limits
-from goclaw.stores import subagent_ends, subagent_places, subagent_views
+from goclaw.stores import agents, subagent_ends, subagent_places, subagent_views
 
 LOOK = 1.0  # seconds between two looks while some are at work; orchestration.md §11 H8 allows 5
 IDLE = 5.0  # … and while none is
@@ -140,8 +141,28 @@ class Subagents(Actor):
         if end := ENDS.get(event.type):
             told = body(status=end, runId=event.run_id, sessionKey=event.session_key, agentId=event.agent_key)
             self._publish(ctx, f"subagent.{end}", event.tenant_id, event.user_id, told)
+            await self._tell_hooks(ctx, event, end)
         ctx.tell(ANNOUNCER, Arrived())
         await self.look(ctx, Look())
+
+    async def _tell_hooks(self, ctx: Context, event: RunEvent, end: str) -> None:
+        """Of `subagent_stop`, which blocks nothing."""
+        try:
+            agent = await ctx.db(agents.find, tenant=event.tenant_id, name=event.agent_key)
+        except StoreError as outage:
+            ctx.log.warning("hook.not_asked", what="subagent_stop", error=str(outage))
+            return
+        about = Happening(
+            event="subagent_stop",
+            tenant_id=event.tenant_id,
+            run_id=event.run_id,
+            session_key=event.session_key,
+            agent_id=agent.id if agent is not None else "",
+            user_id=event.user_id,
+            result=end,
+            is_error=end != "completed",
+        )
+        ctx.tell(HOOKS, Happened(about=about))
 
     @handles
     async def stopped(self, ctx: Context, news: Stopped) -> None:

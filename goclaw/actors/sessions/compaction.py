@@ -11,19 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 import msgspec
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from goclaw.actors.engine.aside import aside
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.sessions import notes
 from goclaw.agent.compaction import AT_LEAST, LEAST, WITHIN, asking, due, head_of, nearly, older, removed, summarise
+from goclaw.agent.condense import condensed, folded
 from goclaw.agent.flush import extract, flush
 from goclaw.domain.address import agent
 from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.budget import Payer
+from goclaw.domain.chat import Raw
 from goclaw.domain.errors import Err, ProviderError, Rejected, StoreError, provider_failed, unavailable
 from goclaw.domain.session_change import Compacted
 from goclaw.domain.tokens import MESSAGE, estimate
@@ -34,9 +38,11 @@ from goclaw.runtime.faults import RuntimeFault
 from goclaw.runtime.message import Message
 from goclaw.security.paths import PathRefused
 from goclaw.settings.compaction import Compaction as Settings
-from goclaw.settings.compaction import of_agent
+from goclaw.settings.compaction import Mode, of_agent
 from goclaw.stores import session_changes, session_upkeep, subagent_views
 from goclaw.stores.session_changes import Live
+
+SEALED = "[{count} earlier messages are kept in a form that only the model can read which they were written for.]"
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -49,6 +55,14 @@ class Job(Struct, frozen=True, kw_only=True):
     payers: tuple[Payer, ...]
     keep: int | None = None
     tokens: int = 0  # that the last run's model was told and said; 0: nobody knows
+
+
+class Made(NamedTuple):
+    """What stands for the messages that go: a summary, and for models of one family their provider's own form."""
+
+    summary: str
+    raw: Raw | None = None
+    mode: Mode = "summary"
 
 
 class Work(Message[None]):
@@ -96,9 +110,17 @@ class Compaction(Actor):
         covered = self._covered(rows, profile.context_window)
         if len(covered) < AT_LEAST:
             return Compacted(before=len(rows), after=len(rows), skipped=True)
-        summary = await self._summary(ctx, profile, rows, covered)
+        made = await self._made(ctx, profile, rows, covered)
         crash_point("session.compacting")
-        done = await ctx.db(session_changes.archive, tenant=job.tenant, key=job.key, covered=covered, summary=summary)
+        done = await ctx.db(
+            session_changes.archive,
+            tenant=job.tenant,
+            key=job.key,
+            covered=covered,
+            summary=made.summary,
+            compacted=made.raw,
+            mode=made.mode,
+        )
         after = len(rows) - len(covered) if done else len(rows)
         if done:
             said = f"[runtime-compaction] removed {len(covered)} old messages, kept {after}"
@@ -114,6 +136,27 @@ class Compaction(Actor):
             return head_of(rows, keep) if len(rows) >= LEAST else ()
         wanted = due(self.settings, len(rows), max(self.job.tokens, tokens_of(rows)), window)
         return older(self.settings, rows) if wanted else ()
+
+    async def _made(self, ctx: Context, profile: AgentProfile, rows: Sequence[Live], covered: Sequence[Live]) -> Made:
+        """In the agent's mode; where its provider cannot, a model writes a summary (§13.4)."""
+        job, mode = self.job, self.settings.mode
+        if mode != "summary":
+            try:
+                return await self._by_provider(ctx, profile, covered, mode)
+            except (ProviderError, Rejected) as trouble:
+                ctx.log.warning("session.provider_not_compacting", session=job.key, mode=mode, error=str(trouble))
+        return Made(await self._summary(ctx, profile, rows, covered))
+
+    async def _by_provider(self, ctx: Context, profile: AgentProfile, covered: Sequence[Live], mode: Mode) -> Made:
+        """Only the agent's own model can read on from it, so no other is asked."""
+        job, alone = self.job, replace(profile, fallbacks=())
+        before = msgspec.json.decode(covered[0].compacted, type=Raw) if covered[0].compacted else None
+        async with self._models(ctx, alone, WITHIN) as model:
+            raw, text = await condensed(covered, before, model, profile.model, session=job.key)
+            most = self.settings.max_summary_chars
+            if mode == "hybrid":
+                return Made(await folded(raw, model, profile.model, session=job.key, most=most), mode=mode)
+        return Made(text[:most] or SEALED.format(count=len(covered)), raw, mode)
 
     async def _summary(self, ctx: Context, profile: AgentProfile, rows: Sequence[Live], covered: Sequence[Live]) -> str:
         """Where nobody can write one, the messages go without it only if they would not fit any more (step 4)."""

@@ -298,7 +298,7 @@ class Taking(Upkeep):
         )
 
     def _timeout(self, ask: Send) -> float:
-        return KINDS[ask.kind].timeout or self.run_timeout
+        return ask.timeout or KINDS[ask.kind].timeout or self.run_timeout
 
     def _queued(self, ctx: Context, ask: Send, *, alone: bool) -> RunQueued:
         """What its lane must know. Whether a turn is due that others wait before, the lane finds out."""

@@ -1,14 +1,21 @@
-"""`goclaw config …`: look at the configuration and check it. Contract: config-cli.md §7.4."""
+"""`goclaw config …`: look at the configuration, check it, change it. Contract: config-cli.md §6.2, §7.4."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goclaw.edge.cli.options import Failure, Json, options, print_error, print_json
+from goclaw.edge.cli.options import Exit, Failure, Json, Options, options, print_error, print_json
 
-app = typer.Typer(name="config", help="Look at the configuration and check it.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from goclaw.settings.load import Loaded
+    from goclaw.settings.writer import ConfigFile, Draft
+
+VERDICT = 5.0  # seconds a running gateway has to say whether it takes a change; config-cli.md §6.2
+
+app = typer.Typer(name="config", help="Look at the configuration, check it, change it.", no_args_is_help=True)
 
 
 @app.command()
@@ -91,6 +98,103 @@ def schema() -> None:
     from goclaw.settings.show import json_schema
 
     print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **json_schema()})
+
+
+@app.command("set", context_settings={"ignore_unknown_options": True})
+def put(ctx: typer.Context, key: str, value: Annotated[str, typer.Argument(help="- = read it from stdin.")]) -> None:
+    """Give a key a value in the configuration file; a running gateway is asked whether it takes it."""
+    from goclaw.settings.spoken import spoken
+
+    _change(options(ctx), key, spoken(sys.stdin.read().strip() if value == "-" else value))
+
+
+@app.command()
+def unset(ctx: typer.Context, key: str) -> None:
+    """Take a key out of the configuration file."""
+    _change(options(ctx), key, None)
+
+
+@app.command()
+def reload(ctx: typer.Context, json: Json = False) -> None:
+    """Have the running gateway read the configuration again; print what holds now and what waits for a start."""
+    from goclaw.edge.cli.client import ask
+
+    done = ask(options(ctx), "config.reload", {})
+    if json or options(ctx).json:
+        print_json(done)
+    elif not done["errors"]:
+        typer.echo(f"applied: {', '.join(done['applied']) or '-'}")
+        typer.echo(f"restart needed: {', '.join(done['restart']) or '-'}")
+        if not done["applied"] and not done["restart"]:
+            typer.echo("unchanged")
+    if done["errors"]:
+        for error in done["errors"]:
+            print_error(error)
+        raise typer.Exit(Exit.FAILED)
+
+
+def _change(chosen: Options, key: str, value: object) -> None:
+    from goclaw.settings.problems import ConfigInvalid
+    from goclaw.settings.spoken import placed
+    from goclaw.settings.writer import ConfigFile, Stale
+
+    loaded = chosen.load()
+    file = ConfigFile(loaded)
+    try:
+        draft = file.patched(placed(key, value))
+        if not draft.idle:
+            file.write(draft)
+    except ConfigInvalid as wrong:
+        for problem in wrong.problems:
+            print_error(str(problem))
+        raise typer.Exit(Exit.FAILED) from None
+    except Stale:
+        raise Failure(f"{file.path} was changed by somebody else meanwhile; try again") from None
+    except OSError as error:
+        raise Failure(f"{file.path} cannot be written: {error.strerror}") from None
+    done = _verdict(chosen, loaded, file, draft)
+    _tell(chosen, loaded, draft, done)
+
+
+def _verdict(chosen: Options, loaded: Loaded, file: ConfigFile, draft: Draft) -> dict[str, Any]:
+    """What the running gateway says; where it says no, the file is as it was. Empty: none runs, or it is silent."""
+    from dataclasses import replace
+
+    from goclaw.edge.cli.client import ask
+    from goclaw.settings.instance import running
+
+    if draft.idle or not running(loaded.settings.data_dir):
+        return {}
+    try:
+        done = ask(replace(chosen, timeout=VERDICT, url=""), "config.reload", {})
+    except Failure as failure:
+        print_error(f"warning: written, but the gateway did not say whether it takes it: {failure}")
+        return {}
+    if done["errors"]:
+        file.undo(draft)
+        for error in done["errors"]:
+            print_error(error)
+        raise Failure(f"the gateway does not take it; {file.path} is as it was")
+    return done
+
+
+def _tell(chosen: Options, before: Loaded, draft: Draft, done: dict[str, Any]) -> None:
+    from goclaw.settings.show import masked
+
+    old, new = masked(before.settings), masked(draft.loaded.settings)
+    late = [key for key in draft.changed if key in done.get("restart", ())]
+    if chosen.json:
+        changes = {key: {"old": old.get(key), "new": new.get(key)} for key in draft.changed}
+        print_json({"changed": changes, "restart": late, "overridden": draft.overridden})
+        return
+    for key in draft.changed:
+        typer.echo(f"{key}: {_line(old.get(key))} → {_line(new.get(key))}")
+    if draft.idle:
+        typer.echo("unchanged")
+    for key in draft.overridden:
+        print_error(f"warning: {key} is written, but {draft.loaded.origins[key]} wins over the file")
+    if late:
+        typer.echo(f"restart needed: {', '.join(late)}")
 
 
 def _line(value: object) -> str:

@@ -71,14 +71,13 @@ def _by_file(chosen: Options, params: dict[str, Any]) -> dict[str, Any]:
 
     import msgspec
 
-    from goclaw.security.estop import Levels, read, write
+    from goclaw.domain.estop import Change
+    from goclaw.security.estop import read, write
 
     path = chosen.load().settings.data_dir / "estop.json"
     state = read(path)
     if params:
-        change = state.engaged if params["engage"] else state.released
-        levels = msgspec.convert(params["levels"], Levels)
-        state = change(levels, by="cli", at=datetime.now(UTC).isoformat(), reason=params["reason"])
+        state = state.after(msgspec.convert({**params, "by": "cli", "at": datetime.now(UTC).isoformat()}, Change))
         try:
             write(path, state)
         except OSError as error:

@@ -11,6 +11,7 @@ import msgspec
 
 from goclaw.domain.approval import ApprovalEvent
 from goclaw.domain.budget import BudgetEvent
+from goclaw.domain.config import ConfigEvent
 from goclaw.domain.events import (
     AgentAlert,
     AgentEvent,
@@ -65,6 +66,14 @@ def entry_of(message: Message[Any], connection_id: str) -> Entry | None:
             return Entry("keep", "policy.reloaded", message.body)
         case PolicyEvent():
             return Entry("keep", "policy.rejected", message.body)
+        case ConfigEvent(type="config.reloaded"):
+            return Entry("keep", "config.reloaded", message.body)
+        case ConfigEvent(type="config.rejected"):
+            return Entry("keep", "config.rejected", message.body)
+        case ConfigEvent(type="config.rollback"):
+            return Entry("keep", "config.rollback", message.body)
+        case ConfigEvent():
+            return Entry("keep", "config.restart_needed", message.body)
         case HookEvent():
             return Entry("keep", "security.hook.circuit_breaker", message.body)
         case EstopEvent(type="estop.engaged"):

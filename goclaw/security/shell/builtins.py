@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from goclaw.security.shell import shells
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.evaluate import printf
+from goclaw.security.shell.programs import started
 from goclaw.security.shell.resolve import SECRET
 from goclaw.security.shell.text import FILE, HOLE, known, plain
 
@@ -38,6 +39,7 @@ def _declare(walk: Analysis, call: Call) -> str | None:
                 walk.find("env_dump", "secret")
             vague = index or plus or not value or call.short("niaA")
             state.put(name, HOLE if vague else value)
+            started(walk, name, value)
         elif NAME.fullmatch(text):
             name = text
         else:

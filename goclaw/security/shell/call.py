@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 from goclaw.security.shell.text import GLOB, HOLE, UNKNOWN, normal, plain
+
+Result = TypeVar("Result")
 
 
 def base(word: str) -> str:
@@ -19,20 +24,22 @@ def opaque(word: str) -> bool:
     return GLOB.search(word) is not None or UNKNOWN.search(word.rpartition("/")[2]) is not None or not word
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
+    """Its lists are read again and again and changed by nobody."""
+
     words: tuple[str, ...]
     stdin: str | None = None  # what it reads from a pipe or a here-document; None if nothing is given
     redirects: tuple[tuple[str, str], ...] = ()  # operator and target of those to and from files
     sets: tuple[str, ...] = ()  # names of variables it gets
     cwd: str = ""  # empty where the line starts
     workspace: str = ""
-    name: str = field(init=False, default="")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", base(self.words[0]) if self.words else "")
+    @cached_property
+    def name(self) -> str:
+        return base(self.words[0]) if self.words else ""
 
-    @property
+    @cached_property
     def args(self) -> list[str]:
         """The arguments. What an unset variable may leave of a flag counts as that flag."""
         found: list[str] = []
@@ -41,7 +48,7 @@ class Call:
             found.append(plain(rest if rest.startswith("-") and len(rest) > 1 else word))
         return found
 
-    @property
+    @cached_property
     def operands(self) -> list[str]:
         args = self.args
         if "--" in args:
@@ -49,7 +56,7 @@ class Call:
             return [each for each in args[:at] if not flag(each)] + args[at + 1 :]
         return [each for each in args if not flag(each)]
 
-    @property
+    @cached_property
     def flags(self) -> list[str]:
         args = self.args
         return [each for each in (args[: args.index("--")] if "--" in args else args) if flag(each)]
@@ -88,6 +95,19 @@ class Call:
         while match := re.match(r"/proc/(?:self|thread-self|\$\$|\d+)/(?:root|task/\d+/root)(?=/|$)", path):
             path = path[match.end() :] or "/"
         return path
+
+
+def once(ask: Callable[[Call], Result]) -> Callable[[Call], Result]:
+    """A question that many rules ask about one call, answered once."""
+    key = f"{ask.__module__}.{ask.__name__}"
+
+    def answer(call: Call) -> Result:
+        known: dict[str, Result] = call.__dict__
+        if key not in known:
+            known[key] = ask(call)
+        return known[key]
+
+    return answer
 
 
 def flag(word: str) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
+import structlog
 from msgspec import Struct
 
 from goclaw.security.shell.analysis import Analysis, Refused
 from goclaw.security.shell.call import Call
-from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import LENGTH, TooMuch, Unreadable
-from goclaw.security.shell.text import MARKS, normal
+from goclaw.security.shell.syntax.grammar import parse
+from goclaw.security.shell.text import BIDI, MARKS, joined, normal
 
-BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+log = structlog.get_logger()
 
 
 class Verdict(Struct, frozen=True):
@@ -53,7 +53,7 @@ def deny_check(
         return Verdict("deny", "invalid_args", "length" if len(command) > LENGTH else "nul")
     if BIDI.search(command) or MARKS.search(command):
         return Verdict("deny", "filter_bypass", "bidi")
-    raw = command.replace("\r\n", "\n").replace("\r", "\n")
+    raw = joined(command)
     verdict = _judge(raw, groups_off, workspace, denied)
     seen = normal(raw)
     if verdict.allowed and seen != raw:
@@ -74,6 +74,9 @@ def _judge(text: str, off: frozenset[str], workspace: str, denied: tuple[str, ..
     except Unreadable as unreadable:
         if "filter_bypass" not in off:
             return Verdict("deny", "filter_bypass", str(unreadable))
+    except Exception:  # a mistake of ours is no permission (security.md §1.1)
+        log.exception("security.deny_engine_failed")
+        return Verdict("deny", "filter_bypass", "fault")
     return ALLOW
 
 
@@ -91,7 +94,7 @@ def simple_commands(command: str) -> tuple[SimpleCommand, ...]:
 
     walk = Analysis(frozenset(RULES), watch=watch)
     try:
-        walk.script(parse(command.replace("\r\n", "\n").replace("\r", "\n"), walk.budget))
+        walk.script(parse(joined(command), walk.budget))
     except (Refused, TooMuch, RecursionError, Unreadable):
         return (SimpleCommand("", command),)
     return tuple(found)

@@ -7,8 +7,8 @@ import binascii
 import re
 from collections.abc import Callable
 
-from goclaw.security.shell.lexer import unescape
 from goclaw.security.shell.limits import VALUE
+from goclaw.security.shell.syntax.escapes import unescape
 from goclaw.security.shell.text import HOLE, NUMBER, known, plain
 
 FORMAT = re.compile(r"%(%|[-+ #0]*(\d+|\*)?(?:\.(\d+|\*))?([a-zA-Z]))")

@@ -9,9 +9,10 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
-from goclaw.security.shell.call import Call, flag
+from goclaw.security.shell.call import Call, flag, once
 from goclaw.security.shell.resolve import wildcard
 from goclaw.security.shell.text import HOLE, PROCESS, plain, regex
+from goclaw.security.shell.writes import read_by_script, written
 
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
@@ -42,22 +43,6 @@ TEXTS = frozenset(
 GREPS = frozenset({"grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "pgrep", "pcregrep", "ugrep"})
 SCRIPTED = frozenset({"sed", "gsed", "awk", "gawk", "mawk", "nawk", "jq", "yq", "perl", "expr", "tr"})
 LISTS = frozenset({"ls", "cd", "pushd", "stat", "test", "[", "mkdir", "chmod", "du", "find", "tree", "rmdir"})
-WRITES_ALL = frozenset({"tee", "touch", "truncate", "mkdir", "rmdir", "rm", "unlink", "shred", "sponge"})
-WRITES_LAST = frozenset({"cp", "mv", "ln", "install", "rsync", "link", "scp"})
-OUTPUT = {  # options whose value is written
-    "curl": ("-o", "--output"),
-    "wget": ("-O", "--output-document", "-P", "--directory-prefix"),
-    "sort": ("-o", "--output"),
-    "gcc": ("-o",),
-    "g++": ("-o",),
-    "cc": ("-o",),
-    "clang": ("-o",),
-    "go": ("-o",),
-    "tar": ("-C", "--directory"),
-    "unzip": ("-d",),
-    "patch": ("-o", "--output"),
-    "openssl": ("-out",),
-}
 
 
 def texts_only(call: Call) -> list[str]:
@@ -86,7 +71,7 @@ def texts_only(call: Call) -> list[str]:
 
 def _messages(args: list[str]) -> list[str]:
     found: list[str] = []
-    for word, after in zip(args, [*args[1:], ""], strict=True):
+    for word, after in itertools.pairwise([*args, ""]):
         if word in ("-m", "--message", "--grep", "-S", "-G", "--author", "--format", "--pretty") or re.fullmatch(
             r"-[a-z]*m", word
         ):
@@ -98,9 +83,10 @@ def _messages(args: list[str]) -> list[str]:
     return found
 
 
+@once
 def named(call: Call) -> list[str]:
     """Every argument and redirect that may be a path, resolved; wildcards still in place."""
-    found = [target for _, target in call.redirects]
+    found = [target for _, target in call.redirects] + read_by_script(call)
     if call.name not in TEXTS:
         skipped = texts_only(call)
         for raw, word in zip(call.words[1:], call.args, strict=True):
@@ -119,31 +105,6 @@ def named(call: Call) -> list[str]:
         for each in found
         if each
     ]
-
-
-def written(call: Call) -> list[str]:
-    """The paths it writes to, resolved."""
-    found = [target for op, target in call.redirects if op != "<"]
-    operands = call.operands
-    name = call.name
-    if name in WRITES_ALL:
-        found += operands
-    elif name in WRITES_LAST and operands:
-        target = call.option("-t", "--target-directory") if name not in ("rsync", "scp") else None
-        last = target if target is not None else operands[-1]
-        found.append(last)
-        if name == "mv":
-            found += operands
-        sources = operands if target is not None else operands[:-1]
-        if ":" not in last:
-            found += [f"{last.rstrip('/')}/{each.rstrip('/').rpartition('/')[2]}" for each in sources]
-    elif name in ("sed", "gsed", "perl") and any(re.match(r"-[a-zA-Z]*i|--in-place", each) for each in call.flags):
-        found += operands
-    elif name == "dd":
-        found += [each[3:] for each in operands if each.startswith("of=")]
-    if name in OUTPUT and (value := call.option(*OUTPUT[name])):
-        found.append(value)
-    return [call.where(each) for each in found if each]
 
 
 def home_relative(path: str) -> str:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from goclaw.security.shell.braces import expanded
-from goclaw.security.shell.lexer import unescape
 from goclaw.security.shell.limits import WORDS, Budget, TooMuch
 from goclaw.security.shell.state import State
+from goclaw.security.shell.syntax.braces import expanded
+from goclaw.security.shell.syntax.escapes import unescape
+from goclaw.security.shell.syntax.tree import Arithmetic, Literal, Parameter, Part, Process, Script, Substitution, Word
 from goclaw.security.shell.text import (
     FILE,
     HOLE,
@@ -22,7 +23,6 @@ from goclaw.security.shell.text import (
     plain,
     regex,
 )
-from goclaw.security.shell.tree import Arithmetic, Literal, Parameter, Part, Process, Script, Substitution, Word
 
 SECRET = re.compile(r"GOCLAW_.*(?:TOKEN|KEY|SECRET|DSN|PASSWORD|CREDENTIAL)")  # §3.3 group 15
 TILDE = re.compile(r"~([\w+-]*)(?=/|$)")

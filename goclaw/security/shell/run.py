@@ -6,13 +6,16 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from goclaw.security.shell import code, groups, paths, shells
+from goclaw.security.shell import code, groups, makes, paths, shells
 from goclaw.security.shell.builtins import BUILTINS
 from goclaw.security.shell.call import Call, opaque
 from goclaw.security.shell.evaluate import PRINTS
+from goclaw.security.shell.hosts import Inner
+from goclaw.security.shell.languages import language
 from goclaw.security.shell.limits import WRAPPERS, TooMuch
+from goclaw.security.shell.programs import tried
 from goclaw.security.shell.text import FILE, HOLE, NET, PROCESS
-from goclaw.security.shell.wrappers import RAISING, Inner, peel
+from goclaw.security.shell.wrappers import RAISING, peel
 
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
@@ -32,6 +35,8 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
     if opaque(head):
         walk.find("filter_bypass", "opaque")
         return HOLE
+    if head.startswith(("http://", "https://")):
+        walk.find("data_exfiltration", "program of the network")
     if walk.watch is not None and call.name != ":":
         walk.watch(call)
     for group, why in groups.judge(call):
@@ -39,7 +44,7 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
     paths.check(walk, call)
     _fetched(walk, call)
     if head in walk.state.functions:
-        return walk.call_function(head, call.words[1:], call.stdin)
+        return _function(walk, call)
     effect = BUILTINS.get(call.name)
     if effect is not None:
         text = effect(walk, call)
@@ -48,6 +53,7 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
     if call.name in shells.SHELLS:
         return shells.run(walk, call)
     code.run(walk, call)
+    makes.run(walk, call)
     if call.name not in RAISING or "privilege_escalation" in walk.off:
         inner = peel(call)
         if inner:
@@ -57,10 +63,27 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
 
 def _inner(walk: Analysis, call: Call, inner: Inner, wrappers: int) -> str:
     stdin = call.stdin if inner.reads else ""
+    if inner.loose:
+        tried(walk, inner.text or "")
+        return HOLE
     if inner.text is not None:
         return walk.run_text(inner.text, stdin=stdin, here=False)
     words = inner.words or (":",)
     return run(walk, Call(words, stdin, call.redirects, inner.sets, call.cwd, call.workspace), wrappers)
+
+
+def _function(walk: Analysis, call: Call) -> str:
+    name = call.words[0]
+    if name in walk.running:
+        return HOLE
+    walk.budget.step(30)  # calls multiply
+    outer = walk.state.arguments
+    walk.state.arguments = call.words[1:]
+    walk.running.append(name)
+    text = walk.command(walk.state.functions[name], call.stdin)
+    walk.running.pop()
+    walk.state.arguments = outer
+    return text
 
 
 def _alias(walk: Analysis, call: Call) -> str:
@@ -83,10 +106,16 @@ def _fetched(walk: Analysis, call: Call) -> None:
         if call.name in ("cp", "mv", "ln", "install") and call.operands:
             walk.downloaded.add(call.where(call.operands[-1]))
         first = call.where(call.words[0]) if "/" in call.words[0] else ""
-        if first in walk.downloaded or call.name in ("chmod", "install", "source", ".") or code.language(call.name):
+        if first in walk.downloaded or call.name in ("chmod", "install", "source", "."):
             walk.find("data_exfiltration", "download and run")
-        if call.name in shells.SHELLS and call.operands and call.where(call.operands[0]) in walk.downloaded:
+        if (call.name in shells.SHELLS or language(call.name)) and walk.downloaded & set(_scripts(call)):
             walk.find("data_exfiltration", "download and run")
+
+
+def _scripts(call: Call) -> list[str]:
+    """The files that an interpreter would run: its first operand, and what is loaded before."""
+    loaded = call.option("-f", "-r", "--require", "--import", "--file") if language(call.name) else None
+    return [call.where(each) for each in [*call.operands[:1], loaded or ""] if each]
 
 
 def _saved(call: Call) -> set[str]:

@@ -28,7 +28,6 @@ SHELLS = frozenset(
         "rbash",
         "csh",
         "tcsh",
-        "pwsh",
         "hush",
     ]
 )
@@ -80,6 +79,8 @@ def script(walk: Analysis, call: Call, name: str, arguments: tuple[str, ...] | N
         return _known(walk, walk.processes[number], arguments, call.stdin, here=here)
     if plain(name) in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
         return fed(walk, call.stdin or "", arguments or ())
+    if plain(name).startswith(("/dev/fd/", "/proc/self/fd/")):
+        return fed(walk, walk.read(plain(name)), arguments or ())
     if call.where(plain(name)) in walk.downloaded:
         walk.find("data_exfiltration", "download and run")
     return HOLE

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from goclaw.security.shell.limits import VALUE
+from goclaw.security.shell.syntax.tree import Command
 from goclaw.security.shell.text import HOLE
-from goclaw.security.shell.tree import Command
 
 MOST = 32  # possible values of one variable
 

@@ -8,10 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import LENGTH, Budget, TooMuch, Unreadable
+from goclaw.security.shell.syntax.grammar import parse
+from goclaw.security.shell.syntax.tree import (
+    Case,
+    Command,
+    For,
+    Function,
+    Group,
+    If,
+    Literal,
+    Loop,
+    Script,
+    Simple,
+    Word,
+)
 from goclaw.security.shell.text import MARKS
-from goclaw.security.shell.tree import Case, Command, For, Function, Group, If, Literal, Loop, Script, Simple, Word
 
 PLACE = re.compile(r"\{\{\s*\.?([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 FIRST = 0xFDD8  # placeholders are lexed as noncharacters

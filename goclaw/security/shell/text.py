@@ -15,6 +15,7 @@ NUMBER = "\ufdd3"
 STAR, QUERY, BRACKET = "\ufdd4", "\ufdd5", "\ufdd6"  # `*`, `?`, `[` that match names
 PROCESS = "\ufdd7"  # followed by its number: the name of a `<(…)`
 
+BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 MARKS = re.compile("[\ufdd0-\ufdef]")
 UNKNOWN = re.compile(f"[{HOLE}{NET}{FILE}{NUMBER}]")
 GLOB = re.compile(f"[{STAR}{QUERY}{BRACKET}]")
@@ -40,6 +41,11 @@ def normal(text: str) -> str:
     return text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
 
 
+def joined(text: str) -> str:
+    """With line ends as every shell reads them. Contract: security.md §3.1 step 2."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def active(text: str) -> str:
     """Unquoted text: its wildcards match names."""
     opening = text.find("[")
@@ -50,7 +56,7 @@ def active(text: str) -> str:
 
 def plain(text: str) -> str:
     """The same with every wildcard as the character it is."""
-    return text.translate(PASSIVE)
+    return text if text.isascii() else text.translate(PASSIVE)
 
 
 def known(text: str) -> bool:

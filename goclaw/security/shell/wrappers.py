@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
-from dataclasses import dataclass
 
-from goclaw.security.shell.call import Call
+from goclaw.security.shell.call import Call, base, once
+from goclaw.security.shell.hosts import Inner, hosted, options, program
+from goclaw.security.shell.languages import language
 from goclaw.security.shell.text import HOLE, known
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """A command (`words`) or a shell text (`text`) that a wrapper runs."""
-
-    words: tuple[str, ...] = ()
-    text: str | None = None
-    sets: tuple[str, ...] = ()
-    reads: bool = True  # it gets the wrapper's standard input
-
 
 # name: (short options with a value, long options with a value, operands before the command)
 PLAIN: dict[str, tuple[str, str, int]] = {
@@ -58,8 +49,18 @@ PLAIN: dict[str, tuple[str, str, int]] = {
     "proxychains": ("f", "", 0),
     "proxychains4": ("f", "", 0),
     "cpulimit": ("lp", "", 0),
-    "ld-linux-x86-64.so.2": ("", "", 0),
-    "ld.so": ("", "", 0),
+    **dict.fromkeys(
+        ("ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "ld-linux.so.2", "ld-musl-x86_64.so.1", "ld.so"),
+        ("", "preload library-path argv0 inhibit-rpath audit", 0),
+    ),
+    **dict.fromkeys(("valgrind", "catchsegv", "heaptrack", "dbus-run-session", "tsocks", "torify"), ("", "", 0)),
+    **dict.fromkeys(("uname26", "i386", "x86_64"), ("", "", 0)),
+    "ssh-agent": ("at", "", 0),
+    "systemd-inhibit": ("", "what who why mode", 0),
+    "faketime": ("f", "", 1),
+    "firejail": ("", "", 0),
+    "doas.sh": ("", "", 0),
+    "runcon": ("utrl", "user type role range", 0),
 }
 RAISING: dict[str, tuple[str, str, int]] = {  # peeled when group 5 is off
     "sudo": ("ugpCThrtDRU", "user group prompt chdir host role type chroot", 0),
@@ -85,11 +86,13 @@ RUNNERS = {  # `uv run x`
     "npm": ("exec", "x"),
     "pnpm": ("exec",),
     "yarn": ("exec",),
-    "mise": ("exec",),
+    "mise": ("exec", "x"),
+    **dict.fromkeys(("conda", "mamba", "micromamba"), ("run",)),
 }
 ASSIGNED = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
 
 
+@once
 def peel(call: Call) -> list[Inner]:
     """What `call` runs inside of itself; empty if it is no wrapper. Of a find or xargs: with holes for names."""
     args = list(call.words[1:])
@@ -109,7 +112,9 @@ def peel(call: Call) -> list[Inner]:
             rest = _behind(args, "n", "interval", 0)
             return [Inner(text=" ".join(rest))] if rest else []
         case "flock" | "script":
-            text = call.option("-c", "--command")
+            text = call.option("-c", "--command") or next(
+                (after for word, after in itertools.pairwise(args) if re.fullmatch(r"-[a-z]*c", word)), None
+            )
             if text is not None:
                 return [Inner(text=text)]
             return _one(_behind(args, "wE", "timeout", 1)) if name == "flock" else []
@@ -120,18 +125,50 @@ def peel(call: Call) -> list[Inner]:
         case "nix-shell":
             text = call.option("--run", "--command")
             return [Inner(text=text)] if text is not None else []
+    if name in ("npx", "bunx", "pnpx"):
+        rest = _behind(args, "pc", "package call", 0)
+        return _one(rest) if rest and language(base(rest[0])) else []
+    if inner := hosted(call):
+        return inner
+    if name == "cmake" and "-E" in args[:2]:
+        return _cmake(args[args.index("-E") + 1 :])
     if name in RAISING:
         rest = _behind(args, *RAISING[name])
         while rest and ASSIGNED.match(rest[0]):
             rest = rest[1:]
         return _one(rest)
     if name in RUNNERS and args and args[0] in RUNNERS[name]:
-        return _one(_behind(args[1:], "", "with python project directory extra group", 0))
+        return _one(
+            _behind(
+                args[1:],
+                "np" if "conda" in name or "mamba" in name else "",
+                "with python project directory extra group name prefix",
+                0,
+            )
+        )
     return []
 
 
 def _one(words: list[str]) -> list[Inner]:
     return [Inner(tuple(words))] if words else []
+
+
+def _cmake(args: list[str]) -> list[Inner]:
+    """The portable commands of `cmake -E`, as what they do."""
+    match args:
+        case ["rm", *rest] | ["time", "rm", *rest]:
+            return [Inner(("rm", *rest))]
+        case ["remove_directory" | "rm_rf", *rest]:
+            return [Inner(("rm", "-r", *rest))]
+        case ["env", *rest]:
+            return _env([each for each in rest if not each.startswith("--")])
+        case ["environment"]:
+            return [Inner(("printenv",))]
+        case ["copy" | "copy_if_different" | "copy_directory" | "rename" | "create_symlink" as verb, *rest]:
+            return [Inner(("mv" if verb == "rename" else "cp", *rest))]
+        case ["time" | "chdir", *rest]:
+            return _one(rest[1:] if args[0] == "chdir" else rest)
+    return []
 
 
 def _behind(args: list[str], short: str, long: str, operands: int) -> list[str]:
@@ -152,6 +189,7 @@ def _behind(args: list[str], short: str, long: str, operands: int) -> list[str]:
 
 def _env(args: list[str]) -> list[Inner]:
     sets: list[str] = []
+    started: list[Inner] = []
     at = 0
     while at < len(args):
         word = args[at]
@@ -172,13 +210,15 @@ def _env(args: list[str]) -> list[Inner]:
             at += 1
         elif match := ASSIGNED.match(word):
             sets.append(match[1])
+            if inner := program(match[1], word[match.end() :]):
+                started.append(inner)
             at += 1
         elif word == "":
             at += 1
         else:
             break
     rest = args[at:]
-    return [Inner(tuple(rest), sets=tuple(sets))] if rest or sets else []
+    return [*started, Inner(tuple(rest), sets=tuple(sets))] if rest or sets else []
 
 
 def _xargs(call: Call, args: list[str]) -> list[Inner]:
@@ -223,12 +263,26 @@ def _find(name: str, args: list[str]) -> list[Inner]:
     while at < len(args):
         if args[at] in flags:
             end = next((i for i in range(at + 1, len(args)) if args[i] in (";", "+")), len(args))
-            words = [word.replace("{}", HOLE) for word in args[at + 1 : end]]
+            words = args[at + 1 : end]
             if words:
-                found.append(Inner(tuple(words), reads=False))
+                found += [Inner(tuple(each), reads=False) for each in _named(words, args)]
             at = end
         at += 1
     return found
+
+
+def _named(words: list[str], args: list[str]) -> list[list[str]]:
+    """The command of a find once for every place it looks in, and for every name it looks for there."""
+    starts = list(itertools.takewhile(lambda each: not each.startswith(("-", "(", "!")), args)) or ["."]
+    names = [after for word, after in itertools.pairwise(args) if word in ("-name", "-iname")]
+    plain = not {"!", "-not", "-o", "-or"} & set(args)
+    files: list[str] = []
+    for start in starts[:8]:
+        place = start.rstrip("/")
+        files += (
+            [f"{place}/{name}" for name in names[:8]] if plain and start[:1] in "/~" and names else [f"{place}/{HOLE}"]
+        )
+    return [[word.replace("{}", file) for word in words] for file in (files if "{}" in words else files[:1])]
 
 
 def _git(args: list[str]) -> list[Inner]:
@@ -248,4 +302,6 @@ def _git(args: list[str]) -> list[Inner]:
     if words[:2] == ["submodule", "foreach"]:
         rest = [each for each in args[args.index("foreach") + 1 :] if each not in ("--recursive", "-q", "--quiet")]
         found.append(Inner(text=" ".join(rest)))
+    if "filter-branch" in words[:1]:
+        found += [Inner(text=value, loose=True) for name, value in options(args) if name.endswith("-filter")]
     return [each for each in found if each.words or each.text]

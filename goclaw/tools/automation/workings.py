@@ -20,6 +20,18 @@ class Workings(Protocol):
         """Read the configuration again: what was applied, what waits for a start, what is wrong with it."""
         ...
 
+    async def rehearse(self, asker: Asker, path: str, value: Any) -> str:
+        """What changing a key would do, in one line without secrets; empty: nothing. The file stays as it is."""
+        ...
+
+    async def patch(self, asker: Asker, path: str, value: Any) -> dict[str, Any]:
+        """Give a key of the configuration file a value; None takes it away."""
+        ...
+
+    async def restart(self, asker: Asker) -> None:
+        """Begin to end in order, and start again: what runs goes on after it."""
+        ...
+
     def logs(self, asker: Asker, lines: int) -> list[str]:
         """The latest of this process, oldest first."""
         ...

@@ -45,6 +45,7 @@ class Maker:
             spec=ToolSpec(name=row.name, description=row.description, parameters=parameters),
             input=None,
             fn=partial(self._run, row),
+            consent=partial(self._consent, row),
             timeout=row.timeout_seconds + LONGEST + MARGIN,  # an answer may take as long as the longest command
             most=MOST,
             rehearse=partial(self._filled, row),
@@ -60,7 +61,7 @@ class Maker:
         shapes = msgspec.json.decode(row.parameters)["properties"]
         return read_template(row.command).filled(values, shapes)
 
-    async def _run(self, row: CustomTool, ctx: ToolContext, ask: dict[str, Any]) -> Answer:
+    async def _consent(self, row: CustomTool, ctx: ToolContext, ask: dict[str, Any]) -> None:
         self.rules.check_channel(ctx.asker)
         command = self._command(row, ask)
         commands, asks = checked(_acknowledging(row, ctx), command, self.rules, self.approvals)
@@ -68,6 +69,9 @@ class Maker:
         subject = f"{GROUP}/{row.name}"  # no program is called so
         named = msgspec.structs.replace(wanted, tool=row.name, commands=(Simple(subject, subject),))
         await self.approvals.ask(named)
+
+    async def _run(self, row: CustomTool, ctx: ToolContext, ask: dict[str, Any]) -> Answer:
+        command = self._filled(row, ctx, ask)
         secrets = self._secrets(row)
         env = {**self.rules.environment(ctx.workspace.root, ctx.asker.user_id), **secrets}
         place = await ctx.thread(opened, ctx.workspace, row.working_dir or ".")

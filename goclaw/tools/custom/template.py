@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from goclaw.security.shell import simple_commands
-from goclaw.security.shell.grammar import parse
 from goclaw.security.shell.limits import Budget
+from goclaw.security.shell.syntax.grammar import parse
+from goclaw.security.shell.syntax.tree import Literal, Simple, Word
 from goclaw.security.shell.template import MOST, misplaced
-from goclaw.security.shell.tree import Literal, Simple, Word
 from goclaw.tools.tool import ToolFailed
 
 LONGEST = 131_072  # bytes of a command that is filled
@@ -132,7 +132,7 @@ def _programs(node: object) -> Iterator[Word]:
 
 
 def _parts(node: object) -> list[object]:
-    return [getattr(node, field.name) for field in fields(node)] if is_dataclass(node) else []
+    return [getattr(node, name) for name in node.__struct_fields__] if isinstance(node, msgspec.Struct) else []
 
 
 def _words(place: Place, shapes: Shapes) -> int:

@@ -83,6 +83,6 @@ def told(about: Happening) -> bytes:
         members |= {"toolName": about.tool_name, "toolInput": about.tool_input}
     if about.prompt:
         members["prompt"] = about.prompt
-    if about.event == "post_tool_use":
+    if about.event in ("post_tool_use", "subagent_stop"):
         members |= {"result": about.result, "isError": about.is_error}
     return msgspec.json.encode(members)

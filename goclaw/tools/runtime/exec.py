@@ -43,10 +43,17 @@ class ExecSettings(Struct):
     timeout_seconds: Annotated[int, Meta(ge=1, le=LONGEST)] = WITHIN
 
 
+async def consent(ctx: ToolContext, ask: Exec, rules: Rules, approvals: Approvals, processes: Processes) -> None:
+    rules.check_channel(ctx.asker)
+    commands, asks = checked(ctx, ask.command, rules, approvals)
+    await approvals.ask(wish(ctx, ask, commands, forced=asks))
+
+
 @tool(
     name="exec",
     group="runtime",
     effect=Effect.UNSAFE,
+    consent=consent,
     timeout=2 * LONGEST + 60,  # an answer may take as long as the command
     most=30_000,
     settings=ExecSettings,
@@ -55,9 +62,7 @@ async def execute(
     ctx: ToolContext, ask: Exec, rules: Rules, approvals: Approvals, processes: Processes
 ) -> str | Answer:
     """Run a shell command in the workspace and return what it writes. With background, leave it running."""
-    rules.check_channel(ctx.asker)
-    commands, asks = checked(ctx, ask.command, rules, approvals)
-    await approvals.ask(wish(ctx, ask, commands, forced=asks))
+    commands, _ = checked(ctx, ask.command, rules, approvals)
     within = ask.timeout_seconds or ctx.setting("exec", ExecSettings).timeout_seconds
     place = await ctx.thread(opened, ctx.workspace, ask.working_dir or ".")
     env = rules.environment(ctx.workspace.root, ctx.asker.user_id)
@@ -132,7 +137,8 @@ def wish(ctx: ToolContext, ask: Exec, commands: tuple[Simple, ...], *, forced: b
         channel=asker.channel,
         chat_id=asker.chat_id,
         sender_id=ctx.sender_id,
-        lane=LANE_OF[ctx.run_kind],
+        lane=LANE_OF[ctx.run_kind] if ctx.key else "",
+        key=ctx.key,
     )
 
 

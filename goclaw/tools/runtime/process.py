@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.process import Facts, Owner, Stroke
 from goclaw.tools.approvals import Approvals
 from goclaw.tools.processes import Processes
-from goclaw.tools.runtime.exec import checked, owner_of
+from goclaw.tools.runtime.exec import LONGEST, Exec, checked, owner_of, wish
 from goclaw.tools.runtime.rules import Rules
 from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
 
@@ -36,11 +36,23 @@ class Process(Struct):
     signal: Literal["TERM", "INT", "KILL"] | None = None
 
 
+async def consent(ctx: ToolContext, ask: Process, rules: Rules, approvals: Approvals, processes: Processes) -> None:
+    """What is written to a shell is a command as any other."""
+    if ask.action != "write" or ask.session_id is None or not ask.data:
+        return
+    rules.check_channel(ctx.asker)
+    if (await processes.wait(owner_of(ctx.asker), ask.session_id, 0)).shell:
+        commands, asks = checked(ctx, ask.data, rules, approvals)
+        wanted = wish(ctx, Exec(command=ask.data), commands, forced=asks)
+        await approvals.ask(msgspec.structs.replace(wanted, tool="process"))
+
+
 @tool(
     group="runtime",
     effect=Effect.UNSAFE,
+    consent=consent,
     reads=("list", "poll", "log", "watch_patterns"),
-    timeout=150,
+    timeout=2 * LONGEST,  # an answer may take as long as any
     most=30_000,
 )
 async def process(ctx: ToolContext, ask: Process, rules: Rules, approvals: Approvals, processes: Processes) -> str:
@@ -51,12 +63,10 @@ async def process(ctx: ToolContext, ask: Process, rules: Rules, approvals: Appro
         return msgspec.json.encode(await processes.list(owner)).decode()
     if ask.session_id is None:
         raise ToolFailed("invalid_args", f"session_id is missing; {ask.action} is about one process")
-    return msgspec.json.encode(await _done(ctx, ask, ask.session_id, owner, rules, approvals, processes)).decode()
+    return msgspec.json.encode(await _done(ask, ask.session_id, owner, processes)).decode()
 
 
-async def _done(
-    ctx: ToolContext, ask: Process, id: str, owner: Owner, rules: Rules, approvals: Approvals, processes: Processes
-) -> Any:
+async def _done(ask: Process, id: str, owner: Owner, processes: Processes) -> Any:
     match ask.action:
         case "poll":
             facts = await processes.wait(owner, id, (ask.timeout_ms or 0) / 1000)
@@ -67,9 +77,6 @@ async def _done(
         case "write":
             if not ask.data:
                 raise ToolFailed("invalid_args", "data is missing: what shall be written?")
-            facts = await processes.wait(owner, id, 0)
-            if facts.shell:
-                checked(ctx, ask.data, rules, approvals)
             return {"written": await processes.write(owner, id, ask.data.encode())}
         case "kill":
             signal: Stroke = ask.signal or "TERM"

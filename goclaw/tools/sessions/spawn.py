@@ -71,6 +71,7 @@ async def spawn(ctx: ToolContext, ask: Spawn, children: Subagents) -> str:
         model=ask.model or "",
         detached=ask.detached and not sync,
         announces=not sync,
+        depth=ctx.depth,
     )
     if not sync:
         accepted = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -24,7 +25,17 @@ TROUBLE = 200  # characters of what a vendor says is wrong
 
 
 class Asking:
-    def __init__(self, version: str, guard: Guard, now: Callable[[], datetime], secret: str = "") -> None:
+    """`host` says why one may not be reached now; empty: it may."""
+
+    def __init__(
+        self,
+        version: str,
+        guard: Guard,
+        now: Callable[[], datetime],
+        secret: str = "",
+        host: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        self._host = host
         self._guard = guard
         self._now = now
         self._secret = secret
@@ -70,6 +81,8 @@ class Asking:
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, params: Mapping[str, str] | None
     ) -> bytes:
         sent = {**self._headers, **headers}
+        if why := self._host(urlsplit(url).hostname or ""):
+            raise NotFound(why)
         try:
             async with httpx.AsyncClient(transport=guarded(self._guard, tls()), timeout=WITHIN) as http:
                 request = httpx.Request(method, url, params=params, headers=sent, content=content)

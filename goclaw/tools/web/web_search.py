@@ -117,4 +117,4 @@ def _searcher(name: Vendor, ctx: ToolContext, said: WebSearchSettings, outside: 
 
 
 def _asking(ctx: ToolContext, outside: Outside, base: str, key: Secret = Secret()) -> Asking:  # noqa: B008 - immutable
-    return Asking(outside.version, outside.vendors(private=bool(base)), ctx.now, key.reveal())
+    return Asking(outside.version, outside.vendors(private=bool(base)), ctx.now, key.reveal(), ctx.host)

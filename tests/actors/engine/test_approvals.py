@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from goclaw.actors.engine.approvals import OF_AGENT, OF_ALL, ApprovalBroker, AtBroker
+from goclaw.actors.engine.approvals import OF_AGENT, OF_ALL, ApprovalBroker
+from goclaw.actors.engine.consent import AtBroker
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.address import APPROVALS
 from goclaw.domain.approval import ApprovalEvent, Simple, Wish
+from goclaw.domain.cluster import Ownership
 from goclaw.domain.errors import Rejected
 from goclaw.domain.events import of_admins
 from goclaw.domain.ids import new_id
@@ -128,14 +131,21 @@ class Broker:
 
 
 @asynccontextmanager
-async def broker(database: Database, settings: ExecApproval = MISSES) -> AsyncIterator[Broker]:
+async def broker(
+    database: Database, settings: ExecApproval = MISSES, *, node: str = "here", company: bool = False
+) -> AsyncIterator[Broker]:
+    """`company`: other nodes answer too."""
     agent_id = new_id()
     await database.run(rows.seed, id=agent_id, tenant=MASTER_TENANT, key="default", name="G", owner="system")
     row = await database.run(rows.default, tenant=MASTER_TENANT)
     assert row is not None
 
+    node_id = new_id()
+
     def tree() -> Supervisor:
-        policy = child("policy", lambda: Supervisor([child("approvals", ApprovalBroker, settings, "here")]))
+        own = Ownership(alone=not company)
+        approving = child("approvals", ApprovalBroker, settings, node, node_id, None, own)
+        policy = child("policy", lambda: Supervisor([approving]))
         return Supervisor([child("engine", lambda: Supervisor([policy]))])
 
     async with open_system(database) as system, trio.open_nursery() as tasks:
@@ -205,21 +215,27 @@ async def test_a_run_that_ends_is_not_asked_about_any_more(database: Database, m
         assert await database.run(standing) == ["deny"]
 
 
-async def test_a_broker_that_crashes_says_no_to_all_and_its_successor_writes_it_down(
+async def test_a_broker_that_crashes_loses_nothing_somebody_comes_back_for(
     database: Database, mock_clock: MockClock
 ) -> None:
+    """The next one is asked again and finds the same approval; what nobody can ask for again is refused."""
     async with broker(database) as here:
-        await here.begin(here.wish("curl x"))
+        await here.begin(here.wish("curl x", key="run:1:0"))
+        await here.begin(here.wish("curl y", "c2"))
+        before = await here.pending()
         cell = here.system.find(APPROVALS)
         assert isinstance(cell, Cell)
 
         cell.kill()
 
-        assert (await here.end()).startswith("denied_approval: ")
-        mock_clock.jump(1)
-        await here.heard("exec.approval.resolved")
-        assert await database.run(standing) == ["orphaned"]
-        assert here.news[-1][1] == {"id": "exec-1", "decision": "deny", "userId": "ann", "agentId": "default"}
+        assert (await here.end("c2")).startswith("denied_approval: ")
+        while len(here.news) < 4:  # two were asked, one is over, one is asked again
+            mock_clock.jump(0.5)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (await here.pending()) == before[:1]
+        await here.as_("ann", approvals.approve, Approve, id="exec-1")
+        assert await here.end() == "run"
+        assert await database.run(standing) == ["allow_once", "orphaned"]
 
 
 @pytest.mark.parametrize(

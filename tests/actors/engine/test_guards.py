@@ -13,10 +13,8 @@ from goclaw.operations.feed import listening
 from goclaw.stores import agents
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
-from goclaw.tools.context_files import ContextFiles, OnlyFiles
-from goclaw.tools.fs.maps import Maps
-from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
+from tests.file_tools import FILE_TOOLS
 
 SECRET = "gh\u0070_" + "a1B2" * 9
 
@@ -31,7 +29,7 @@ async def kept(db: Connection) -> list[str]:
 
 
 async def test_a_secret_in_a_file_is_read_by_nobody(database: Database, tmp_path: Path) -> None:
-    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
+    tools = FILE_TOOLS
     async with house(database, tmp_path, tools=tools) as system:
         send = await turn(database, "read notes.txt")
         profile = await database.run(agents.default, tenant=MASTER_TENANT)

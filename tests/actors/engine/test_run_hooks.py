@@ -19,18 +19,17 @@ from goclaw.domain.ids import new_id
 from goclaw.domain.workspace import place_of
 from goclaw.operations.context import Context, House
 from goclaw.operations.feed import listening
-from goclaw.operations.hooks import AskHistory, AskHooks, Wanted, create, history, list_hooks
+from goclaw.operations.hook_shapes import AskHooks, Wanted
+from goclaw.operations.hooks import AskHistory, create, history, list_hooks
 from goclaw.runtime.system import System
 from goclaw.security.box import Box
 from goclaw.settings.hooks import Hooks
 from goclaw.settings.settings import Settings
 from goclaw.stores import agents, hooks
 from goclaw.stores.database import Database
-from goclaw.tools.context_files import ContextFiles, OnlyFiles
-from goclaw.tools.fs.maps import Maps
 from goclaw.tools.hooks.handlers import Handlers
-from goclaw.tools.tool import collect, equipped
 from tests.actors.house import KEY, house, turn
+from tests.file_tools import FILE_TOOLS
 
 BOX = Box(bytes(range(32)))
 WRITE = 'write "hello" to notes.txt'
@@ -75,7 +74,7 @@ class Story:
 
 @asynccontextmanager
 async def story(database: Database, place: Path, settings: Hooks = Hooks()) -> AsyncIterator[Story]:  # noqa: B008
-    tools = equipped(collect("goclaw.tools.fs"), {ContextFiles: OnlyFiles(), Maps: Maps(Path("/nonexistent"))})
+    tools = FILE_TOOLS
     works = HookWorks(Handlers(BOX, place / "data" / "hooks", os.environ), settings, box=BOX)
     async with house(database, place, tools=tools, hooks=works) as system:
         yield Story(system, database, place)

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from goclaw.actors.engine.tool_calls import SLOW, Durations, Made, ToolCalls
 from goclaw.domain.chat import ToolCall
-from goclaw.domain.estop import TOOL_CALLS, ToolsStopped
+from goclaw.domain.estop import TOOL_CALLS, Change, ToolsStopped
 from goclaw.runtime.actor import Actor, Context
 from goclaw.runtime.address import Address
 from goclaw.runtime.cell import Cell
@@ -138,7 +138,7 @@ async def test_a_stop_of_tools_ends_the_calls_that_are_made() -> None:
             system.publish(TOOL_CALLS, ToolsStopped())
             await trio.testing.wait_all_tasks_blocked()
             assert not scene.caller.done.is_set()
-            scene.brake.become(scene.brake.state.engaged(Levels(tools=("w*",)), by="an", at="", reason=""))
+            scene.brake.change(Change(engage=True, levels=Levels(tools=("w*",)), by="an", at=""))
             system.publish(TOOL_CALLS, ToolsStopped())
             await scene.caller.done.wait()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from goclaw.actors.engine.hooks import HookWorks
 from goclaw.actors.orch.desk import Children
 from goclaw.actors.orch.tree import orch
 from goclaw.domain.access import MASTER_TENANT
@@ -90,13 +91,14 @@ async def bossing(
     limits: Subagents = Subagents(),  # noqa: B008 - frozen
     rules: Orchestration = RULES,
     lanes: Lanes = Lanes(),  # noqa: B008 - frozen
+    hooks: HookWorks | None = None,
 ) -> AsyncIterator[Talk]:
     place = VendorPlace(Boss)
     row = Provider(api_base=f"http://127.0.0.1:{place.port}/v1", models=("echo",))
     later = Later()
     tools: dict[str, Tool] = equipped(
         {name: tool for name, tool in collect("goclaw.tools.sessions").items() if Port in tool.needs.values()},
-        {Port: Children(later, limits, rules)},  # type: ignore[arg-type]  # it will be one
+        {Port: Children(later, limits, rules, hooked=hooks is not None)},  # type: ignore[arg-type]  # it will be one
     )
     branch = child("orch", orch, limits, rules, Ownership())
     try:
@@ -109,6 +111,7 @@ async def bossing(
                 Providers(named={"fake": row}),
                 tools,
                 more=[branch],
+                hooks=hooks,
             ) as system,
         ):
             later.system = system

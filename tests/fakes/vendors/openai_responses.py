@@ -173,6 +173,22 @@ class Responses(Chat):
         return sse({"type": "response.failed", "response": response, "sequence_number": sent}, "response.failed")
 
 
+class Compact(Responses):
+    """`POST /responses/compact`: what users said stays as it is, the rest goes into an item that only it can open."""
+
+    def check(self, body: dict[str, Any]) -> None:
+        rules.check_shorter(body)
+
+    def whole(self, said: Answer, ask: Ask) -> Any:
+        items = rules.items_of(ask.body)
+        kept = [item for item in items if item["type"] == "message" and item["role"] == "user"]
+        sealed = {"id": f"cmp_{next(self._numbers):032x}", "type": "compaction"}
+        output = [*kept, {**sealed, "encrypted_content": rules.seal(said.text)}]
+        usage = self.usage(said, ask)
+        return {"id": f"resp_{ask.id}", "object": "response.compaction", "created_at": CREATED, "output": output,
+                "usage": usage}  # fmt: skip
+
+
 class AccountResponses(Responses):
     """The backend behind a ChatGPT account: streams only, stores nothing, wants instructions and an account id."""
 

@@ -23,7 +23,8 @@ MOVED = {
     "response_format": "text.format",
     "reasoning_effort": "reasoning.effort",
 }
-PREFIXES = {"function_call": "fc", "reasoning": "rs", "message": "msg"}
+SHORTER = frozenset({"model", "input", "instructions", "previous_response_id", "prompt_cache_key"})
+PREFIXES = {"function_call": "fc", "reasoning": "rs", "message": "msg", "compaction": "cmp"}
 ROLES = ("assistant", "system", "developer", "user")
 LEAST = 16  # tokens an answer is allowed at least
 SECRET = b"only the vendor knows"
@@ -98,6 +99,8 @@ def check_items(items: list[Any]) -> None:
                     refuse(what, "input")
             case "reasoning":
                 check_reasoning(items, place)
+            case "compaction":
+                check_seal(item)
             case other:
                 refuse(f"Invalid value: '{other}'.", where, "invalid_value")
 
@@ -110,9 +113,21 @@ def check_reasoning(items: list[Any], place: int) -> None:
     if not mine:
         what = "of type 'reasoning' was provided without its required following item."
         refuse(f"Item '{item.get('id')}' {what}", "input")
-    if "encrypted_content" in item and not sealed(item["encrypted_content"]):
+    if "encrypted_content" in item:
+        check_seal(item)
+
+
+def check_seal(item: dict[str, Any]) -> None:
+    if not sealed(item.get("encrypted_content", "")):
         what = f"The encrypted content for item {item.get('id')} could not be verified."
         refuse(what, "input", "invalid_encrypted_content")
+
+
+def check_shorter(body: dict[str, Any]) -> None:
+    """`/responses/compact`."""
+    for name in body.keys() - SHORTER:
+        refuse(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+    check_items(items_of(body))
 
 
 def check_message(item: dict[str, Any], where: str) -> None:

@@ -16,6 +16,7 @@ from goclaw.actors.cron import cron
 from goclaw.actors.orch.desk import Children
 from goclaw.actors.sessions.tree import sessions
 from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.approval import Wish
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.ids import new_id
 from goclaw.operations.alerts import AlertsForAgents
@@ -39,6 +40,7 @@ from goclaw.settings.settings import Settings
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, one, transaction
+from goclaw.tools.approvals import Approvals
 from goclaw.tools.automation.workings import Workings
 from goclaw.tools.context_files import ContextFiles
 from goclaw.tools.fs.maps import Maps
@@ -48,11 +50,25 @@ from goclaw.tools.messaging.platforms import Platforms
 from goclaw.tools.methods import Asker, Methods
 from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.subagents import Subagents
-from goclaw.tools.tool import ToolContext, collect, equipped
+from goclaw.tools.tool import ToolContext, ToolFailed, collect, equipped
 from goclaw.tools.web.outside import Outside
 
 OWNER = "system"  # of an installation that names nobody
 TOOLS = collect(*(f"goclaw.tools.{group}" for group in ("automation", "fs", "messaging", "sessions", "web")))
+
+
+class Asked:
+    """Somebody who is asked, and says `yes` or no."""
+
+    def __init__(self) -> None:
+        self.asks = False
+        self.yes = True
+        self.wishes: list[Wish] = []
+
+    async def ask(self, wish: Wish) -> None:
+        self.wishes.append(wish)
+        if not self.yes:
+            raise ToolFailed("denied_approval", "this was not approved")
 
 
 class Desk:
@@ -61,9 +77,11 @@ class Desk:
         self.workspace = workspace
         self.agent = agent  # ids of two agents
         self.other = other
+        self.approvals = Asked()
         self.tools = equipped(
             TOOLS,
             {
+                Approvals: self.approvals,
                 Methods: ForAgents(house, collect_operations("goclaw.operations")),
                 ContextFiles: FilesForAgents(house),
                 Alerts: AlertsForAgents(house),

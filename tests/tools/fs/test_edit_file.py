@@ -125,9 +125,9 @@ def test_a_diff_turns_the_old_text_into_the_new_one(
 def test_a_diff_of_a_large_file_takes_no_time_to_speak_of() -> None:
     text = b"".join(b"line %d of many\n" % number for number in range(300_000))
     for old in (b"line 299999 of", b"of many", b"line 1 of many\n" + text[15:100_000]):
-        began = time.monotonic()
+        began = time.process_time()
         assert len(difference("f", text, old, b"!")) <= 2001
-        assert time.monotonic() - began < 2.0
+        assert time.process_time() - began < 2.0
 
 
 async def test_very_many_replacements_in_one_line_take_no_time(tmp_path: Path) -> None:

@@ -59,10 +59,10 @@ def test_a_pattern_means_what_shells_mean(pattern: str, path: str, fits: bool) -
 
 
 def test_no_pattern_takes_more_time_than_the_path_is_long() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for pattern in ("*a" * 100 + "b", "**/" * 100 + "b", "{a,*}" * 50 + "b", "{" * 250 + "a" + "}" * 250):
         assert matcher(pattern)("a" * 4000) is False
-    assert time.monotonic() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ async def test_the_newest_come_first(tree: Path) -> None:
 
 
 async def test_hidden_files_are_found_when_named_but_never_those_of_the_gateway(tree: Path) -> None:
+    """SEC-13. No pattern finds `.goclaw`."""
     assert (await Shelf(tree).use("glob", pattern=".*")).text == ".env"
     assert (await Shelf(tree).use("glob", pattern="{.github,sub}/*")).text == "sub/old.py\n.github/ci.yml"
     assert "nothing matches" in (await Shelf(tree).use("glob", pattern=".goclaw/**")).text

@@ -52,6 +52,7 @@ async def test_recursion_goes_as_deep_as_asked_and_not_into_links(tree: Path) ->
 
 
 async def test_hidden_files_are_shown_when_asked_but_never_those_of_the_gateway(tree: Path) -> None:
+    """SEC-13. `.goclaw` is not in the list."""
     shown = (await listed(tree, recursive=True, show_hidden=True)).text
     assert "[FILE] .env" in shown
     assert "[FILE] sub/.git/config" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,9 +108,7 @@ async def test_a_kill_reaches_all_of_it_at_once_or_after_its_grace(yard: Yard) -
     await yard.process("watch_patterns", deaf, patterns=["\n"])
     stray = (await yard.process("log", deaf))["text"].strip()
 
-    began = time.monotonic()
     assert await yard.process("kill", deaf, signal="KILL") == {"killed": True, "exit_code": 137}
-    assert time.monotonic() - began < 1
     assert not alive(stray)
 
     polite = await yard.start("trap 'exit 9' INT; echo up; while :; do sleep 0.02; done")

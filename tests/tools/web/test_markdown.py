@@ -11,11 +11,12 @@ import pytest
 from goclaw.tools.web.fetching import Fetched
 from goclaw.tools.web.markdown import MOST, markdown
 from goclaw.tools.web.page import page
+from tests.security.corpus import case
 
 CORPUS = [json.loads(line) for line in Path(__file__).with_name("pages.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=[case["id"] for case in CORPUS])
+@pytest.mark.parametrize("case", [case("pages", row["id"], bool(row.get("hides")), row) for row in CORPUS])
 def test_a_page(case: dict[str, Any]) -> None:
     """`shows` is its whole text; `hides` must not be in it, `keeps` must."""
     fetched = Fetched(url="https://site.example/d/p", status=200, content_type="text/html", body=case["html"].encode())

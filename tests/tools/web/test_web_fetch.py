@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -333,15 +334,15 @@ async def test_a_page_is_kept_for_a_while_and_for_its_user_alone(site: Site, moc
 
 
 async def test_a_large_page_does_not_hold_up_the_others(site: Site) -> None:
-    """One second of Markdown in a thread: the loop turns all the while."""
+    """One second of Markdown in a thread: the loop turns all the while. In seconds of processor."""
     site.put("/", "<ul>" + "<li><b>a</b> <a href=x>b</a>" * 40_000)
-    longest, last = 0.0, trio.current_time()
+    longest, last = 0.0, time.process_time()
 
     async def watch() -> None:
         nonlocal longest, last
         while True:
             await trio.sleep(0.001)
-            longest, last = max(longest, trio.current_time() - last), trio.current_time()
+            longest, last = max(longest, time.process_time() - last), time.process_time()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)

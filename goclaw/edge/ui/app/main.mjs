@@ -21,6 +21,7 @@ const PAGES = {
   heartbeats: () => import('./pages/heartbeats.mjs'),
   tools: () => import('./pages/tools.mjs'),
   'custom-tools': () => import('./pages/custom-tools.mjs'),
+  hooks: () => import('./pages/hooks.mjs'),
   providers: () => import('./pages/providers.mjs'),
   budgets: () => import('./pages/budgets.mjs'),
   audit: () => import('./pages/audit.mjs'),

@@ -13,7 +13,7 @@ import { Icon, IconButton, Speaker } from './ui/parts.mjs'
 
 const PAGES = {
   chat: 'message-square', agents: 'bot', sessions: 'list', runs: 'activity', approvals: 'shield-check', cron: 'clock', heartbeats: 'heart-pulse',
-  actors: 'network', tools: 'wrench', 'custom-tools': 'square-terminal', providers: 'plug', budgets: 'lock', audit: 'scroll-text',
+  actors: 'network', tools: 'wrench', 'custom-tools': 'square-terminal', hooks: 'link', providers: 'plug', budgets: 'lock', audit: 'scroll-text',
 }
 const ONLY = { approvals: 'operator', audit: 'admin' } // pages for a role and those above
 const THEME_ICONS = { system: 'monitor', light: 'sun', dark: 'moon' }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from goclaw.providers.reader import CALLS, empty, interrupted, tokens, too_many_
 from goclaw.providers.trouble import inner_refusal
 
 ITEMS = 1024  # in one answer
+COMPACTION = "response.compaction"
 COMMENTARY = "commentary"  # a phase of text that is not the answer
 
 
@@ -66,6 +68,14 @@ class _Response(Struct):
     incomplete_details: _Incomplete | None = None
 
 
+class _Shorter(Struct):
+    """What stands for a conversation, to be given back as it is."""
+
+    object: str = ""
+    output: list[dict[str, Any]] = []
+    usage: _Usage | None = None
+
+
 class _Event(Struct):
     type: str = ""
     item_id: str = ""
@@ -81,6 +91,7 @@ class _Event(Struct):
 
 _event = msgspec.json.Decoder(_Event).decode
 _response = msgspec.json.Decoder(_Response).decode
+_shorter = msgspec.json.Decoder(_Shorter).decode
 
 
 class _Item:
@@ -113,6 +124,7 @@ class ResponsesAssembly:
         self._why = ""
         self._content: list[str] = []
         self._thought: list[str] = []
+        self._shorter: tuple[dict[str, Any], ...] = ()
 
     def event(self, data: bytes) -> StreamChunk | None:
         if data == b"[DONE]":
@@ -141,11 +153,22 @@ class ResponsesAssembly:
         return None
 
     def whole(self, body: bytes) -> StreamChunk | None:
-        return self._end(_response(body))
+        shorter = _shorter(body)
+        if shorter.object != COMPACTION:
+            return self._end(_response(body))
+        if len(shorter.output) > ITEMS:
+            raise ProviderError("server_error", f"more than {ITEMS} items in one answer")
+        self._shorter, self.done = tuple(shorter.output), True
+        self.usage = _usage(shorter.usage) if shorter.usage is not None else None
+        return StreamChunk(content=text) if (text := readable(self._shorter)) else None
 
     def answer(self) -> ChatResponse | ProviderError:
         if not self.done:
             return interrupted()
+        if self._shorter:
+            return ChatResponse(
+                content=readable(self._shorter), usage=self.usage or Usage(), raw=Raw("", self._shorter)
+            )
         items = self._ordered()
         calls = tuple(
             tool_call(item.said.call_id or id or f"call_{item.place}", item.called, _arguments(item))
@@ -224,6 +247,16 @@ class ResponsesAssembly:
         return "\n\n".join(
             part.text or "" for _, item in self._ordered() if item.said.type == "reasoning" for part in _summary(item)
         )
+
+
+def readable(items: Sequence[dict[str, Any]]) -> str:
+    """What of the items anybody can read: the texts of messages, with who said them."""
+    lines = []
+    for item in items:
+        said = msgspec.convert(item, _Said)
+        if item.get("type") == "message" and (text := "".join(part.text or "" for part in said.content or ())):
+            lines.append(f"{str(item.get('role', 'assistant')).capitalize()}: {text}")
+    return "\n".join(lines)
 
 
 def _speaks(item: _Item) -> bool:

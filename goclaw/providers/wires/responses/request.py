@@ -30,6 +30,8 @@ def family(model: str) -> str:
 
 
 def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
+    if ask.compact:
+        return _shorter(ask, ask.model or vendor.default_model)
     account = vendor.wire == "chatgpt_oauth"
     if not learned.knows_forms:
         ask = in_words(ask)
@@ -72,6 +74,14 @@ def write(ask: ChatRequest, vendor: Vendor, learned: Learned) -> Call:
     headers = {"OpenAI-Beta": "responses=v1"} if account else {}
     path = "/codex/responses" if account else "/responses"
     return Call(path, msgspec.json.encode(body), headers, reasoning, longest, family(model))
+
+
+def _shorter(ask: ChatRequest, model: str) -> Call:
+    """Has the vendor make a conversation shorter; what comes back is given to its models unchanged."""
+    system = "\n\n".join(message.content for message in ask.messages if message.role == "system")
+    items = [item for message in ask.messages for item in _items(message, family(model))]
+    body = {"model": model, "input": items, **({"instructions": system} if system else {})}
+    return Call("/responses/compact", msgspec.json.encode(body), family=family(model))
 
 
 def _longest(wanted: int | None, most: int | None) -> int | None:

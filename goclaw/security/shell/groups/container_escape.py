@@ -25,7 +25,7 @@ SAMPLES = (
     "/dev/mem",
     "/dev/kmem",
 )
-ENGINES = frozenset({"docker", "podman", "nerdctl"})
+ENGINES = frozenset({"docker", "podman", "nerdctl", "ctr", "finch"})
 STARTS = frozenset({"run", "create", "exec"})
 FLAGS = ("--privileged", "--cap-add", "--device", "--security-opt", "--volumes-from", "--device-cgroup-rule")
 SPACES = ("--pid", "--ipc", "--uts", "--userns", "--cgroupns", "--network", "--net")
@@ -34,6 +34,10 @@ SYSTEM = re.compile(r"/(?:(?:etc|boot|sys|proc|usr|bin|sbin|lib\w*|var|root|dev|
 
 def refuse(call: Call) -> str | None:
     if any(paths.matches(each, PATHS, SAMPLES) for each in _before(call)):
+        return "kernel or engine"
+    if call.name == "sysctl" and (call.short("wp") or any("=" in each for each in call.operands)):
+        return "kernel or engine"
+    if any(paths.matches(each, PATHS, SAMPLES) for each in _endpoints(call)):
         return "kernel or engine"
     if call.name in ENGINES and STARTS & set(call.operands[:4]):
         return _engine(call)
@@ -48,6 +52,11 @@ def _before(call: Call) -> list[str]:
     return paths.named(call) + seen
 
 
+def _endpoints(call: Call) -> list[str]:
+    """The paths of `unix://…`."""
+    return [each.partition("unix://")[2] for each in call.args if "unix://" in each and call.name not in paths.TEXTS]
+
+
 def _engine(call: Call) -> str | None:
     if call.long(*FLAGS) and (call.option("--privileged") or "") != "false":
         return "privileges"
@@ -57,12 +66,12 @@ def _engine(call: Call) -> str | None:
             return "host namespace"
     for at, word in enumerate(call.args):
         value = call.args[at + 1] if at + 1 < len(call.args) else ""
-        if word in ("-v", "--volume", "--mount"):
+        if word in ("--volume", "--mount") or re.fullmatch(r"-[a-zA-Z]*v", word):
             mount = value
         elif word.startswith(("--volume=", "--mount=")):
             mount = word.partition("=")[2]
         elif re.match(r"-v.", word) and not word.startswith("--"):
-            mount = word[2:]
+            mount = word[2:].removeprefix("=")
         else:
             continue
         if re.search(r"(?:^|,)(?:type|source|src)=", mount):

@@ -26,7 +26,9 @@ def refuse(call: Call) -> str | None:
     words = [each for each in call.args if each not in skipped]
     if any(POOL.search(each) and "+" in each for each in words):
         return "pool"
-    if call.name not in FETCHERS or (call.name == "git" and "clone" not in words):
+    if call.name not in FETCHERS or (
+        call.name == "git" and not {"clone", "submodule", "fetch", "pull", "remote"} & set(words)
+    ):
         return None
     sources = [each for each in words if "://" in each or call.name not in ("curl", "wget")]
     return "miner" if any(map(FETCHED.search, sources)) else None

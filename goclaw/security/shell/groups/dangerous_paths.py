@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from goclaw.security.shell import paths
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.resolve import wildcard
 from goclaw.security.shell.text import plain
+from goclaw.security.shell.writes import written
 
 RIGHTS = frozenset({"chmod", "chown", "chgrp", "setfacl", "chattr"})
 SYSTEM = re.compile(
@@ -28,7 +30,7 @@ SECRET = re.compile(
     r"/etc/(?:shadow|gshadow|sudoers|master\.passwd)[^/]*|"
     r"(?:~|.*/)?/?\.ssh(?:/(?!(?:[^/]*\.pub|known_hosts[^/]*|config)$)|$)|(?:~|.*/)?/?\.aws/credentials|(?:~|.*/)?/?\.gnupg(?:/|$)|"
     r"(?:~|.*/)?/?\.(?:netrc|pgpass|git-credentials)$|(?:~|.*/)?/?\.docker/config\.json|(?:~|.*/)?/?\.kube/config|"
-    r"(?:~|.*/)?/?\.config/(?:gcloud|gh)(?:/|$)|/proc/[^/]+/(?:task/[^/]+/)?mem$"
+    r"(?:~|.*/)?/?\.config/(?:gcloud|gh)(?:/|$)|~/\.(?:aws|kube|docker)$|/proc/[^/]+/(?:task/[^/]+/)?mem$"
 )
 SAMPLES = (
     "/etc/shadow",
@@ -48,23 +50,46 @@ SAMPLES = (
     "~/.config/gh/hosts.yml",
     "/proc/self/mem",
 )
-SSH = re.compile(r"(?:~|.*/)?/?\.ssh$")
+SOUGHT = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)|g?shadow-?|sudoers|\.(?:netrc|pgpass|git-credentials)")
+DIRECTORY = re.compile(r"(?:^|/)\.(?:ssh|aws|kube|docker)$")
 
 
 def refuse(call: Call) -> str | None:
     if call.name in RIGHTS and any(_outside(call, each) for each in _targets(call)):
         return "rights"
-    if any(_system(each) for each in paths.written(call)):
+    if any(_system(each) for each in written(call)):
         return "system path"
+    if _tells(call) or _sought(call):
+        return "secret file"
     for path in paths.named(call):
         name = plain(path).casefold()
-        if paths.matches(path, SECRET, SAMPLES) and not (SSH.match(name) and call.name in paths.LISTS):
+        if paths.matches(path, SECRET, SAMPLES) and not (DIRECTORY.search(name) and call.name in paths.LISTS):
             return "secret file"
     return None
 
 
+def _tells(call: Call) -> bool:
+    """Does it print what one of those files holds without naming it?"""
+    if call.name in ("gpg", "gpg2"):
+        return any(each.startswith("--export-secret") for each in call.flags)
+    return call.name == "kubectl" and call.operands[:2] == ["config", "view"] and call.long("--raw")
+
+
+def _sought(call: Call) -> bool:
+    """Does a find hand such files to a command, wherever they lie?"""
+    if call.name not in ("find", "gfind") or not {"-exec", "-execdir", "-ok", "-okdir"} & set(call.args):
+        return False
+    return any(
+        (word in ("-name", "-iname") and SOUGHT.fullmatch(plain(after)))
+        or (word in ("-path", "-ipath", "-wholename") and re.search(r"\.(?:ssh|aws|gnupg|kube)/", after))
+        for word, after in itertools.pairwise(call.args)
+    )
+
+
 def _system(path: str) -> bool:
     lower = plain(path).casefold()
+    if path == "/":
+        return True
     if wildcard(path):
         return paths.matches(path, SYSTEM, SYSTEM_SAMPLES)
     return SYSTEM.match(lower) is not None

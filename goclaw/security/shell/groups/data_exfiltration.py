@@ -14,6 +14,8 @@ from goclaw.security.ssrf import Guard
 from goclaw.security.ssrf import Refused as Forbidden
 
 LOOKUPS = frozenset({"nslookup", "dig", "host", "drill", "kdig", "delv"})
+FTP = frozenset({"ftp", "lftp", "ncftp", "ncftpput", "tftp", "curlftpfs", "smbclient"})
+MAIL = frozenset({"mail", "mailx", "s-nail", "mutt", "neomutt", "sendmail", "msmtp", "swaks"})
 SENDS = re.compile(r"POST|PUT|PATCH|DELETE", re.IGNORECASE)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/*", re.ASCII)
 SOCKET = re.compile(r"/dev/(?:tcp|udp)/")
@@ -81,10 +83,37 @@ def refuse(call: Call) -> str | None:
         return _curl(call)
     if name in ("wget", "wget2"):
         return _wget(call)
+    if name in ("http", "https", "xh", "xhs") and _httpie(call):
+        return "upload"
+    if name in FTP and call.operands:
+        return "upload"
+    if name in MAIL and (call.operands or call.stdin is not None):
+        return "mail"
+    if name == "resolvectl" and call.operands[:1] == ["query"]:
+        return "lookup"
+    if name == "rclone" and any(re.match(r"[\w.-]*:", each) for each in call.operands[1:]):
+        return "remote copy"
+    if name == "git" and {"daemon", "send-email", "instaweb", "http-backend"} & set(call.operands[:1]):
+        return "server"
+    if name == "httpd" or (name == "ruby" and "httpd" in call.args) or (name == "php" and _open_to_all(call)):
+        return "server"
     if name == "rsync":
         remote = any(re.match(r"[^/:]+::?", each) or each.startswith("rsync://") for each in call.operands)
         return "remote copy" if remote else None
     return None
+
+
+def _httpie(call: Call) -> bool:
+    words = call.operands
+    if words and re.fullmatch(r"[A-Za-z]+", words[0]) and words[0].casefold() != "localhost":
+        return SENDS.fullmatch(words[0]) is not None
+    return any(re.match(r"@|[^\s:=/?]+(?:=|:=|@)", each) and "==" not in each for each in words[1:])
+
+
+def _open_to_all(call: Call) -> bool:
+    """PHP's own server for more than this machine."""
+    address = call.option("-S")
+    return address is not None and not address.startswith(("localhost:", "127.", "[::1]"))
 
 
 def _curl(call: Call) -> str | None:
@@ -99,6 +128,8 @@ def _curl(call: Call) -> str | None:
             for place, letter in enumerate(word[1:]):
                 if letter in "dFTK":
                     return "upload"
+                if letter == "H" and word[place + 2 :].startswith("@"):
+                    return "upload"
                 if letter == "X" and SENDS.match(word[place + 2 :]):
                     return "method"
                 if letter in CURL_VALUED:
@@ -108,7 +139,23 @@ def _curl(call: Call) -> str | None:
     )
     if SENDS.fullmatch(method):
         return "method"
+    header = call.option("-H", "--header")
+    if header is not None and header.startswith("@"):
+        return "upload"
+    if _around(call):
+        return "address"
     return _urls(call, CURL_URLLESS, ("http", "https", "ftp", "ftps"))
+
+
+def _around(call: Call) -> bool:
+    """Is another address given than the one that the URL names?"""
+    for name in ("--resolve", "--connect-to", "-x", "--proxy", "--socks5", "--socks5-hostname", "--preproxy"):
+        value = call.option(name) or ""
+        if name in ("--resolve", "--connect-to"):
+            value = re.sub(r"^\[?[^:]*\]?:[^:]*:", "", value.lstrip("+")) or value
+        if value and _refused(SCHEME.sub("", value, count=1) if "://" in value else value):
+            return True
+    return False
 
 
 def _wget(call: Call) -> str | None:

@@ -10,6 +10,18 @@ from goclaw.security.shell.wrappers import peel
 
 ENVIRON = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?environ$")
 SAMPLES = ("/proc/self/environ", "/proc/1/environ", "/proc/1234/environ")
+LISTS = frozenset(
+    {
+        ("systemctl", "show-environment"),
+        ("direnv", "dump"),
+        ("direnv", "export"),
+        *((manager, "run", "env") for manager in ("npm", "pnpm", "yarn", "bun")),
+    }
+)
+SHOWS = {
+    **dict.fromkeys(("gdb", "lldb"), re.compile(r"^\s*show\s+env\w*\s*$|^\s*settings\s+show\s+target\.env")),
+    **dict.fromkeys(("vim", "vi", "nvim", "ex"), re.compile(r"\benviron\(\s*\)")),
+}
 JQ = re.compile(
     r"""(?<![.\w$"'])env(?![\w"'(])(?!\s*(?:\.\s*\w|\[))|\$ENV(?!\w)(?!\s*(?:\.\s*\w|\[))|(?<![\w])\$__prog"""
 )
@@ -30,7 +42,17 @@ def refuse(call: Call) -> str | None:
             return None if call.flags and call.short("fF") else "listing"
         if call.short("p") and name in ("declare", "typeset", "export") and not call.short("fF"):
             return "listing"
-    if name == "compgen" and call.short("ev"):
+    if name in ("make", "gmake") and (call.short("p") or call.long("--print-data-base")):
+        return "listing"
+    if (
+        (name, *call.operands[:1]) in LISTS
+        or (name, *call.operands[:2]) in LISTS
+        or (name == "php" and call.short("i"))
+    ):
+        return "listing"
+    if name in SHOWS and any(SHOWS[name].search(each) for each in args):
+        return "listing"
+    if name == "compgen" and (call.short("ev") or call.option("-A") in ("export", "variable")):
         return "listing"
     if name == "ps" and _shows_environment(args):
         return "ps"

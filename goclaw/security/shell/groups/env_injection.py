@@ -18,6 +18,7 @@ STORED = re.compile(
     r"GIT_CONFIG.*|GIT_EXEC_PATH|GIT_TEMPLATE_DIR|SSH_ASKPASS|EDITOR|VISUAL|PAGER|MANPAGER|LESSOPEN|GOCLAW_.*",
     re.DOTALL,
 )
+ASSIGNED = re.compile(r"(?:--setenv=|-E)?([A-Za-z_]\w*)=", re.ASCII)
 PRELOAD = re.compile(r"/etc/ld\.so\.preload$")
 
 
@@ -40,6 +41,24 @@ def refuse(call: Call) -> str | None:
         return "variable"
     if call.name in ("export", "declare", "typeset", "readonly", "set") and any(
         re.match(r"(?:PS4|PROMPT_COMMAND)\+?=", each) for each in call.operands
+    ):
+        return "variable"
+    if call.name.startswith("ld") and call.long("--preload", "--audit"):
+        return "preload"
+    if call.name == "gdb" and any(map(dangerous, re.findall(r"\bset\s+env\w*\s+(\w+)", " ".join(call.args)))):
+        return "variable"
+    if (
+        call.name == "tmux"
+        and {"set-environment", "setenv"} & set(call.operands[:1])
+        and any(map(dangerous, call.operands))
+    ):
+        return "variable"
+    if call.name == "setenv" and any(map(dangerous, call.operands[:1])):
+        return "variable"
+    if call.name == "set" and any(map(dangerous, call.operands[:1])):  # of fish
+        return "variable"
+    if call.name in ("systemctl", "systemd-run", "make", "tmux", "launchctl") and any(
+        dangerous(found[1]) for each in call.args if (found := ASSIGNED.match(each))
     ):
         return "variable"
     if call.name == "printf" and call.args[:1] == ["-v"] and any(map(dangerous, call.args[1:2])):

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
+from goclaw.security.shell import consoles
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.paths import texts_only
 
 EDITORS = frozenset({"vim", "vi", "nvim", "view", "ex", "vimdiff", "gvim", "rvim", "emacs"})
+COMPRESSORS = frozenset(
+    [
+        "zstd",
+        "zstdmt",
+        "pigz",
+        "lz4",
+        "xz",
+        "gzip",
+        "bzip2",
+        "pbzip2",
+        "lbzip2",
+        "pixz",
+        "lzip",
+        "plzip",
+        "brotli",
+        "lzop",
+    ]
+)
 # git keys whose value is a program
 KEYS = re.compile(
     r"(?:core\.(?:sshcommand|pager|editor|fsmonitor|hookspath|askpass|gitproxy)|pager\..*|alias\..*|diff\.external|"
@@ -20,6 +40,8 @@ KEYS = re.compile(
 
 
 def refuse(call: Call) -> str | None:
+    if consoles.leaves(call):
+        return "console"
     rule = RULES.get(call.name)
     return rule(call) if rule is not None else None
 
@@ -138,8 +160,10 @@ def _sort(call: Call) -> str | None:
 
 def _git(call: Call) -> str | None:
     args, said = call.args, texts_only(call)
-    for word, after in zip(args, [*args[1:], ""], strict=True):
+    for word, after in itertools.pairwise([*args, ""]):
         name = word.partition("=")[0]
+        if name == "--template" and {"clone", "init"} & set(args) and word != "--template=":
+            return "program"
         if name in ("--upload-pack", "--receive-pack", "--open-files-in-pager") or word.startswith("--exec-path="):
             return "program"
         if name == "--exec" and "rebase" not in args and ("=" in word or {"archive", "push", "send-pack"} & set(args)):
@@ -174,19 +198,43 @@ def _history(call: Call) -> str | None:
 
 def _tar(call: Call) -> str | None:
     names = ("--to-command", "--use-compress-program", "--rsh-command", "--info-script", "--new-volume-script")
-    for word, after in zip(call.args, [*call.args[1:], ""], strict=True):
+    for word, after in itertools.pairwise([*call.args, ""]):
         name, equals, value = word.partition("=")
-        if len(name) > 5 and any(each.startswith(name) for each in names):
+        value = value if equals else after
+        compresses = "--use-compress-program".startswith(name) and _compressor(value)
+        if len(name) > 5 and any(each.startswith(name) for each in names) and not compresses:
             return "program"
-        if name.startswith("--checkpoint-a") and "exec" in (value if equals else after):
+        if name.startswith("--checkpoint-a") and "exec" in value:
             return "program"
-        if re.fullmatch(r"-[a-zA-Z]*[IF]", word) and word[-1] in "IF":
-            if after in ("zstd", "pigz", "lz4", "xz", "gzip", "bzip2", "pbzip2", "pixz", "lzip", "brotli"):
-                continue
+        if re.fullmatch(r"-[a-zA-Z]*[IF]", word) and not _compressor(after):
             return "program"
-        if re.match(r"-I.", word):
+        if re.match(r"-I.", word) and not _compressor(word[2:]):
             return "program"
     return None
+
+
+def _compressor(command: str) -> bool:
+    name, *options = command.split() or [""]
+    return name in COMPRESSORS and all(each.startswith("-") for each in options)
+
+
+def _opener(call: Call) -> str | None:
+    """Tools that show their result in a pager or a program they are given."""
+    value = call.option("--pager", "--opener")
+    return "program" if value and value.split()[0] not in ("less", "cat", "more", "never", "always") else None
+
+
+def _keygen(call: Call) -> str | None:
+    return "library" if call.short("D") or (call.option("-s", "-w") and call.name == "ssh-add") else None
+
+
+def _openssl(call: Call) -> str | None:
+    engine = call.option("-engine", "-provider-path") or ("" if call.operands[:1] != ["engine"] else call.operands[-1])
+    return "library" if "/" in engine or engine.endswith(".so") else None
+
+
+def _npm(call: Call) -> str | None:
+    return "program" if call.long("--script-shell", "--shell") else None
 
 
 def _split(call: Call) -> str | None:
@@ -194,14 +242,14 @@ def _split(call: Call) -> str | None:
 
 
 def _editor(call: Call) -> str | None:
-    for word, after in zip(call.args, [*call.args[1:], ""], strict=True):
+    for word, after in itertools.pairwise([*call.args, ""]):
         command = ""
-        if word in ("-c", "--cmd", "--eval", "--command", "-eval"):
+        if word in ("--cmd", "--eval", "--command", "-eval") or re.fullmatch(r"-[a-zA-Z]*c", word):
             command = after
         elif word.startswith(("+", "--cmd=", "-c", "--eval=")):
             command = word
         if "!" in command or re.search(
-            r"\b(?:system|shell|py3?x?do|python|perl|lua|ruby|terminal|source|jobstart)\b", command
+            r"\b(?:system|shell|py3?x?(?:do)?|python3?|perl|lua|ruby|terminal|source|jobstart)\b", command
         ):
             return "editor command"
     if call.args and call.args[0] == "-S":
@@ -236,6 +284,10 @@ RULES = {
     "gtar": _tar,
     "bsdtar": _tar,
     "split": _split,
+    **dict.fromkeys(("ag", "ack", "bat", "batcat", "delta"), _opener),
+    **dict.fromkeys(("ssh-keygen", "ssh-add"), _keygen),
+    "openssl": _openssl,
+    **dict.fromkeys(("npm", "pnpm", "yarn", "bun"), _npm),
     **dict.fromkeys(EDITORS, _editor),
     "less": _less,
     "more": _less,

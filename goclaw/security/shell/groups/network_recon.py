@@ -30,6 +30,36 @@ NAMES = frozenset(
         "mosh",
         "sshpass",
         "pssh",
+        "unicornscan",
+        "netdiscover",
+        "nikto",
+        "gobuster",
+        "ffuf",
+        "feroxbuster",
+        "dirb",
+        "sqlmap",
+        "hydra",
+        "medusa",
+        "nbtscan",
+        "nuclei",
+        "amass",
+        "subfinder",
+        "wpscan",
+        "dbclient",
+        "plink",
+        "rsh",
+        "rlogin",
+        "rexec",
+        "sshfs",
+        "ssh-copy-id",
+        "pdsh",
+        "parallel-ssh",
+        "clush",
+        "inlets",
+        "rathole",
+        "gost",
+        "pagekite",
+        "ligolo-agent",
     ]
 )
 REMOTE = re.compile(r"(?!/|\./|[A-Za-z]:\\)[^/]*:")
@@ -37,6 +67,10 @@ REMOTE = re.compile(r"(?!/|\./|[A-Za-z]:\\)[^/]*:")
 
 def refuse(call: Call) -> str | None:
     if call.name in NAMES:
+        return "scanner or tunnel"
+    if call.name == "fping" and call.short("g"):
+        return "scanner or tunnel"
+    if call.name == "tailscale" and call.operands[:1] in (["funnel"], ["serve"], ["up"], ["ssh"]):
         return "scanner or tunnel"
     if call.name in ("ssh", "slogin") and call.operands:
         return "remote shell"

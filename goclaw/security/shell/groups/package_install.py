@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from goclaw.security.shell.call import Call
-from goclaw.security.shell.code import _module, language
+from goclaw.security.shell.languages import language, module
 
 PIP = frozenset({"install", "uninstall", "download", "wheel", "sync"})
 VERBS: dict[str, frozenset[str]] = {
@@ -46,10 +46,27 @@ VERBS: dict[str, frozenset[str]] = {
         "choco": "install uninstall upgrade",
         "winget": "install uninstall upgrade",
         "scoop": "install uninstall update",
-        "nix-env": "install uninstall upgrade",
+        "nix": "profile run shell",
+        "guix": "install remove upgrade package shell",
+        "rustup": "install update self toolchain component target default uninstall",
+        "corepack": "enable disable prepare install use up",
+        "opam": "install remove upgrade update reinstall",
+        "cabal": "install update",
+        "ghcup": "install upgrade rm",
+        "sdk": "install uninstall upgrade update",
+        "tlmgr": "install remove update",
+        "pecl": "install uninstall upgrade",
+        "pear": "install uninstall upgrade",
+        "vcpkg": "install remove upgrade",
+        "conan": "install",
+        "ansible-galaxy": "install",
+        "mix": "archive.install local.hex local.rebar escript.install",
+        **dict.fromkeys(
+            ("nvm", "fnm", "volta", "pyenv", "rbenv", "nodenv", "asdf", "mise"), "install uninstall upgrade update"
+        ),
     }.items()
 }
-ALWAYS = frozenset({"easy_install", "cpanm", "cpan", "uvx", "bunx", "pnpx"})
+ALWAYS = frozenset({"easy_install", "cpanm", "cpan", "uvx", "bunx", "pnpx", "emerge", "xbps-install", "xbps-remove"})
 VALUED = frozenset(
     [
         "--index-url",
@@ -151,6 +168,22 @@ def refuse(call: Call) -> str | None:
         return _python(call)
     if name == "npx":
         return _npx(call)
+    if name in ("nix-env", "nix-shell"):
+        return "installs" if call.short("iuep" if name == "nix-env" else "p") or call.long("--packages") else None
+    if name == "dotnet":
+        return (
+            "installs"
+            if call.operands[:2] in (["tool", "install"], ["tool", "update"], ["workload", "install"])
+            else None
+        )
+    if name in ("code", "codium", "cursor"):
+        return "installs" if call.long("--install-extension") else None
+    if name == "gh":
+        return "installs" if call.operands[:2] in (["extension", "install"], ["extension", "upgrade"]) else None
+    if name in ("deno", "bun") and any(each.startswith(("npm:", "jsr:")) for each in call.operands[:3]):
+        return "runs from the registry"
+    if name == "uv" and call.operands[:1] == ["run"] and call.long("--with", "--with-requirements"):
+        return "runs from the registry"
     if name in ("dpkg", "rpm", "pacman"):
         return _short(call)
     if name == "go":
@@ -178,6 +211,14 @@ def _managed(call: Call, verbs: frozenset[str]) -> str | None:
         return None
     if name == "poetry" and verb == "self" and _verb(rest) == "show":
         return None
+    if name == "rustup" and verb in ("toolchain", "component", "target"):
+        return "installs" if _verb(rest) in ("install", "add", "remove", "uninstall", "update") else None
+    if name == "rustup" and verb == "default" and not rest:
+        return None
+    if name == "nix" and verb != "profile" and "nixpkgs" not in " ".join(rest):
+        return None
+    if name == "nix" and verb == "profile" and _verb(rest) in ("list", "history", "diff-closures"):
+        return None
     if name in ("npm",) and verb in ("update",) and "--help" in rest:
         return None
     return "installs"
@@ -197,12 +238,14 @@ def _verb(args: list[str]) -> str:
 
 
 def _python(call: Call) -> str | None:
-    module = (_module(call) or "").casefold()
-    if module not in ("pip", "pipx", "ensurepip", "easy_install", "uv", "conda", "pip._internal"):
+    name = (module(call) or "").casefold()
+    if not name and call.operands[:1] == ["setup.py"] and {"install", "develop"} & set(call.operands[1:]):
+        return "installs"
+    if name not in ("pip", "pipx", "ensurepip", "easy_install", "uv", "conda", "pip._internal"):
         return None
     rest = call.args[call.args.index("-m") + 2 :] if "-m" in call.args else call.args[1:]
-    verbs = PIP if module.startswith("pip") and module != "pipx" else VERBS.get(module, frozenset())
-    return "installs" if module in ("ensurepip", "easy_install") or _verb(rest) in verbs else None
+    verbs = PIP if name.startswith("pip") and name != "pipx" else VERBS.get(name, frozenset())
+    return "installs" if name in ("ensurepip", "easy_install") or _verb(rest) in verbs else None
 
 
 def _npx(call: Call) -> str | None:

@@ -7,9 +7,33 @@ import re
 from goclaw.security.shell import paths
 from goclaw.security.shell.call import Call
 from goclaw.security.shell.groups.filter_bypass import runs_programs
+from goclaw.security.shell.writes import written
 
-NAMES = frozenset({"crontab", "at", "batch", "launchctl", "schtasks", "chkconfig", "update-rc.d"})
+NAMES = frozenset(
+    {
+        "crontab",
+        "at",
+        "batch",
+        "launchctl",
+        "schtasks",
+        "chkconfig",
+        "update-rc.d",
+        "rc-update",
+        "incrontab",
+        "fcrontab",
+    }
+)
 UNITS = frozenset({"enable", "link", "edit", "preset", "daemon-reload", "reenable", "add-wants", "add-requires"})
+STAYS = frozenset(
+    {
+        ("loginctl", "enable-linger"),
+        ("git", "maintenance", "start"),
+        ("git", "maintenance", "register"),
+        ("pm2", "startup"),
+        ("brew", "services", "start"),
+        ("brew", "services", "restart"),
+    }
+)
 START = (
     r"(?:\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.bash_aliases|\.profile|\.zsh[^/]*|\.zlogin|"
     r"\.zlogout|\.zprofile|\.kshrc|\.mkshrc|\.xprofile|\.xinitrc|\.xsession|\.cshrc|\.tcshrc|\.login|"
@@ -40,9 +64,13 @@ def refuse(call: Call) -> str | None:
         return "schedule"
     if call.name == "systemctl" and call.operands and call.operands[0] in UNITS:
         return "service"
+    if call.name == "systemd-run" and any(each.startswith("--on-") for each in call.flags):
+        return "schedule"
+    if (call.name, *call.operands[:2]) in STAYS or (call.name, *call.operands[:1]) in STAYS:
+        return "service"
     if call.name == "git" and (why := _config(call)):
         return why
-    for path in paths.written(call):
+    for path in written(call):
         if call.workspace and path.startswith(call.workspace.rstrip("/") + "/"):
             path = path[len(call.workspace.rstrip("/")) + 1 :]
         if paths.matches(path, WRITTEN, SAMPLES):

@@ -8,7 +8,7 @@ from goclaw.security.shell.call import Call
 
 NAMES = frozenset({"killall", "killall5", "pkill", "xkill", "skill", "taskkill"})
 UNITS = frozenset({"stop", "kill", "restart", "disable", "mask", "isolate", "try-restart", "reload-or-restart"})
-HARD = re.compile(r"(?:sig)?(?:kill|stop)|0*9|0*19", re.IGNORECASE)
+HARD = re.compile(r"(?:sig)?(?:kill|stop)|0*(?:9|19|137|147)|0x0*(?:9|13)", re.IGNORECASE)
 
 
 def refuse(call: Call) -> str | None:
@@ -17,6 +17,10 @@ def refuse(call: Call) -> str | None:
     if call.name == "fuser" and (call.short("k") or call.long("--kill")):
         return "by file"
     if call.name in ("systemctl", "service") and UNITS & set(call.operands[:2]):
+        return "service"
+    if call.name == "loginctl" and call.operands[:1] and call.operands[0].startswith(("terminate", "kill")):
+        return "session"
+    if call.name in ("supervisorctl", "rc-service", "initctl", "sv") and UNITS & set(call.operands[:2]):
         return "service"
     return _kill(call.args) if call.name == "kill" else None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from goclaw.security.shell.call import Call
-from goclaw.security.shell.code import _module, language
+from goclaw.security.shell.languages import language, module
 
-CATS = re.compile(r"nc|ncat|netcat|nc\.\w+|pnc|rustcat|rcat")
+CATS = re.compile(r"nc|ncat|netcat|nc\.\w+|pnc|rustcat|rcat|cryptcat|sbd|pwncat|websocat|wscat|gs-netcat")
 HELP = frozenset({"-h", "--help", "-V", "--version"})
 
 
@@ -21,8 +21,12 @@ def refuse(call: Call) -> str | None:
         return "telnet"
     if name == "openssl" and {"s_client", "s_server"} & set(call.operands[:1]):
         return "openssl"
+    if name in ("zmodload", "ztcp", "zsocket") and (name != "zmodload" or "net" in " ".join(call.args)):
+        return "socket of a shell"
+    if name == "xterm" and call.option("-display") not in (None, ":0", ":0.0"):
+        return "remote display"
     if name in ("mkfifo", "mknod"):
         return "pipe"
-    if language(name) == "python" and (_module(call) or "").casefold() == "pty":
+    if language(name) == "python" and (module(call) or "").casefold() == "pty":
         return "terminal"
     return None

@@ -1,16 +1,15 @@
-// How an agent works: who answers, limits, thinking, tools, whom it is shared with, and what cannot be undone.
+// How an agent works: who answers, limits, thinking, tools, and what cannot be undone.
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
+import { JsonField, objectOf } from '../ui/json.mjs'
 import { Icon } from '../ui/parts.mjs'
 import { Danger } from './danger.mjs'
 import { AgentForm, check, field } from './form.mjs'
-import { Overrides } from './overrides.mjs'
-import { Shares } from './shares.mjs'
-import { LEVELS, list } from './words.mjs'
+import { LEVELS, list, manages } from './words.mjs'
 
 const WHOLE = ['context_window', 'max_tool_iterations', 'max_tokens'] // numbers, sent as such
 const PROFILES = ['full', 'coding', 'messaging', 'minimal']
-const OBJECTS = ['subagents_config', 'sandbox_config', 'memory_config', 'compaction_config', 'context_pruning', 'other_config']
+const OBJECTS = ['tools_config', 'subagents_config', 'sandbox_config', 'memory_config', 'compaction_config', 'context_pruning', 'other_config']
 const RULES = ['allow', 'deny', 'alsoAllow']
 
 export const Config = ({ one, own, onDone }) => html`
@@ -26,7 +25,7 @@ export const Config = ({ one, own, onDone }) => html`
         <div class="pair"><label class="field">${t('agents.field.thinking_level')}<${Level} value=${form.thinking_level} onChange=${put('thinking_level')} /></label>
           ${input('budget', { type: 'number', min: 0, max: 20_000_000, step: '0.01' })}</div>
         ${input('workspace', { class: 'mono', maxlength: 1000, spellcheck: false })}
-        <div class="checks">${check(form, put)('restrict_to_workspace')}</div>`
+        <div class="checks">${check(form, put)('restrict_to_workspace')}${check(form, put)('a2a_public')}</div>`
     }}
   <//>
   <h3>${t('agents.section.tools')}</h3>
@@ -40,9 +39,10 @@ export const Config = ({ one, own, onDone }) => html`
   <//>
   <details><summary><${Icon} name="chevron-right" />${t('agents.section.more')}</summary>
     <${AgentForm} one=${one} own=${own} label=${t('agents.section.more')} read=${readMore} wish=${wishMore}>
-      ${(form, put) => OBJECTS.map((name) => html`<label key=${name} class="field">${name}<textarea class="mono" rows="4" spellcheck=${false} value=${form[name]} onInput=${put(name)} /></label>`)}
+      ${(form, put) => html`<p class="muted">${t('agents.more.hint')}</p>
+        ${OBJECTS.map((name) => html`<${JsonField} key=${name} label=${html`<code>${name}</code>`} text=${form[name]} rows="3" onText=${(text) => put(name)({ target: { value: text } })} />`)}`}
     <//></details>
-  ${own && html`<${Shares} one=${one} /><${Overrides} one=${one} /><${Danger} one=${one} onDone=${onDone} />`}`
+  ${manages(one) && html`<${Danger} one=${one} onDone=${onDone} />`}`
 
 export const Level = ({ value, onChange }) => html`<select onChange=${onChange}>
   <option value="" selected=${value === ''}>${t('agents.inherited')}</option>
@@ -55,6 +55,7 @@ const readModel = (one) => ({
   fallback_models: one.fallback_models.join(', '),
   budget: one.budget_monthly_cents == null ? '' : String(one.budget_monthly_cents / 100),
   restrict_to_workspace: one.restrict_to_workspace,
+  a2a_public: one.a2a_public,
 })
 
 function wishModel(form, changed) {
@@ -81,4 +82,4 @@ function wishTools({ tools_config: rules }, form) {
 
 // An empty text switches the feature off.
 const readMore = (one) => Object.fromEntries(OBJECTS.map((name) => [name, one[name] == null ? '' : JSON.stringify(one[name], null, 2)]))
-const wishMore = (form, changed) => Object.fromEntries(changed.map((name) => [name, form[name].trim() === '' ? null : JSON.parse(form[name])]))
+const wishMore = (form, changed) => Object.fromEntries(changed.map((name) => [name, form[name].trim() === '' ? null : (objectOf(form[name]) ?? form[name])]))

@@ -1,20 +1,21 @@
 // The default agent, rest, and the end of one.
 import { useState } from 'preact/hooks'
-import { gateway } from '../core/gateway.mjs'
+import { may, request } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Dialog } from '../ui/dialog.mjs'
 import { Icon, reasonOf } from '../ui/parts.mjs'
+import { change } from './form.mjs'
 
 export function Danger({ one, onDone }) {
   const [asking, setAsking] = useState(false)
   const [trouble, setTrouble] = useState('')
-  const update = (values) => gateway.call('agents.update', { id: one.id, ...values }).then(() => setTrouble(''), (refusal) => setTrouble(reasonOf(refusal)))
+  const update = (values) => change(one, values).then(() => setTrouble(''), (refusal) => setTrouble(reasonOf(refusal)))
   const active = one.status === 'active'
   return html`
     <section class="danger" aria-label=${t('agents.section.danger')}><h3>${t('agents.section.danger')}</h3>
       <div class="saves">
-        ${!one.is_default && html`<button type="button" onClick=${() => update({ is_default: true })}>${t('agents.act.default')}</button>`}
+        ${!one.is_default && may('admin') && html`<button type="button" onClick=${() => update({ is_default: true })}>${t('agents.act.default')}</button>`}
         ${one.status !== 'summoning' && html`<button type="button" onClick=${() => update({ status: active ? 'inactive' : 'active' })}>${t(active ? 'cron.act.disable' : 'cron.act.enable')}</button>`}
         <button type="button" class="grave" disabled=${one.is_default} aria-describedby=${one.is_default ? 'why-not' : undefined} onClick=${() => setAsking(true)}>${t('delete')}</button>
         ${one.is_default && html`<span id="why-not" class="muted">${t('agents.default.protected')}</span>`}</div>
@@ -27,7 +28,7 @@ function Delete({ one, onDone, onClose }) {
   const [typed, setTyped] = useState('')
   const [files, setFiles] = useState(false)
   const [trouble, setTrouble] = useState('')
-  const onSubmit = () => gateway.call('agents.delete', { id: one.id, delete_files: files }).then(onDone, (refusal) => setTrouble(reasonOf(refusal)))
+  const onSubmit = () => request('DELETE', `/v1/agents/${one.id}`, { params: { delete_files: files } }).then(onDone, (refusal) => setTrouble(reasonOf(refusal)))
   return html`
     <${Dialog} title=${t('agents.delete.ask', { name: one.display_name })} yes=${t('delete')} danger ready=${typed === one.agent_key} onSubmit=${onSubmit} onClose=${onClose}>
       <p class="consequence"><${Icon} name="triangle-alert" /><span>${t('agents.delete.hint')}</span></p>

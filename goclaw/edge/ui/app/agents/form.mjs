@@ -1,11 +1,13 @@
 // Fields of an agent that are saved together: only what was changed is sent.
 import { useEffect, useState } from 'preact/hooks'
-import { gateway } from '../core/gateway.mjs'
+import { request } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Icon, reasonOf, say } from '../ui/parts.mjs'
 
-// `read(agent)` gives the fields' texts, `wish(form, changed)` what agents.update is told of them.
+export const change = async (one, values) => (await request('PUT', `/v1/agents/${one.id}`, { body: values })).json()
+
+// `read(agent)` gives the fields' texts, `wish(form, changed)` what the gateway is told of them.
 export function AgentForm({ one, label, own, read, wish, children }) {
   const [kept, setKept] = useState(() => read(one))
   const [form, setForm] = useState(kept)
@@ -21,7 +23,7 @@ export function AgentForm({ one, label, own, read, wish, children }) {
   const onSubmit = async (event) => {
     event.preventDefault()
     try {
-      const { agent } = await gateway.call('agents.update', { id: one.id, ...wish(form, changed) })
+      const agent = await change(one, wish(form, changed))
       setKept(read(agent))
       setForm(read(agent))
       setTrouble('')

@@ -22,6 +22,7 @@ export function Overrides({ one }) {
     <section class="overrides" aria-label=${t('agents.section.overrides')}>
       <header class="page-bar"><h3>${t('agents.section.overrides')}</h3><button type="button" onClick=${() => setForm(EMPTY)}>${t('agents.override.add')}</button></header>
       ${trouble && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${trouble}</span></p>`}
+      ${rows.length === 0 && html`<p class="muted">${t('agents.overrides.none')}</p>`}
       ${rows.length > 0 && html`<table class="table"><thead><tr><th scope="col">${t('agents.share.user')}</th><th scope="col">${t('agents.override.what')}</th><th scope="col"><span class="unseen">${t('cron.actions')}</span></th></tr></thead>
         <tbody>${rows.map((row) => html`<tr key=${row.user_id}><td>${row.user_id}</td><td><code>${words(row)}</code></td>
           <td class="acts"><button type="button" class="quiet" onClick=${() => setForm(formOf(row))}>${t('cron.act.edit')}</button>

@@ -32,6 +32,7 @@ export function Shares({ one }) {
   }
   return html`
     <section class="shares" aria-label=${t('agents.section.shares')}><h3>${t('agents.section.shares')}</h3>
+      ${shares.length === 0 && html`<p class="muted">${t(one.is_default ? 'agents.shares.everybody' : 'agents.shares.none')}</p>`}
       ${shares.length > 0 && html`<table class="table"><thead><tr><th scope="col">${t('agents.share.user')}</th><th scope="col">${t('agents.share.role')}</th><th scope="col">${t('agents.share.since')}</th><th scope="col"><span class="unseen">${t('cron.actions')}</span></th></tr></thead>
         <tbody>${shares.map((share) => html`<tr key=${share.user_id}><td>${share.user_id}</td><td>${t(`agents.role.${share.role}`)}</td><td><${Ago} at=${share.created_at} /></td>
           <td class="acts"><button type="button" class="quiet" onClick=${() => act('remove', { user_id: share.user_id })}>${t('agents.share.remove')}</button></td></tr>`)}</tbody></table>`}

@@ -6,11 +6,13 @@ import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { href } from '../core/router.mjs'
 import { Dialog } from '../ui/dialog.mjs'
-import { Icon, reasonOf } from '../ui/parts.mjs'
+import { Icon, reasonOf, say } from '../ui/parts.mjs'
 
-// `elsewhere`: the card does not stand in the conversation it belongs to.
-export function Card({ one, elsewhere }) {
-  const [asking, setAsking] = useState('') // always · deny
+const TOLD = [60, 30, 10] // seconds before the end at which those who listen are told (dashboard.md §13)
+
+// `elsewhere`: the card does not stand in the conversation it belongs to. `wish` is an answer a key was pressed for.
+export function Card({ one, elsewhere, wish, onWish }) {
+  const [asking, setAsking] = useState('') // once · always · deny
   const [trouble, setTrouble] = useState('')
   const answer = async (method, params) => {
     try {
@@ -20,20 +22,27 @@ export function Card({ one, elsewhere }) {
       setTrouble(reasonOf(refusal))
     }
   }
+  useEffect(() => {
+    if (!wish) return
+    setAsking(wish)
+    onWish()
+  }, [wish])
+  const close = () => setAsking('')
   const { cwd, groups = [] } = one.detail
   return html`
-    <article class="approval" aria-label=${t('approvals.card', { agent: one.agentId, tool: one.toolName })}>
+    <article class="approval" tabindex="-1" data-id=${one.id} aria-label=${t('approvals.card', { agent: one.agentId, tool: one.toolName })}>
       <header><${Icon} name="shield-check" /><p>${t('approvals.card', { agent: one.agentId, tool: one.toolName })}</p><${Left} until=${one.expiresAt} /></header>
       <pre tabindex="0">${one.command}</pre>
-      <p class="muted facts">${[cwd && cwd !== '.' && t('approvals.in', { cwd }), groups.length > 0 && t('approvals.risk', { groups: groups.join(', ') })].filter(Boolean).join(' · ')}
-        ${elsewhere && html`<a href=${href('chat', { session: one.sessionKey })}>${t('approvals.conversation', { user: one.userId })}</a>`}</p>
+      <p class="muted facts">${[t('approvals.asked', { user: one.userId }), cwd && cwd !== '.' && t('approvals.in', { cwd }), groups.length > 0 && t('approvals.risk', { groups: groups.join(', ') })].filter(Boolean).join(' · ')}
+        ${elsewhere && html`<a href=${href('chat', { session: one.sessionKey })}>${t('approvals.conversation')}</a>`}</p>
       ${trouble && html`<p class="form-error" role="alert"><${Icon} name="circle-alert" /><span>${trouble}</span></p>`}
       ${may('operator') && html`<div class="answers">
-        <button type="button" class="primary" onClick=${() => answer('approve', {})}>${t('approvals.once')}</button>
+        <button type="button" class="primary" aria-keyshortcuts=${elsewhere && 'a'} onClick=${() => answer('approve', {})}>${t('approvals.once')}</button>
         <button type="button" onClick=${() => setAsking('always')}>${t('approvals.always')}</button>
-        <button type="button" onClick=${() => setAsking('deny')}>${t('approvals.deny')}</button></div>`}
-      ${asking === 'always' && html`<${Always} one=${one} onClose=${() => setAsking('')} onYes=${(persist) => answer('approve', { always: true, persist })} />`}
-      ${asking === 'deny' && html`<${Deny} one=${one} onClose=${() => setAsking('')} onYes=${(reason) => answer('deny', { reason })} />`}
+        <button type="button" aria-keyshortcuts=${elsewhere && 'd'} onClick=${() => setAsking('deny')}>${t('approvals.deny')}</button></div>`}
+      ${asking === 'once' && html`<${Dialog} title=${t('approvals.once.ask')} yes=${t('approvals.once')} danger onSubmit=${() => answer('approve', {})} onClose=${close}><pre tabindex="0">${one.command}</pre><//>`}
+      ${asking === 'always' && html`<${Always} one=${one} onClose=${close} onYes=${(persist) => answer('approve', { always: true, persist })} />`}
+      ${asking === 'deny' && html`<${Deny} one=${one} onClose=${close} onYes=${(reason) => answer('deny', { reason })} />`}
     </article>`
 }
 
@@ -64,5 +73,8 @@ function Left({ until }) {
     return () => clearInterval(timer)
   }, [])
   const left = Math.max(0, Math.ceil((until - now) / 1000) * 1000)
+  useEffect(() => {
+    if (TOLD.includes(left / 1000)) say(t('approvals.left.say', { seconds: left / 1000 }))
+  }, [left])
   return html`<span class="left" data-soon=${String(left <= 15_000)} title=${t('approvals.left')}><${Icon} name="hourglass" />${duration(left)}</span>`
 }

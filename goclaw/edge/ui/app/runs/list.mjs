@@ -1,15 +1,15 @@
 // Every run the caller may see: the queue's figures, counts by state, a page of rows kept fresh by events.
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { duration } from '../core/format.mjs'
 import { gateway, may } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { number, t } from '../core/i18n.mjs'
 import { href, refine, route } from '../core/router.mjs'
-import { Ago, Empty, Icon, IconButton, say, Skeleton, Trouble } from '../ui/parts.mjs'
+import { Empty, Icon, IconButton, say, Skeleton, Trouble } from '../ui/parts.mjs'
 import { NewTask } from './create.mjs'
 import { Lanes } from './lanes.mjs'
-import { OPEN, State, STATES, times, useRunNews } from './states.mjs'
+import { STATES, useRunNews } from './states.mjs'
+import { RunTable } from './table.mjs'
 
 const PAGE = 20 // rows
 const EVERY = 2000 // ms between two looks at the lanes (dashboard.md §6.3)
@@ -118,38 +118,10 @@ function Found({ page: { runs, total, offset }, narrowed }) {
   }
   const to = offset + runs.length
   return html`
-    <div class="scroll-x"><table class="table run-table">
-      <thead><tr>
-        <th scope="col">${t('runs.col.run')}</th><th scope="col">${t('runs.col.state')}</th><th scope="col">${t('runs.col.kind')}</th>
-        <th scope="col">${t('runs.col.agent')}</th><th scope="col">${t('runs.col.user')}</th><th scope="col">${t('runs.col.lane')}</th>
-        <th scope="col" class="number">${t('runs.col.priority')}</th><th scope="col" class="number">${t('runs.col.attempt')}</th>
-        <th scope="col" class="number">${t('runs.col.waited')}</th><th scope="col" class="number">${t('runs.col.worked')}</th>
-        <th scope="col">${t('runs.col.created')}</th>
-      </tr></thead>
-      <tbody>${runs.map((run) => html`<${Row} key=${run.id} run=${run} />`)}</tbody>
-    </table></div>
+    <${RunTable} runs=${runs} />
     <footer class="pager">
       <span>${t('pager.range', { from: offset + 1, to, total })}</span>
       <button type="button" disabled=${offset === 0} onClick=${() => turnTo(offset - PAGE)}>${t('pager.previous')}</button>
       <button type="button" disabled=${to >= total} onClick=${() => turnTo(to)}>${t('pager.next')}</button>
     </footer>`
-}
-
-function Row({ run }) {
-  const { waited, worked, due } = times(run)
-  return html`
-    <tr data-open=${OPEN.includes(run.state)}>
-      <td><a href=${href('runs', {}, run.id)} title=${run.content_preview}>${run.content_preview || run.id.slice(-8)}</a>
-        ${run.error && html`<small class="run-error" title=${run.error.message}>${run.error.message}</small>`}</td>
-      <td><${State} state=${run.state} sub=${run.sub_status} /></td>
-      <td>${t(`runs.kind.${run.kind}`)}</td>
-      <td>${run.agent_key}</td>
-      <td>${run.user_id}</td>
-      <td>${run.lane}</td>
-      <td class="number">${number(run.priority)}</td>
-      <td class="number">${number(run.attempt)}/${number(run.max_attempts)}</td>
-      <td class="number">${due ? html`<${Ago} at=${due} />` : duration(waited)}</td>
-      <td class="number">${worked == null ? '' : duration(worked)}</td>
-      <td><${Ago} at=${run.created_at} /></td>
-    </tr>`
 }

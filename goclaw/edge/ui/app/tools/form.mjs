@@ -5,7 +5,7 @@ import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Dialog } from '../ui/dialog.mjs'
 import { Icon, reasonOf } from '../ui/parts.mjs'
-import { JsonField, objectOf, textOf } from './json.mjs'
+import { JsonField, objectOf, textOf } from '../ui/json.mjs'
 
 const EFFECTS = ['unsafe', 'pure']
 const BEGINNING = { type: 'object', properties: { path: { type: 'string' } }, required: ['path'] }

@@ -4,13 +4,12 @@ import { gateway } from '../core/gateway.mjs'
 import { html } from '../core/html.mjs'
 import { t } from '../core/i18n.mjs'
 import { Icon, reasonOf } from '../ui/parts.mjs'
-import { JsonField, objectOf, textOf } from './json.mjs'
+import { exampleOf, SchemaField } from '../ui/schema.mjs'
 
 export function TryOut({ tool, parameters, agent }) {
-  const [text, setText] = useState(() => textOf(exampleOf(parameters)))
+  const [args, setArgs] = useState(() => exampleOf(parameters))
   const [said, setSaid] = useState(null)
   const [busy, setBusy] = useState(false)
-  const args = objectOf(text)
   const call = (dryRun) => async (event) => {
     event.preventDefault()
     setBusy(true)
@@ -22,7 +21,7 @@ export function TryOut({ tool, parameters, agent }) {
     setBusy(false)
   }
   return html`<form class="try" onSubmit=${call(true)}>
-    <${JsonField} label=${t('tools.try.args')} text=${text} rows="4" onText=${setText} />
+    <${SchemaField} label=${t('tools.try.args')} schema=${parameters} value=${args} onValue=${setArgs} />
     <p class="acts"><button type="submit" disabled=${busy || args === null}>${t('tools.try')}</button>
       <button type="button" disabled=${busy || args === null} onClick=${call(false)}>${t('tools.run')}</button></p>
     ${said && html`<div role="status" class="tried"><${Said} said=${said} /></div>`}
@@ -31,15 +30,9 @@ export function TryOut({ tool, parameters, agent }) {
 
 function Said({ said }) {
   if (said.refusal) return html`<p class="status" data-status="error">${said.refusal}</p>`
-  if (said.result) return html`<pre class="mono" data-failed=${String(!said.ok)}>${said.result.content}</pre><p class="muted">${t('tools.took', { ms: said.duration_ms })}</p>`
+  if (said.result) return html`<pre class="mono" tabindex="0" data-failed=${String(!said.ok)}>${said.result.content}</pre><p class="muted">${t('tools.took', { ms: said.duration_ms })}</p>`
   return html`
     ${said.allowed ? html`<p class="status" data-status="ok"><${Icon} name="check" /> ${t('tools.allowed')}</p>` : html`<p class="status" data-status="error">${said.reason}</p>`}
     ${said.problem && html`<p class="status" data-status="error">${said.problem}</p>`}
-    ${said.command && html`<pre class="mono">${said.command}</pre>`}`
-}
-
-// The arguments that must be there, each with something of its kind.
-function exampleOf({ properties = {}, required = [] }) {
-  const kinds = { string: '', integer: 1, number: 1, boolean: false, array: [], object: {} }
-  return Object.fromEntries(required.map((name) => [name, properties[name]?.enum?.[0] ?? kinds[properties[name]?.type] ?? '']))
+    ${said.command && html`<p class="muted">${t('tools.would')}</p><pre class="mono" tabindex="0">${said.command}</pre>`}`
 }

@@ -3,52 +3,41 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from goclaw.security.shell.limits import SUBSTITUTIONS, Budget, TooMuch, Unreadable
-from goclaw.security.shell.tree import Arithmetic, Literal, Parameter, Part, Process, Script, Substitution, Word
+from goclaw.security.shell.syntax.escapes import unescape
+from goclaw.security.shell.syntax.tree import Arithmetic, Literal, Parameter, Part, Process, Script, Substitution, Word
 
 META = " \t\n;&|()<>"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 PLAIN = re.compile(r"[^\s;&|()<>\\'\"$`]+|[^\S \t\n]")
 QUOTED = re.compile(r"[^\\\"$`]+")
-ANSI = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL)
-SHORT = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
+KEYWORD = re.compile(
+    r"(?:if|then|else|elif|fi|for|while|until|do|done|case|esac|select|function|coproc|time|\[\[|[{}!])(?=[\s;&|()<>]|$)"
+)
 OPERATOR = re.compile(r":?[-=+?]|##?|%%?|//|/#|/%|/|\^\^?|,,?|@|:")
 
 
-def unescape(text: str) -> str:
-    """The value of `$'text'`; also of the formats of `printf` and `echo -e`."""
+class Commands(Protocol):
+    """Whoever reads what stands in substitutions, which are commands again."""
 
-    def one(match: re.Match[str]) -> str:
-        hexadecimal, short, long, octal, control, other = match.groups()
-        number = hexadecimal or short or long
-        if number is not None:
-            return chr(int(number, 16)) if int(number, 16) < 0x110000 else ""
-        if octal is not None:
-            return chr(int(octal, 8) & 0xFF)
-        if control is not None:
-            return chr(ord(control) & 0x1F)
-        return SHORT.get(other, other if other in "\\'\"?" else "\\" + other)
+    def enclosed(self) -> Script:
+        """The commands up to the closing parenthesis, which is read too."""
 
-    return ANSI.sub(one, text)
+    def parsed(self, text: str) -> Script:
+        """Another text as a script, one level deeper."""
 
 
 class Lexer:
-    """A text, and how far it is read. The grammar above it reads what stands in substitutions."""
+    """A text, and how far it is read."""
 
-    def __init__(self, text: str, budget: Budget, depth: int = 0) -> None:
+    def __init__(self, text: str, budget: Budget, depth: int, commands: Commands) -> None:
         self.text = text
         self.at = 0
         self.budget = budget
         self.depth = depth
-
-    def enclosed(self) -> Script:
-        """The commands up to the closing parenthesis, which is read too."""
-        raise NotImplementedError
-
-    def parsed(self, text: str) -> Script:
-        """Another text as a script, one level deeper."""
-        raise NotImplementedError
+        self.commands = commands
 
     def ahead(self, text: str) -> bool:
         return self.text.startswith(text, self.at)
@@ -58,6 +47,25 @@ class Lexer:
         while self.ahead("\\\n"):
             self.at += 2
         return self.text[self.at : self.at + 1]
+
+    def second(self) -> str:
+        """The character behind the next; joins a line continued between the two."""
+        while self.text.startswith("\\\n", self.at + 1):
+            self.text = self.text[: self.at + 1] + self.text[self.at + 3 :]
+        return self.text[self.at + 1 : self.at + 2]
+
+    def blank(self) -> None:
+        """Pass over blanks and a comment."""
+        while (char := self.here()) and char in " \t":
+            self.at += 1
+        if char == "#":
+            end = self.text.find("\n", self.at)
+            self.at = len(self.text) if end < 0 else end
+
+    def keyword(self) -> str:
+        """The reserved word that stands here; empty if none does."""
+        match = KEYWORD.match(self.text, self.at)
+        return match[0] if match else ""
 
     def word(self) -> Word | None:
         """The word that begins here; None if there is none."""
@@ -221,7 +229,7 @@ class Lexer:
     def _deeper(self) -> Script:
         self._descend()
         self.budget.command()
-        script = self.enclosed()
+        script = self.commands.enclosed()
         self.depth -= 1
         return script
 
@@ -243,7 +251,7 @@ class Lexer:
                 inner.append(char)
         self._descend()
         self.budget.command()
-        script = self.parsed("".join(inner))
+        script = self.commands.parsed("".join(inner))
         self.depth -= 1
         return Substitution(script, quoted)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     text: str
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """`${name op arg}`. `mark` is "!" or "#" in front of the name; `index` what stands in brackets."""
 
     name: str
@@ -25,20 +23,17 @@ class Parameter:
     subscript: Word | None = None  # what the index is computed from
 
 
-@dataclass(frozen=True, slots=True)
-class Substitution:
+class Substitution(Struct, frozen=True):
     script: Script
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(Struct, frozen=True):
     inside: Word
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """`<(…)` or `>(…)`."""
 
     script: Script
@@ -49,8 +44,7 @@ class Process:
 Part = Literal | Parameter | Substitution | Arithmetic | Process
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     parts: tuple[Part, ...]
 
     @property
@@ -60,8 +54,7 @@ class Word:
         return "".join(texts) if len(texts) == len(self.parts) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     name: str
     value: Word
     append: bool = False
@@ -69,8 +62,7 @@ class Assignment:
     indexed: bool = False
 
 
-@dataclass(slots=True)
-class Redirect:
+class Redirect(Struct):
     """`op` without the descriptor. `body`: the text of a here-document, known once its lines are read."""
 
     op: str
@@ -79,30 +71,26 @@ class Redirect:
     body: Word | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Simple:
+class Simple(Struct, frozen=True):
     assignments: tuple[Assignment, ...]
     words: tuple[Word, ...]
     redirects: tuple[Redirect, ...] = ()
     other: Simple | None = None  # what a shell without `&>` would run beside it
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     body: Script
     subshell: bool
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(Struct, frozen=True):
     arms: tuple[tuple[Script, Script], ...]
     otherwise: Script | None
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """`while`, `until`, and `for ((…))` whose head is arithmetic."""
 
     condition: Script
@@ -110,30 +98,26 @@ class Loop:
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class For:
+class For(Struct, frozen=True):
     name: str
     words: tuple[Word, ...] | None
     body: Script
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     subject: Word
     arms: tuple[tuple[tuple[Word, ...], Script], ...]
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     name: str
     body: Command
     redirects: tuple[Redirect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(Struct, frozen=True):
     """`[[ … ]]` or `((…))`. `plain`: what a shell without them would run in its place."""
 
     words: tuple[Word, ...]
@@ -144,13 +128,11 @@ class Test:
 Command = Simple | Group | If | Loop | For | Case | Function | Test
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True):
     commands: tuple[Command, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """Pipelines between `&&` and `||`; `links` holds one operator fewer."""
 
     pipelines: tuple[Pipeline, ...]
@@ -158,6 +140,5 @@ class Chain:
     background: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True):
     chains: tuple[Chain, ...]

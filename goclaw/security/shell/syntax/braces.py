@@ -6,7 +6,7 @@ import itertools
 import re
 
 from goclaw.security.shell.limits import WORDS, Budget, TooMuch
-from goclaw.security.shell.tree import Literal, Part
+from goclaw.security.shell.syntax.tree import Literal, Part
 
 Item = str | Part  # an unquoted character, or a part that braces do not see into
 RANGE = re.compile(r"(-?\d{1,9}|[A-Za-z])\.\.(-?\d{1,9}|[A-Za-z])(?:\.\.(-?\d{1,9}))?", re.ASCII)
