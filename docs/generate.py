@@ -70,6 +70,7 @@ RUN_EVENTS = {
     "tool.result": "what the tool said",
     "tool.slow": "a call takes longer than is usual",
     "loop.started": "an agent that goes on by itself begins",
+    "loop.status_update": "what it says it is at",
     "loop.step": "one of its steps is over",
     "loop.completed": "it said that all is done",
     "loop.budget_exceeded": "its steps or tokens are used up, and what it said last is the answer",

@@ -21,13 +21,14 @@ from goclaw.domain.queue_policy import override_of
 from goclaw.domain.workspace import sharing_of
 from goclaw.knowledge.context import outgrow
 from goclaw.providers.choose import accounts, default_model, default_provider, fallbacks
+from goclaw.providers.registry import Model, model_named
 from goclaw.providers.rows import lineup
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.address import Address
 from goclaw.runtime.virtual import Virtual
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.failover import Failover
-from goclaw.settings.providers import Providers, ReasoningDefaults
+from goclaw.settings.providers import Provider, Providers, ReasoningDefaults
 from goclaw.stores import agent_shares
 from goclaw.stores import agents as stored
 from goclaw.stores import providers as vendors
@@ -96,7 +97,7 @@ class Agent(Actor):
             workspace=row.workspace,
             restrict_to_workspace=row.restrict_to_workspace,
             max_tool_iterations=row.max_tool_iterations if row.max_tool_iterations > 0 else ITERATIONS,
-            context_window=row.context_window if row.context_window > 0 else WINDOW,
+            context_window=window_of(row.context_window, model, named),
             max_tokens=row.max_tokens,
             temperature=row.temperature,
             effort=effort,
@@ -109,6 +110,8 @@ class Agent(Actor):
             tool_settings=msgspec.Raw(msgspec.json.encode(row.other_config.get("builtin_tool_settings") or {})),
             compaction=msgspec.Raw(msgspec.json.encode(row.compaction_config or {})),
             deny_groups=tuple(sorted((row.shell_deny_groups or {}).items())),
+            pruning=msgspec.Raw(msgspec.json.encode(row.context_pruning or {})),
+            prompt_mode=str(row.other_config.get("prompt_mode") or "full"),
             loop=_fitting(loop_of, row.other_config),
             answer_form=msgspec.Raw(msgspec.json.encode(_fitting(form_of, row.other_config))),
             fallbacks=fallbacks(first, row.fallback_models, providers, self.failover, self.defaults),
@@ -163,6 +166,13 @@ class Agent(Actor):
             if refusal.err.code == "NOT_FOUND":
                 self.stale = True
                 raise
+
+
+def window_of(own: int, model: str, named: Provider | None) -> int:
+    """The lower of what the agent says and what is known of its model (agent-loop.md §4)."""
+    own = own if own > 0 else WINDOW
+    known = model_named(model, named.model_info if named is not None else None)
+    return own if known == Model() else min(own, known.window)
 
 
 def _fitting(read: Callable[[Mapping[str, Any]], T], config: Mapping[str, Any]) -> T | None:

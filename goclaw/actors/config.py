@@ -98,6 +98,8 @@ class Configuration(Actor):
         if news:
             self._tell(ctx, "config.reloaded", applied=self.last.applied, restart=self.last.restart)
             self._note("config.applied", "info", {"applied": self.last.applied, "restart": self.last.restart})
+            if opened := [key for key in self.last.restart if key.startswith("security.ssrf.allow_")]:
+                self._note("ssrf.allow_changed", "info", {"keys": opened})
             if self.last.restart:
                 self._tell(ctx, "config.restart_needed", keys=self.last.restart)
         return self.last

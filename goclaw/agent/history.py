@@ -6,7 +6,7 @@ Contract: agent-loop.md §8.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from goclaw.domain.chat import ChatMessage, Raw, ToolCall
 from goclaw.domain.tokens import estimate_prompt
 
 SHARE = 0.6  # of the context window that history may take; the rest is prompt, tools and answer
+T = TypeVar("T")
 MISSING = "[Tool result missing — session was compacted]"
 
 
@@ -92,11 +93,20 @@ def _unanswered(call: ToolCall) -> ChatMessage:
     return ChatMessage(role="tool", content=MISSING, tool_call_id=call.id, tool_name=call.name, is_error=True)
 
 
+def _read(said: Any, kind: Any, otherwise: T) -> T:
+    """What a row says; `otherwise` where an import left something else."""
+    try:
+        read: T = msgspec.convert(said, kind)
+    except msgspec.ValidationError:
+        return otherwise
+    return read
+
+
 def _message(row: Remembered) -> ChatMessage:
     match row.role:
         case "assistant":
-            calls = msgspec.convert(row.payload.get("tool_calls") or (), tuple[ToolCall, ...])
-            raw = msgspec.convert(row.payload.get("raw"), Raw | None)
+            calls = _read(row.payload.get("tool_calls") or (), tuple[ToolCall, ...], ())
+            raw = _read(row.payload.get("raw"), Raw | None, None)
             return ChatMessage(role="assistant", content=row.content, tool_calls=calls, raw=raw)
         case "tool":
             return ChatMessage(

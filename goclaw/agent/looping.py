@@ -36,7 +36,7 @@ def begin(turn: Turn) -> None:
     """The next step."""
     loop, draft = turn.task.loop, turn.draft
     assert loop is not None
-    draft.began, draft.shrunk = (draft.iterations, draft.tool_calls), 0
+    draft.began, draft.shrunk, draft.stop_reason = (draft.iterations, draft.tool_calls), 0, "final"
     turn.journal.go_on(
         hint(
             "loop_step",

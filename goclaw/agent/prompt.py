@@ -227,12 +227,13 @@ SECTIONS = (
 )
 
 
-def mode_of(kind: RunKind, agent: Mode = "full", asked: Mode | None = None) -> Mode:
+def mode_of(kind: RunKind, agent: str = "full", asked: Mode | None = None) -> Mode:
     """How much a run is told: what was asked for, else the least of its kind and its agent (§6.1)."""
     if asked is not None:
         return asked
     of_kind = MODES.get(kind, "full")
-    return of_kind if LOWER[of_kind] < LOWER[agent] else agent
+    of_agent: Mode = next((mode for mode in LOWER if mode == agent), "full")
+    return of_kind if LOWER[of_kind] < LOWER[of_agent] else of_agent
 
 
 def system_prompt(facts: Facts, budget: int = 24_000) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from goclaw.domain.chat import ChatMessage, ToolCall
 from goclaw.domain.hint_texts import hint
+from goclaw.security.receipts import unreceipted
 
 WINDOW = 30  # calls looked back at
 NEUTRAL = frozenset({"exec", "bash", "Bash", "process", "wait"})  # neither count nor reset
@@ -40,7 +41,7 @@ class Repeats:
         """What is to be done about this call, with the words for the model. Each warning is given once."""
         if tool in NEUTRAL or tool.startswith("mcp_"):
             return None
-        seen = Seen(tool, _print(arguments), _print(result))
+        seen = Seen(tool, _print(arguments), _print(unreceipted(result)))
         self._calls.append(seen)
         self._reading = self._reading + 1 if reads else 0
         if not reads:

@@ -55,6 +55,7 @@ async def _prepare(dsn: str, database: Database) -> None:
     try:
         for step in await ensure_schema(connection, upgrade=False):
             log.info("schema.applied", step=step.name)
+            database.migrated.append(step.name)
     finally:
         await connection.close()
     named = {"id": new_id(), "tenant": MASTER_TENANT, "key": DEFAULT_KEY, "name": "GoClaw", "owner": SYSTEM_USER}

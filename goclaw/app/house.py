@@ -29,7 +29,8 @@ from goclaw.operations.for_agents import ForAgents
 from goclaw.operations.operation import collect
 from goclaw.operations.platforms import PlatformsForAgents
 from goclaw.operations.workings import WorkingsForAgents
-from goclaw.security.box import Box, box_of
+from goclaw.security.audit import Act, Decision
+from goclaw.security.box import Box, Place, Touch, box_of
 from goclaw.security.estop import Stopped
 from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_file import STARTER, shape
@@ -100,7 +101,16 @@ async def open_audit(loaded: Loaded, database: Database, house: House) -> AuditB
     """Raises StartupFatal E_AUDIT_INIT."""
     book = AuditBook(database, place(loaded.home), house.node_name, house.system.clock.now, house.known)
     await book.open()
+    for step in database.migrated:
+        book.note(Act(action="migration.applied", subject=step))
+    house.box.told = partial(touched, book)
     return book
+
+
+def touched(book: AuditBook, what: Touch, place: Place) -> None:
+    """A secret was read or written, or no key opens it."""
+    decision: Decision = "error" if what == "unreadable" else "info"
+    book.note(Act(action=f"secret.{what}", decision=decision, subject=place.bound.decode()))
 
 
 def hold(ownership: Ownership, stopped: Stopped) -> None:

@@ -52,8 +52,10 @@ class AgentProfile(Struct, frozen=True, kw_only=True):
     queue: Override = NOTHING  # how turns wait for it (sessions-lanes-cron.md §3.1)
     tools: Raw = Raw(b"{}")  # which it has: `Rules` (tools.md §4)
     tool_settings: Raw = Raw(b"{}")  # how they are set for it, by name (tools.md §3.3)
-    compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction`
+    compaction: Raw = Raw(b"{}")  # what is its own of `agents.defaults.compaction` …
+    pruning: Raw = Raw(b"{}")  # … and of `agents.defaults.context_pruning`
     deny_groups: tuple[tuple[str, bool], ...] = ()  # of the shell guard that are its own (security.md §3.4)
+    prompt_mode: str = "full"  # how much it is told at most (agent-loop.md §6.1)
     loop: Loop | None = None  # it goes on by itself (agent-loop.md §15.1)
     answer_form: Raw = Raw(b"null")  # what its answers must fit (§16): `AnswerForm`
     fallbacks: tuple[Candidate, ...] = ()  # who is asked when the model cannot answer, in order

@@ -35,10 +35,19 @@ def fate(security: Security, ask: Asking, known: Known) -> Fate:
 
 
 class Simple(Struct, frozen=True):
-    """One simple command of a line: the base name of its program, and its whole text."""
+    """One simple command of a line: the base name of its program, and its whole text.
+
+    `plain`: the program everybody knows by that name.
+    """
 
     name: str
     text: str
+    plain: bool = True
+
+    @property
+    def program(self) -> str:
+        """What lists and rules know it by; empty: only this very text is known."""
+        return self.name if self.plain else ""
 
 
 class Wish(Struct, frozen=True, kw_only=True):

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import structlog
 
+from goclaw.domain.access import Caller, Role
 from goclaw.domain.activity import RecordActivity
 from goclaw.domain.address import ACTIVITY
-from goclaw.domain.errors import Rejected, unavailable
+from goclaw.domain.errors import Rejected, role_too_low, unavailable
 from goclaw.domain.ids import new_id
-from goclaw.operations.context import Context
+from goclaw.operations.context import Context, House
 from goclaw.runtime.message import Told
 from goclaw.runtime.values import FrozenMap
 from goclaw.security.audit import Act
 
+T = TypeVar("T")
+Ask = TypeVar("Ask")
+Operate = Callable[[Context, Ask], Awaitable[T]]
+
 log = structlog.get_logger()
+
+
+def recorded(fn: Operate[Ask, T]) -> Operate[Ask, T]:
+    """An operation that ends in `record`: while the audit takes nothing it is refused before it does anything."""
+
+    @wraps(fn)
+    async def guarded(ctx: Context, ask: Ask) -> T:
+        if ctx.house.audit is not None and not await ctx.house.audit.ready():
+            raise Rejected(unavailable("audit_unavailable"))
+        return await fn(ctx, ask)
+
+    return guarded
 
 
 def by(ctx: Context) -> str:
     """Who asks, as history names them."""
     return ctx.caller.user_id or ctx.caller.role.label
+
+
+def denied(house: House, caller: Caller, action: str, required: Role, peer: str) -> Rejected:
+    """A refusal for want of rights, written down."""
+    if house.audit is not None:
+        act = Act(
+            action="role.denied",
+            decision="deny",
+            tenant_id=caller.tenant_id,
+            actor_type="agent" if caller.agent_id else "user",
+            actor_id=caller.agent_id or caller.user_id or caller.role.label,
+            subject=action,
+            reason=f"{caller.role.label} is less than {required.label}",
+            ip=peer or None,
+        )
+        house.audit.note(act)
+    return Rejected(role_too_low(action, required.label))
 
 
 async def record(ctx: Context, action: str, entity_type: str, entity_id: str, **details: Any) -> None:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.access import Role
 from goclaw.domain.address import CONNECTIONS, LISTENER
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.actor_sight import Sight, of_one_tenant
 from goclaw.operations.actors import Path, address_of, unknown
 from goclaw.operations.context import Context
@@ -87,6 +87,7 @@ class ProbeResult(Struct, kw_only=True):
     Http("POST /v1/actors/{path...}/restart", Role.ADMIN, status=202),
     Cli("actors restart"),
 )
+@recorded
 async def restart(ctx: Context, ask: Order) -> Ordered:
     """Let an actor start afresh, also out of quarantine. It is killed if it does not end in time."""
     cell = _target(ctx, ask.path, ask.incarnation)
@@ -103,6 +104,7 @@ async def restart(ctx: Context, ask: Order) -> Ordered:
     Http("POST /v1/actors/{path...}/stop", Role.ADMIN, status=202),
     Cli("actors stop"),
 )
+@recorded
 async def stop(ctx: Context, ask: Order) -> Ordered:
     """End an actor until somebody restarts it. A virtual one comes back with its next message."""
     cell = _target(ctx, ask.path, ask.incarnation)
@@ -110,11 +112,12 @@ async def stop(ctx: Context, ask: Order) -> Ordered:
     if cell.state is State.STOPPED:
         return Ordered(path=path, action="stop", incarnation=incarnation, state=cell.state.value)
     steer.stop(ctx.system, cell.address, kill=ask.mode == "kill", within=ask.timeout_ms / 1000, by=by(ctx))
-    await _record(ctx, "actor.stopped", cell, ask.reason, mode=ask.mode)
+    await _record(ctx, "actor.killed" if ask.mode == "kill" else "actor.stopped", cell, ask.reason, mode=ask.mode)
     return Ordered(path=path, action="stop", incarnation=incarnation, virtual=cell.perpetual)
 
 
 @operation(Http("POST /v1/actors/{path...}/suspend", Role.ADMIN, status=202))
+@recorded
 async def suspend(ctx: Context, ask: Hold) -> Ordered:
     """Let an actor's messages wait; control is still served."""
     cell = _living(ctx, ask)
@@ -124,6 +127,7 @@ async def suspend(ctx: Context, ask: Hold) -> Ordered:
 
 
 @operation(Http("POST /v1/actors/{path...}/resume", Role.ADMIN, status=202))
+@recorded
 async def resume(ctx: Context, ask: Hold) -> Ordered:
     """Let an actor serve its messages again."""
     cell = _living(ctx, ask)

@@ -30,7 +30,7 @@ from goclaw.domain.summoning import SUMMONER, Summon, Unsummon
 from goclaw.knowledge import templates
 from goclaw.knowledge.context_files import IDENTITY
 from goclaw.knowledge.identity import renamed
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.agent_shapes import Agent, Wanted, columns_of
 from goclaw.operations.agents import active_runs, found_agent, shown
 from goclaw.operations.context import Context
@@ -88,6 +88,7 @@ def _removed(gone: Deleted) -> dict[str, Any]:
 
 
 @operation(Rpc("agents.create", Role.ADMIN, reply=_created), Http("POST /v1/agents", Role.OPERATOR, status=201))
+@recorded
 async def create(ctx: Context, ask: CreateAgent) -> Agent:
     """Make an agent. A predefined one with a description gets its files written by a model."""
     key, values = _key(ask), columns_of(ask)
@@ -125,6 +126,7 @@ async def create(ctx: Context, ask: CreateAgent) -> Agent:
 
 
 @operation(Rpc("agents.update", Role.ADMIN, reply=_updated), Http("PUT /v1/agents/{id}", Role.OPERATOR))
+@recorded
 async def update(ctx: Context, ask: UpdateAgent) -> Agent:
     """Change an agent. The next turn sees it, those that work end as they began."""
     row, role = await found_agent(ctx, ask.id)
@@ -153,6 +155,7 @@ async def update(ctx: Context, ask: UpdateAgent) -> Agent:
 
 
 @operation(Rpc("agents.delete", Role.ADMIN, reply=_removed), Http("DELETE /v1/agents/{id}", Role.OPERATOR))
+@recorded
 async def delete(ctx: Context, ask: DeleteAgent) -> Deleted:
     """Take an agent away: nobody can talk to it, what it does is stopped, its history stays."""
     row, role = await found_agent(ctx, ask.id)

@@ -16,7 +16,7 @@ from goclaw.domain.errors import Rejected, invalid
 from goclaw.domain.heartbeat import FILE as HEARTBEAT
 from goclaw.knowledge import context_files as files
 from goclaw.knowledge.identity import identity
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.heartbeat import OfAgent, SetChecklist, get_checklist, set_checklist
 from goclaw.operations.operation import Rpc, operation
@@ -99,6 +99,7 @@ async def get_file(ctx: Context, ask: GetFile) -> FoundFile:
 
 
 @operation(Rpc("agents.files.set", Role.ADMIN))
+@recorded
 async def set_file(ctx: Context, ask: SetFile) -> WrittenFile:
     """Replace a file an agent has for everybody; with `propagate` also users' own files of that name."""
     _check(ask.name)

@@ -12,7 +12,7 @@ from goclaw.domain.access import Role
 from goclaw.domain.agent import MANAGERS, AgentProfile
 from goclaw.domain.errors import Rejected, forbidden, invalid, not_found
 from goclaw.knowledge.context_files import LONGEST, USER
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, operation
 from goclaw.operations.turns import resolve_agent, role_of
@@ -115,6 +115,7 @@ async def get_file(ctx: Context, ask: OneFile) -> FileOfUser:
 
 
 @operation(Http("PUT /v1/agents/{id}/instances/{user_id}/files/{file_name}", Role.OPERATOR))
+@recorded
 async def write_file(ctx: Context, ask: WriteFile) -> FileOfUser:
     """Replace what an agent knows of a user: USER.md, and no other file."""
     if ask.file_name != USER:

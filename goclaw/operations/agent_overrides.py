@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.access import Role, valid_user_id
 from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.errors import Rejected, exhausted, invalid, not_found
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.agent_changes import check_provider
 from goclaw.operations.agent_instances import managed
 from goclaw.operations.agent_shapes import Level
@@ -63,6 +63,7 @@ async def list_overrides(ctx: Context, ask: ListOverrides) -> OverrideList:
 
 
 @operation(Rpc("agents.overrides.set", Role.OPERATOR), Http("PUT /v1/agents/{id}/overrides/{user_id}", Role.OPERATOR))
+@recorded
 async def set_override(ctx: Context, ask: SetOverride) -> Override:
     """Have an agent answer a user in another way, from his next turn on."""
     if not valid_user_id(ask.user_id):
@@ -92,6 +93,7 @@ async def set_override(ctx: Context, ask: SetOverride) -> Override:
 @operation(
     Rpc("agents.overrides.clear", Role.OPERATOR), Http("DELETE /v1/agents/{id}/overrides/{user_id}", Role.OPERATOR)
 )
+@recorded
 async def clear_override(ctx: Context, ask: OfUser) -> Cleared:
     """Have an agent answer a user like everybody."""
     agent = await managed(ctx, ask.id)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from goclaw.domain.access import Role, valid_user_id
 from goclaw.domain.agent import SharedRole
 from goclaw.domain.errors import Rejected, invalid, not_found
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.agent_instances import managed
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, Rpc, operation
@@ -61,6 +61,7 @@ async def list_shares(ctx: Context, ask: ListShares) -> ShareList:
 
 
 @operation(Rpc("agents.shares.add", Role.OPERATOR), Http("POST /v1/agents/{id}/shares", Role.OPERATOR, status=201))
+@recorded
 async def share(ctx: Context, ask: ShareAgent) -> Granted:
     """Share an agent with a user, or change as what."""
     if not valid_user_id(ask.user_id):
@@ -75,6 +76,7 @@ async def share(ctx: Context, ask: ShareAgent) -> Granted:
 
 
 @operation(Rpc("agents.shares.remove", Role.OPERATOR), Http("DELETE /v1/agents/{id}/shares/{user_id}", Role.OPERATOR))
+@recorded
 async def revoke(ctx: Context, ask: RevokeShare) -> Revoked:
     """Take an agent away from a user it was shared with."""
     agent = await managed(ctx, ask.id)

@@ -10,7 +10,7 @@ from goclaw.domain.access import Role
 from goclaw.domain.agent import EDITORS
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden, invalid
 from goclaw.domain.summoning import SUMMONER, WISH, Summon
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.agent_changes import changed
 from goclaw.operations.agents import found_agent
 from goclaw.operations.context import Context
@@ -37,12 +37,14 @@ class Summoning(Struct, kw_only=True):
 
 
 @operation(Rpc("agents.regenerate", Role.ADMIN), Http("POST /v1/agents/{id}/regenerate", Role.OPERATOR, status=202))
+@recorded
 async def regenerate(ctx: Context, ask: Regenerate) -> Summoning:
     """Have the files of a predefined agent rewritten as `prompt` wishes."""
     return await _begin(ctx, ask.id, ask.prompt)
 
 
 @operation(Rpc("agents.resummon", Role.ADMIN), Http("POST /v1/agents/{id}/resummon", Role.OPERATOR, status=202))
+@recorded
 async def resummon(ctx: Context, ask: Resummon) -> Summoning:
     """Have the files of a predefined agent written anew from its description."""
     return await _begin(ctx, ask.id, None)

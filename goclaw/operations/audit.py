@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +18,7 @@ from goclaw.operations.params import moment
 from goclaw.security.audit import Break, Checker
 from goclaw.stores import audit
 from goclaw.stores.audit import Wanted
-from goclaw.stores.audit_file import lines_of
+from goclaw.stores.audit_file import files_of, lines_of
 
 PAGE = 500  # lines at most
 BATCH = 1000  # lines of the table in one look
@@ -72,19 +74,19 @@ async def list_lines(ctx: Context, ask: ListAudit) -> AuditPage:
 
 @operation(Rpc("audit.verify", Role.ADMIN), Http("POST /v1/audit/verify", Role.ADMIN))
 async def verify(ctx: Context, ask: VerifyAudit) -> Verdict:
-    """Check every chain in the table, this node's file, and that both say the same."""
+    """Check every chain in the table, this node's files, and that both say the same."""
     book = ctx.house.audit
     assert book is not None
     await book.keep()
-    kept, in_file = await trio.to_thread.run_sync(_read, book.path) if book.file_ok else ({}, Checker("file"))
+    kept, in_file = await trio.to_thread.run_sync(_read, files_of(book.path)) if book.file_ok else ({}, Checker("file"))
     table, differs = Checker("table"), None
-    chain, seq = "", 0
-    while batch := await ctx.db(audit.after, chain, seq, limit=BATCH):
+    name, seq = "", 0
+    while batch := await ctx.db(audit.after, name, seq, limit=BATCH):
         for line in batch:
             table.read(line)
-            chain, seq = line["chain"], line["seq"]
-            if differs is None and kept.get((chain, seq), line["hash"]) != line["hash"]:
-                differs = Break(chain=chain, seq=seq, why="sinks differ")
+            name, seq = line["chain"], line["seq"]
+            if differs is None and kept.get((name, seq), line["hash"]) != line["hash"]:
+                differs = Break(chain=name, seq=seq, why="sinks differ")
     chains = {name: last for name, (last, _) in table.heads.items()}
     for sink, broken in (("table", table.broken()), ("file", in_file.broken()), ("both", differs)):
         if broken is not None:
@@ -92,11 +94,13 @@ async def verify(ctx: Context, ask: VerifyAudit) -> Verdict:
     return Verdict(ok=True, lines=table.lines, chains=chains)
 
 
-def _read(path: Path) -> tuple[dict[tuple[str, int], str], Checker]:
-    """The hashes of a file's lines, and what a check of them found."""
+def _read(files: Sequence[Path]) -> tuple[dict[tuple[str, int], str], Checker]:
+    """The hashes of the last file's lines, and what a check of all found: the chain ties the others to it."""
     checker = Checker("file")
     kept: dict[tuple[str, int], str] = {}
-    for line in lines_of(path):
+    for line in chain.from_iterable(map(lines_of, files[:-1])):
+        checker.read(line)
+    for line in lines_of(files[-1]):
         checker.read(line)
         if isinstance(line.get("seq"), int):
             kept[str(line.get("chain")), line["seq"]] = str(line.get("hash"))

@@ -29,7 +29,7 @@ from goclaw.domain.cluster import MARKS, Marked
 from goclaw.domain.errors import Rejected, failed_precondition, invalid, not_found, required
 from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.price import PLACES
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import resolve_agent
@@ -124,6 +124,7 @@ async def get(ctx: Context, ask: Which) -> PursesHeld:
 
 
 @operation(Rpc("budgets.set", Role.ADMIN), Http("PUT /v1/budgets/{scope}/{key}", Role.ADMIN), Cli("budget set"))
+@recorded
 async def put(ctx: Context, ask: SetBudget) -> ShownPurse:
     """Limit what a tenant, a user or an agent may spend; what is spent already stays."""
     if ask.limit is UNSET:
@@ -149,6 +150,7 @@ async def put(ctx: Context, ask: SetBudget) -> ShownPurse:
 @operation(
     Rpc("budgets.grant", Role.ADMIN), Http("POST /v1/budgets/{scope}/{key}/grant", Role.ADMIN), Cli("budget grant")
 )
+@recorded
 async def grant(ctx: Context, ask: GrantBudget) -> ShownPurse:
     """Give a purse more for the time that runs."""
     found = await _purses(ctx, ask, unit=ask.unit, window=ask.window)
@@ -167,6 +169,7 @@ async def grant(ctx: Context, ask: GrantBudget) -> ShownPurse:
     Http("DELETE /v1/budgets/{scope}/{key}", Role.ADMIN),
     Cli("budget delete"),
 )
+@recorded
 async def delete(ctx: Context, ask: OneOf) -> Deleted:
     """Remove the purses of a key, or the one of that unit and window. Refused while calls hold something of them."""
     found = await _purses(ctx, ask, unit=ask.unit, window=ask.window)

@@ -17,7 +17,7 @@ from goclaw.domain.access import MASTER_TENANT, Role
 from goclaw.domain.errors import Rejected, invalid, not_found, required
 from goclaw.domain.events import body, of_operators
 from goclaw.domain.tools import ALIASES, TOOLS, ToolsChanged, ToolsEvent
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Http, Rpc, operation
 from goclaw.operations.params import explain
@@ -104,6 +104,7 @@ async def get(ctx: Context, ask: ToolName) -> BuiltInTool:
 
 
 @operation(Rpc("tools.update", Role.ADMIN), Http("PUT /v1/tools/builtin/{name}", Role.ADMIN))
+@recorded
 async def update(ctx: Context, ask: ChangeTool) -> BuiltInTool:
     """Switch a built-in tool on or off, or replace its settings. The next turn sees it."""
     tool = _tool(ctx, ask.name)
@@ -123,6 +124,7 @@ async def update(ctx: Context, ask: ChangeTool) -> BuiltInTool:
 
 
 @operation(Rpc("tools.tenant.set", Role.ADMIN), Http("PUT /v1/tools/builtin/{name}/tenant-config", Role.ADMIN))
+@recorded
 async def set_tenant(ctx: Context, ask: TenantChoice) -> Status:
     """Switch a built-in tool on or off for your tenant, whatever holds for everybody."""
     tool = _tool(ctx, ask.name)
@@ -134,6 +136,7 @@ async def set_tenant(ctx: Context, ask: TenantChoice) -> Status:
 
 
 @operation(Rpc("tools.tenant.clear", Role.ADMIN), Http("DELETE /v1/tools/builtin/{name}/tenant-config", Role.ADMIN))
+@recorded
 async def clear_tenant(ctx: Context, ask: ToolName) -> Status:
     """Have a built-in tool as it is for everybody."""
     tool = _tool(ctx, ask.name)

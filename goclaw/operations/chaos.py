@@ -13,7 +13,7 @@ from goclaw.domain.access import MASTER_TENANT, SYSTEM_USER, Role
 from goclaw.domain.address import CHAOS
 from goclaw.domain.chaos import GetReport, Plan, PlanState, Report, Started, StartPlan, StopPlan
 from goclaw.domain.errors import Rejected, forbidden, invalid, not_found, unavailable
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.gateway import Nothing, database_answers
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -78,6 +78,7 @@ def started_for_socket(started: StartedChaos) -> dict[str, Any]:
     Rpc("chaos.start", Role.ADMIN, reply=started_for_socket),
     Http("POST /v1/chaos/plans", Role.ADMIN, status=201),
 )
+@recorded
 async def start(ctx: Context, ask: StartChaos) -> StartedChaos:
     """Break things on purpose, by a plan. `confirm` is the name of this node."""
     house = ctx.house
@@ -131,6 +132,7 @@ async def get_plan(ctx: Context, ask: GetChaos) -> ShownPlan:
 
 
 @operation(Rpc("chaos.stop", Role.ADMIN), Http("DELETE /v1/chaos/plans/{id}", Role.ADMIN))
+@recorded
 async def stop(ctx: Context, ask: StopChaos) -> Report:
     """End a chaos plan at once and say what it cost. Without an id: the one that runs."""
     _master(ctx)

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.access import Role
 from goclaw.domain.cluster import MARKS, SHARDS, Marked
 from goclaw.domain.errors import Rejected, failed_precondition, not_found
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.gateway import Nothing
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -113,6 +113,7 @@ async def list_nodes(ctx: Context, ask: Nothing) -> NodeList:
     Http("POST /v1/cluster/nodes/{name}/drain", Role.ADMIN, status=202),
     Cli("cluster drain"),
 )
+@recorded
 async def drain(ctx: Context, ask: NodeName) -> OnItsWay:
     """Let a gateway end its work and its process, as after SIGTERM. Others take over."""
     if not await ctx.db(rows.drain, name=ask.name):
@@ -127,6 +128,7 @@ async def drain(ctx: Context, ask: NodeName) -> OnItsWay:
     Http("POST /v1/cluster/shards/{n}/move", Role.ADMIN, status=202),
     Cli("cluster move"),
 )
+@recorded
 async def move(ctx: Context, ask: MoveShard) -> OnItsWay:
     """Let another gateway own a shard, as long as that one lives."""
     if ctx.house.ownership.alone:

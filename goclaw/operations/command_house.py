@@ -59,7 +59,7 @@ async def _pending(ctx: Context, name: str, command: str) -> str:
         raise Rejected(role_too_low(command, Role.ADMIN.label))
     waiting = await ctx.ask(APPROVALS, ListPending(tenant_id=ctx.caller.tenant_id, user_id=whose(ctx)), within=WITHIN)
     for one in waiting:
-        if name in (one.id, one.code) or name.upper() == one.code:
+        if name == one.id or (name.isascii() and name.upper() == one.code):
             return one.id
     raise Rejected(approval_gone(name[:64]))
 

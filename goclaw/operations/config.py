@@ -13,7 +13,7 @@ from goclaw.domain.address import CONFIG
 from goclaw.domain.config import ConfigEvent, LastReload, Reload, Reloaded
 from goclaw.domain.errors import Err, Rejected, failed_precondition, forbidden, invalid, unavailable
 from goclaw.domain.events import body, of_admins
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.gateway import Nothing
 from goclaw.operations.operation import Rpc, operation
@@ -124,6 +124,7 @@ async def get(ctx: Context, ask: GetConfig) -> Config | Part:
 
 
 @operation(Rpc("config.apply", Role.ADMIN))
+@recorded
 async def apply(ctx: Context, ask: ApplyConfig) -> Applied:
     """Put another text in place of the configuration file."""
     file = config_file(ctx)
@@ -133,6 +134,7 @@ async def apply(ctx: Context, ask: ApplyConfig) -> Applied:
 
 
 @operation(Rpc("config.patch", Role.ADMIN))
+@recorded
 async def patch(ctx: Context, ask: PatchConfig) -> Applied:
     """Change some keys of the configuration file; what is written about them there stays."""
     file = config_file(ctx)

@@ -15,7 +15,7 @@ from goclaw.domain.errors import Rejected, already_exists, ambiguous, exhausted,
 from goclaw.domain.events import of_admins, of_user
 from goclaw.domain.schedule import first
 from goclaw.operations import resource_keys
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.cron import JobId, agent_of, own
 from goclaw.operations.cron_shapes import CronJob, CronSchedule, job_of
@@ -85,6 +85,7 @@ class Toggled(Struct, rename="camel", kw_only=True):
 
 
 @operation(Rpc("cron.create", Role.OPERATOR))
+@recorded
 async def create(ctx: Context, ask: CreateJob) -> MadeJob:
     """Make a job that runs by schedule, under your name."""
     agent = await agent_of(ctx, ask.agent_id or ctx.caller.agent_id or None)
@@ -117,6 +118,7 @@ async def create(ctx: Context, ask: CreateJob) -> MadeJob:
 
 
 @operation(Rpc("cron.update", Role.OPERATOR))
+@recorded
 async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
     """Change a job. What is not named stays; in both places, the patch wins."""
     job = await own(ctx, ask.job_id)
@@ -152,6 +154,7 @@ async def update(ctx: Context, ask: UpdateJob) -> MadeJob:
 
 
 @operation(Rpc("cron.delete", Role.OPERATOR), Cli("cron delete"), Cli("cron remove"))
+@recorded
 async def delete(ctx: Context, ask: JobId) -> Deleted:
     """Delete a job and its log. A run of it that works goes on."""
     job = await own(ctx, ask.job_id)
@@ -161,6 +164,7 @@ async def delete(ctx: Context, ask: JobId) -> Deleted:
 
 
 @operation(Rpc("cron.toggle", Role.OPERATOR))
+@recorded
 async def toggle(ctx: Context, ask: ToggleJob) -> Toggled:
     """Switch a job on or off; without `enabled` the other way."""
     job = await own(ctx, ask.job_id)

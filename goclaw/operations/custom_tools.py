@@ -23,7 +23,7 @@ from goclaw.domain.errors import (
     not_found,
 )
 from goclaw.domain.tools import ALIASES
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.builtin_tools import changed
 from goclaw.operations.context import Context
 from goclaw.operations.custom_tool_shapes import (
@@ -84,6 +84,7 @@ async def get(ctx: Context, ask: ToolId) -> CustomView:
 
 
 @operation(Rpc("tools.custom.create", Role.ADMIN), Http("POST /v1/tools/custom", Role.ADMIN, status=201))
+@recorded
 async def create(ctx: Context, ask: CreateTool) -> CustomView:
     """Make a tool of a command. The next turn has it."""
     if ask.env is not UNSET:
@@ -98,6 +99,7 @@ async def create(ctx: Context, ask: CreateTool) -> CustomView:
 
 
 @operation(Rpc("tools.custom.update", Role.ADMIN), Http("PUT /v1/tools/custom/{id}", Role.ADMIN))
+@recorded
 async def update(ctx: Context, ask: UpdateTool) -> CustomView:
     """Change a custom tool. What is not named stays; runs that have begun keep the former one."""
     before = await _row(ctx, ask.id)
@@ -112,12 +114,13 @@ async def update(ctx: Context, ask: UpdateTool) -> CustomView:
 
 
 @operation(Rpc("tools.custom.delete", Role.ADMIN), Http("DELETE /v1/tools/custom/{id}", Role.ADMIN, status=204))
+@recorded
 async def delete(ctx: Context, ask: ToolId) -> Deleted:
     """Take a custom tool away. Runs that have begun keep it."""
     row = await _row(ctx, ask.id)
     await ctx.db(custom_tools.remove, tenant=row.tenant_id, id=row.id)
     changed(ctx, row.name, id=row.id, deleted=True)
-    await record(ctx, "tool.deleted", "custom_tool", row.id, name=row.name)
+    await record(ctx, "custom_tool.deleted", "custom_tool", row.id, name=row.name)
     return Deleted()
 
 
@@ -133,7 +136,7 @@ async def _row(ctx: Context, id: str) -> CustomTool:
 
 async def _told(ctx: Context, row: CustomTool, what: str) -> CustomView:
     changed(ctx, row.name, id=row.id)
-    await record(ctx, f"tool.{what}", "custom_tool", row.id, name=row.name)
+    await record(ctx, f"custom_tool.{what}", "custom_tool", row.id, name=row.name)
     return view_of(row)
 
 

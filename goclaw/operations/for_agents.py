@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from goclaw.domain.access import Caller, Role
-from goclaw.domain.errors import Rejected, role_too_low, unknown_method
+from goclaw.domain.errors import Rejected, unknown_method
+from goclaw.operations.activity import denied
 from goclaw.operations.context import Context, House
 from goclaw.operations.operation import Operation
 from goclaw.operations.params import decode
@@ -35,7 +36,7 @@ class ForAgents:
             role=Role.ADMIN if self._house.settings.gateway.is_owner(asker.user_id) else Role.OPERATOR,
         )
         if caller.role < rpc.role:
-            raise Rejected(role_too_low(method, rpc.role.label))
+            raise denied(self._house, caller, method, rpc.role, "")
         ctx = Context(self._house, caller, idempotency_key=key)
         answer = await operation.fn(ctx, decode(operation.input, params))
         payload: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(rpc.reply(answer)))

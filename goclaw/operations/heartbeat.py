@@ -17,7 +17,7 @@ from goclaw.domain.errors import Rejected, invalid, not_found, required, unavail
 from goclaw.domain.heartbeat import SPAN, Beat, Terms, TryHeartbeat, first_offset
 from goclaw.domain.schedule import Unscheduled, zone_of
 from goclaw.knowledge import checklist
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Rpc, operation
 from goclaw.operations.turns import resolve_agent
@@ -106,6 +106,7 @@ async def get(ctx: Context, ask: OfAgent) -> FoundHeartbeat:
 
 
 @operation(Rpc("heartbeat.set", Role.ADMIN))
+@recorded
 async def set(ctx: Context, ask: SetHeartbeat) -> FoundHeartbeat:
     """Give an agent a heartbeat, or change the one it has."""
     agent = await resolve_agent(ctx, ask.agent_id)
@@ -118,6 +119,7 @@ async def set(ctx: Context, ask: SetHeartbeat) -> FoundHeartbeat:
 
 
 @operation(Rpc("heartbeat.toggle", Role.ADMIN))
+@recorded
 async def toggle(ctx: Context, ask: ToggleHeartbeat) -> ToggledHeartbeat:
     """Switch a heartbeat on or off."""
     agent = await resolve_agent(ctx, ask.agent_id)
@@ -155,6 +157,7 @@ async def get_checklist(ctx: Context, ask: OfAgent) -> Checklist:
 
 
 @operation(Rpc("heartbeat.checklist.set", Role.ADMIN))
+@recorded
 async def set_checklist(ctx: Context, ask: SetChecklist) -> WrittenChecklist:
     """Replace the checklist of an agent."""
     if len(ask.content.encode("utf-8", "surrogatepass")) > checklist.LARGEST:

@@ -12,7 +12,7 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import HOOKS
 from goclaw.domain.errors import Rejected, exhausted, failed_precondition, forbidden, not_found
 from goclaw.domain.hook import Hook, HooksChanged
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.hook_checks import checked
 from goclaw.operations.hook_shapes import (
@@ -61,6 +61,7 @@ async def list_hooks(ctx: Context, ask: AskHooks) -> HookList:
 
 
 @operation(Rpc("hooks.create", Role.ADMIN), Http("POST /v1/hooks", Role.ADMIN, 201))
+@recorded
 async def create(ctx: Context, ask: Wanted) -> MadeHook:
     """Make a hook. It holds from the next step of any run on."""
     id = id_of(ctx)
@@ -74,6 +75,7 @@ async def create(ctx: Context, ask: Wanted) -> MadeHook:
 
 
 @operation(Rpc("hooks.update", Role.ADMIN), Http("PATCH /v1/hooks/{hook_id}", Role.ADMIN))
+@recorded
 async def update(ctx: Context, ask: UpdateHook) -> Done:
     """Change a hook. What is not named stays."""
     hook = await own(ctx, ask.hook_id)
@@ -94,6 +96,7 @@ async def update(ctx: Context, ask: UpdateHook) -> Done:
 
 
 @operation(Rpc("hooks.delete", Role.ADMIN), Http("DELETE /v1/hooks/{hook_id}", Role.ADMIN))
+@recorded
 async def delete(ctx: Context, ask: OneHook) -> Done:
     """Delete a hook. What it decided stays in history."""
     hook = await own(ctx, ask.hook_id)
@@ -103,6 +106,7 @@ async def delete(ctx: Context, ask: OneHook) -> Done:
 
 
 @operation(Rpc("hooks.toggle", Role.ADMIN))
+@recorded
 async def toggle(ctx: Context, ask: ToggleHook) -> Done:
     """Switch a hook on or off."""
     return await update(ctx, UpdateHook(hook_id=ask.hook_id, updates={"enabled": ask.enabled}))

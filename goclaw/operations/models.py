@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from goclaw.domain.access import Role
 from goclaw.domain.errors import Err, ProviderError, Rejected, not_found
 from goclaw.domain.model import PROVIDERS, ProvidersChanged
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.agents import ListAgents, list_agents
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
@@ -78,6 +78,7 @@ async def models(ctx: Context, ask: ListModels) -> dict[str, Any]:
 
 
 @operation(Rpc("models.set", Role.ADMIN), Cli("providers use"))
+@recorded
 async def choose(ctx: Context, ask: ChooseModel) -> Chosen:
     """Let a provider answer for an agent from its next turn on; without `agent_id` for the default agent."""
     there = await everybody(ctx)

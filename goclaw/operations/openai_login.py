@@ -12,7 +12,7 @@ from goclaw.domain.access import Role
 from goclaw.domain.address import LOGIN
 from goclaw.domain.errors import ProviderError, Rejected, failed_precondition, invalid, provider_failed
 from goclaw.domain.model import AwaitLogin
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.provider_shapes import CreateProvider
@@ -100,6 +100,7 @@ async def start(ctx: Context, ask: AskStatus) -> Begun:
 
 
 @operation(Rpc("auth.openai.callback", Role.ADMIN), Http("POST /v1/auth/openai/callback", Role.ADMIN))
+@recorded
 async def callback(ctx: Context, ask: Returned) -> LoggedIn:
     """End a login with the address the browser was sent to. The account is a provider then."""
     said = returned(ask.redirect_url)
@@ -135,6 +136,7 @@ async def callback(ctx: Context, ask: Returned) -> LoggedIn:
 
 
 @operation(Rpc("auth.openai.logout", Role.ADMIN), Http("POST /v1/auth/openai/logout", Role.ADMIN), Cli("auth logout"))
+@recorded
 async def logout(ctx: Context, ask: AskStatus) -> LoggedOut:
     """Forget the account's tokens; its provider stays and cannot be asked."""
     row = await _account(ctx)

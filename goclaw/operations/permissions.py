@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from goclaw.domain.access import Role, valid_user_id
 from goclaw.domain.errors import Rejected, invalid, not_found
-from goclaw.operations.activity import by, record
+from goclaw.operations.activity import by, record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Rpc, operation
 from goclaw.operations.turns import resolve_agent
@@ -60,6 +60,7 @@ async def list_permissions(ctx: Context, ask: ListPermissions) -> PermissionList
 
 
 @operation(Rpc("config.permissions.grant", Role.ADMIN))
+@recorded
 async def grant(ctx: Context, ask: GrantPermission) -> Granted:
     """Allow or deny something to a user, in one group or everywhere."""
     _check(ask)
@@ -84,6 +85,7 @@ async def grant(ctx: Context, ask: GrantPermission) -> Granted:
 
 
 @operation(Rpc("config.permissions.revoke", Role.ADMIN))
+@recorded
 async def revoke(ctx: Context, ask: OnePermission) -> Revoked:
     """Take a permission or a denial back."""
     _check(ask)

@@ -27,7 +27,7 @@ from goclaw.domain.errors import (
     provider_in_use,
 )
 from goclaw.domain.model import LookAtProviders
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.provider_health import borrow, health_of
@@ -124,6 +124,7 @@ async def get(ctx: Context, ask: ProviderId) -> ProviderView:
 
 
 @operation(Rpc("providers.create", Role.ADMIN), Http("POST /v1/providers", Role.ADMIN, status=201))
+@recorded
 async def create(ctx: Context, ask: CreateProvider) -> ProviderView:
     """Add a provider. It can be asked at once."""
     id = ctx.new_id()
@@ -148,6 +149,7 @@ async def create(ctx: Context, ask: CreateProvider) -> ProviderView:
 
 
 @operation(Rpc("providers.update", Role.ADMIN), Http("PUT /v1/providers/{id}", Role.ADMIN))
+@recorded
 async def update(ctx: Context, ask: UpdateProvider) -> ProviderView:
     """Change a provider. What is not named stays; the next call sees it."""
     before = await _row(ctx, ask.id)
@@ -176,6 +178,7 @@ async def update(ctx: Context, ask: UpdateProvider) -> ProviderView:
 @operation(
     Rpc("providers.toggle", Role.ADMIN), Http("POST /v1/providers/{id}/toggle", Role.ADMIN), Cli("providers toggle")
 )
+@recorded
 async def toggle(ctx: Context, ask: ToggleProvider) -> ProviderView:
     """Switch a provider on or off; without `enabled` the other way."""
     row = await _row(ctx, ask.id)
@@ -183,6 +186,7 @@ async def toggle(ctx: Context, ask: ToggleProvider) -> ProviderView:
 
 
 @operation(Rpc("providers.delete", Role.ADMIN), Http("DELETE /v1/providers/{id}", Role.ADMIN), Cli("providers delete"))
+@recorded
 async def delete(ctx: Context, ask: DeleteProvider) -> Deleted:
     """Remove a provider that no agent uses, or any by force. Answers that have begun go on."""
     row = await _row(ctx, ask.id)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from goclaw.domain.access import Role
 from goclaw.domain.errors import Rejected, failed_precondition, forbidden
-from goclaw.operations.activity import record
+from goclaw.operations.activity import record, recorded
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Rpc, operation
 from goclaw.security.box import Place, SecretUnreadable
@@ -24,6 +24,7 @@ class Rotated(Struct, kw_only=True):
 
 
 @operation(Rpc("secrets.rotate", Role.ADMIN), Cli("secrets rotate"))
+@recorded
 async def rotate(ctx: Context, ask: RotateSecrets) -> Rotated:
     """Seal every secret with today's key. It can be ended at any point and begun again."""
     if not ctx.caller.is_owner:
@@ -39,7 +40,7 @@ async def rotate(ctx: Context, ask: RotateSecrets) -> Rotated:
 
 
 async def _rotate(ctx: Context, column: Column, done: Rotated) -> None:
-    box, after = ctx.house.box, column.first
+    box, after = ctx.house.box.unwatched(), column.first
     while secrets := await ctx.db(sealed.others, column=column, kid=box.kid, after=after):
         for secret in secrets:
             after, place = secret.row, Place(str(column), secret.row)

@@ -18,6 +18,7 @@ from goclaw.domain.run import SentFile
 from goclaw.operations.context import Context
 from goclaw.operations.operation import Cli, Http, Rpc, operation
 from goclaw.operations.turns import checked_key
+from goclaw.security.receipts import unreceipted
 from goclaw.stores import runs, session_changes, sessions
 from goclaw.stores.runs import OpenRun
 from goclaw.stores.sessions import ListedSession, MessageRow, SessionRow, Wanted
@@ -237,7 +238,7 @@ def message_of(row: MessageRow, linked: Callable[[Sequence[SentFile]], list[dict
     return Message(
         id=row.id,
         role=row.role,
-        content=row.content,
+        content=unreceipted(row.content) if row.role == "tool" else row.content,
         created_at=row.created_at,
         thinking=payload.get("thinking"),
         tool_calls=[{name: call[name] for name in CALL} for call in payload.get("tool_calls", ())] or None,

@@ -35,14 +35,14 @@ def known(commands: Sequence[Simple], allowed: Collection[str], names: Collectio
     """How much of a line is known. `allowed` are globs, on base names or whole texts; `names` are base names."""
     if not commands:
         return "unknown"
-    missed = [one for one in commands if not (one.name in names or any(listed(one, glob) for glob in allowed))]
+    missed = [one for one in commands if not (one.program in names or any(listed(one, glob) for glob in allowed))]
     if not missed:
         return "listed"
-    return "safe" if all(one.name in SAFE for one in missed) else "unknown"
+    return "safe" if all(one.program in SAFE for one in missed) else "unknown"
 
 
 def listed(command: Simple, glob: str) -> bool:
-    return matches(glob, command.name) or matches(glob, command.text)
+    return (command.plain and matches(glob, command.name)) or matches(glob, command.text)
 
 
 def matches(glob: str, text: str) -> bool:

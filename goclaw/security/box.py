@@ -12,8 +12,10 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -43,6 +45,14 @@ class Place(NamedTuple):
     @property
     def bound(self) -> bytes:
         return f"{self.column}:{self.row}".encode("ascii")
+
+
+Touch = Literal["read", "written", "unreadable"]
+KEPT = frozenset({"run_records.body_enc", "hook_executions.error_detail"})  # sealed, and no keys of anybody
+
+
+def nobody(_what: Touch, _place: Place) -> None:
+    """Does not want to know."""
 
 
 class SecretUnreadable(Exception):
@@ -104,6 +114,13 @@ class Box:
         self._key = key or os.urandom(KEY)  # without one what it signs ends with the process
         self._locks = {kid_of(each): AESGCM(each) for each in (*former, *((key,) if key else ()))}
         self._nonce = nonce
+        self.told: Callable[[Touch, Place], None] = nobody  # who hears of every secret that is touched
+
+    def unwatched(self) -> Box:
+        """The same, for what touches all secrets and is one act."""
+        other = copy(self)
+        other.told = nobody
+        return other
 
     def signing(self, purpose: str) -> bytes:
         """A key for signatures of one purpose, the same on every node that has ours."""
@@ -112,40 +129,57 @@ class Box:
     def seal(self, text: str, place: Place) -> str:
         """Raises Rejected (`no_encryption_key`) without a key: a secret is never stored in clear."""
         self._need_key()
+        self._touched("written", place)
         return f"{BOUND}{self.kid}:{base64.b64encode(self._encrypt(text.encode(), place)).decode()}"
 
     def unseal(self, stored: str, place: Place) -> str:
         """The text. What was stored in clear before there were keys is returned as it is. Raises SecretUnreadable."""
         if not SEALED.match(stored):
             return stored
-        if stored.startswith(BARE):
-            return self._text(self._decrypt_bare(_decoded(stored.removeprefix(BARE), place), place), place)
-        kid, colon, body = stored.removeprefix(BOUND).partition(":")
-        if not stored.startswith(BOUND) or not colon:
-            raise SecretUnreadable(place)
-        return self._text(self._decrypt(kid, _decoded(body, place), place, place.bound), place)
+        with self._telling(place):
+            if stored.startswith(BARE):
+                return self._text(self._decrypt_bare(_decoded(stored.removeprefix(BARE), place), place), place)
+            kid, colon, body = stored.removeprefix(BOUND).partition(":")
+            if not stored.startswith(BOUND) or not colon:
+                raise SecretUnreadable(place)
+            return self._text(self._decrypt(kid, _decoded(body, place), place, place.bound), place)
 
     def seal_object(self, value: Any, place: Place) -> bytes:
         """JSON data in the binary form. Raises as `seal` does."""
         self._need_key()
+        self._touched("written", place)
         plain = msgspec.json.encode(value, order="sorted")
         return BINARY + bytes.fromhex(self.kid) + self._encrypt(plain, place)
 
     def unseal_object(self, stored: bytes, place: Place) -> Any:
         """Raises SecretUnreadable."""
-        if stored[:1] != BINARY:
-            raise SecretUnreadable(place)
-        plain = self._decrypt(stored[1 : 1 + KID].hex(), stored[1 + KID :], place, place.bound)
-        try:
-            return msgspec.json.decode(plain)
-        except msgspec.DecodeError:
-            raise SecretUnreadable(place) from None
+        with self._telling(place):
+            if stored[:1] != BINARY:
+                raise SecretUnreadable(place)
+            plain = self._decrypt(stored[1 : 1 + KID].hex(), stored[1 + KID :], place, place.bound)
+            try:
+                return msgspec.json.decode(plain)
+            except msgspec.DecodeError:
+                raise SecretUnreadable(place) from None
 
     def current(self, stored: str | bytes) -> bool:
         """Whether a value is sealed in today's form with today's key; otherwise the next write or rotation seals it."""
         if isinstance(stored, bytes):
             return bool(self.kid) and stored.startswith(BINARY + bytes.fromhex(self.kid))
         return bool(self.kid) and stored.startswith(f"{BOUND}{self.kid}:")
+
+    def _touched(self, what: Touch, place: Place) -> None:
+        if place.column not in KEPT:
+            self.told(what, place)
+
+    @contextmanager
+    def _telling(self, place: Place) -> Iterator[None]:
+        try:
+            yield
+        except SecretUnreadable:
+            self._touched("unreadable", place)
+            raise
+        self._touched("read", place)
 
     def _need_key(self) -> None:
         if not self.kid:

@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from goclaw.security.walk import Denied, IsDirectory, PathRefused, Root, Walk, ident, is_hidden, split
@@ -23,7 +24,7 @@ APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXE
 
 
 class Workspace:
-    """A directory an agent may see. Paths are relative to it; an absolute one must lie below it, or one of `more`.
+    """A directory an agent may see. Paths are relative to it; an absolute one must lie below it.
 
     `root` is absolute and free of links. No name on the way to a file may match `denied` at its beginning, and
     nothing at or below one of the absolute paths `barred` is reached, whatever it is called (tools.md §9.3).
@@ -31,19 +32,25 @@ class Workspace:
     Its methods raise `PathRefused`, FileNotFoundError, NotADirectoryError, or OSError where that is not permitted.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        denied: re.Pattern[str] | None = None,
-        *,
-        barred: Sequence[Path] = (),
-        more: Sequence[Root] = (),
-    ) -> None:
+    def __init__(self, root: Path, denied: re.Pattern[str] | None = None, *, barred: Sequence[Path] = ()) -> None:
         self.root = root
         self.denied = denied
         self.barred = tuple(place.resolve() for place in barred)
+        self._more: Callable[[], Sequence[Root]] = tuple
+
+    def beside(self, more: Callable[[], Sequence[Root]]) -> Workspace:
+        """The same, and other directories by their absolute paths. Asked at every step, so that one that is taken away
+        is out of reach at once.
+        """
+        other = copy(self)
+        other._more = more
+        return other
+
+    @property
+    def _roots(self) -> tuple[Root, ...]:
+        more = self._more()
         allowed = (other for other in more if not any(other.path.is_relative_to(place) for place in self.barred))
-        self._roots = (Root(root), *sorted(allowed, key=lambda other: -len(str(other.path))))
+        return (Root(self.root), *sorted(allowed, key=lambda other: -len(str(other.path))))
 
     @contextmanager
     def open(self, path: str, *, directory: bool = False) -> Iterator[int]:
@@ -100,13 +107,14 @@ class Workspace:
 
         None if that leads out of it. Raises PathRefused for what is no path at all.
         """
-        root, steps = split(self._roots, path)
+        roots = self._roots
+        root, steps = split(roots, path)
         plain: list[str] = []
         for step in steps:
             if step == ".." and not plain:
                 return None
             plain = plain[:-1] if step == ".." else [*plain, step]
-        return "/".join(plain) if root is self._roots[0] else None
+        return "/".join(plain) if root is roots[0] else None
 
     def shows(self, directory: int) -> Callable[[os.DirEntry[str]], bool]:
         """Whether tools may see an entry of an open directory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from goclaw.security.policy import AllowedPath, Policy, Rules
 
 MASTER = {MASTER_TENANT: "master"}
 NOTHING = Rules()  # what a tenant may whose name we do not know yet
+REMEMBERED = 64  # editions that running runs may have begun with
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -33,6 +35,7 @@ class PolicyBook:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.edition: Edition | None = None
+        self._recent: OrderedDict[str, Edition] = OrderedDict()
         self.slugs: Mapping[str, str] = MASTER  # tenant id → slug
         if policy is not None:
             self.swap(policy)
@@ -42,10 +45,14 @@ class PolicyBook:
         return self.edition.version if self.edition else None
 
     def swap(self, policy: Policy) -> None:
-        self.edition = Edition(policy, policy.version)
+        self.edition = edition = Edition(policy, policy.version)
+        self._recent[edition.version] = edition
+        while len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
 
-    def pin(self, tenant_id: str) -> PinnedPolicy:
-        return PinnedPolicy(self, tenant_id, self.edition)
+    def pin(self, tenant_id: str, version: str | None = None) -> PinnedPolicy:
+        """`version`: the run's, if it began with one. One that nobody remembers gives way to the current one."""
+        return PinnedPolicy(self, tenant_id, self._recent.get(version or "", self.edition))
 
     def rules(self, edition: Edition, tenant_id: str) -> Rules:
         slug = self.slugs.get(tenant_id)

@@ -186,14 +186,14 @@ def _host(name: str) -> str:
         if sign in plain:
             raise ValueError(f"expected {what}")
     try:
-        return str(ip_address(plain.strip("[]")))
+        return str(ip_address(plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain))
     except ValueError:
         pass
     if ":" in plain:
         raise ValueError("expected no port")
     if not all(LABEL.fullmatch(label) for label in plain.split(".")) or len(plain) > 253:
         raise ValueError("expected a host name")
-    if re.fullmatch(r"[\d.]+", plain):
+    if re.match(r"\d", plain.rpartition(".")[2]):  # no name ends so
         raise ValueError("expected no part of an address")
     try:
         return plain if plain.isascii() else idna.encode(plain, uts46=True).decode()

@@ -52,6 +52,7 @@ class Redactor:
         said: list[str] = []
         while len(held) - at > SLICE + HOLD:
             cut = held.rfind("\n", at, at + SLICE) + 1 or await self._place_within(held, at, at + SLICE)
+            await trio.lowlevel.checkpoint()
             said.append(self._hidden(held[at:cut]))
             at = cut
             await trio.lowlevel.checkpoint()

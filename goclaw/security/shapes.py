@@ -19,6 +19,13 @@ class Shape(NamedTuple):
     pattern: re.Pattern[str]
     keeps: bool = False  # the first group, which is the key's name
     after: str = ""  # what else stays
+    exact: tuple[str, ...] = ()  # the same in the text as it is written
+
+    def near(self, text: str, lower: str) -> bool:
+        """Whether the expression is worth trying."""
+        if self.exact:
+            return any(anchor in text for anchor in self.exact)
+        return not self.anchors or any(anchor in lower for anchor in self.anchors)
 
 
 def _secret(anchors: str, expression: str, flags: int = 0) -> Shape:
@@ -26,21 +33,26 @@ def _secret(anchors: str, expression: str, flags: int = 0) -> Shape:
     return Shape(tuple(anchors.split()), re.compile(rf"(?:{expression})\w*", flags))
 
 
-def _value(anchors: str, expression: str, flags: int = 0, after: str = "") -> Shape:
+def _value(anchors: str, expression: str, flags: int = 0, after: str = "", exact: str = "") -> Shape:
     expression = expression.replace("~", r"[ \t]{0,8}")
-    return Shape(tuple(anchors.split()), re.compile(expression, flags), keeps=True, after=after)
+    found = re.compile(expression, flags)
+    return Shape(tuple(anchors.split()), found, keeps=True, after=after, exact=tuple(exact.split()))
 
 
 PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9 ]{1,40} )?PRIVATE KEY(?: BLOCK)?-----")
 PEM_END = re.compile(r"-----END (?:[A-Z0-9 ]{1,40} )?PRIVATE KEY(?: BLOCK)?-----")
+PLAIN = (  # a value that is none of a program's words
+    rf"(?!{DONE}|\$|<|\{{|(?:true|false|null|none|undefined|required|optional|string|str|bytes)\b)"
+    r"[^\s\"',;&)}\]<(]{8,}(?![\w(])"
+)
 SHAPES = {
     "dsn": _secret(
         "://",
-        r"\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|mssql|clickhouse|nats|kafka)://"
+        r"\b(?=[ackmnpr])(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|mssql|clickhouse|nats|kafka)://"
         r"[^\s\"'<>`]+",
         re.I,
     ),
-    "userinfo": _value("://", r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/@:\"']{1,256}:[^\s/@\"']{1,1024}@", re.I, after="@"),
+    "userinfo": _value("://", r"\b([a-z][a-z0-9+.-]{0,30}+://)[^\s/@:\"']{1,256}:[^\s/@\"']{1,1024}@", re.I, after="@"),
     "anthropic": _secret("sk-ant-", r"\bsk-ant-[A-Za-z0-9_-]{20,}"),
     "openai": _secret("sk-", r"\bsk-(?:proj-|svcacct-|or-v1-|or-)?[A-Za-z0-9_-]{20,}"),
     "github": _secret("gh github_pat_", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}"),
@@ -75,7 +87,7 @@ SHAPES = {
     "virtual": _value("virtual_", rf"\b(VIRTUAL_[A-Z0-9_]{{1,60}}~=~[\"']?)(?!{DONE})[^\s\"']{{4,}}"),
     "kv": _value(
         "key secret token passw passphrase authorization credential",
-        r"(?<![\w-])([\"']?(?:[a-z0-9]{1,40}[_-]){0,6}(?:api[_-]?key|apikey|access[_-]?key|secret[_-]?key"
+        r"(?<![\w-])([\"']?(?=[a-z0-9])(?:[a-z0-9]{1,40}+[_-]){0,6}(?=[acprst])(?:api[_-]?key|apikey|access[_-]?key|secret[_-]?key"
         r"|private[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|token|secrets?"
         r"|passwords?|passwd|passphrase|authorization|credentials?)[\"']?~[:=]~[\"']?)"
         rf"(?!{DONE}|\$|<|\{{|(?:true|false|null|none|undefined|required|optional|string|str|bytes)\b)"
@@ -83,14 +95,16 @@ SHAPES = {
         re.I,
     ),
     "hex64": _secret("", r"(?<![0-9A-Za-z:/])(?<!sha256-)[0-9a-fA-F]{64,}(?![0-9A-Za-z])(?!  \S| \*\S)"),
-    "more": _value(  # ours: options of programs, names in camel case, XML, and what Ruby and PHP write
-        "key secret token passw",
+    "more": _value(  # ours: options of programs, XML, and what Ruby and PHP write
+        "-password= -passwd= -token= -secret= -key= apikey= _authtoken= <pass <secret> <token> <api =>",
         r"(--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-?key|access-key)=[\"']?"
-        r"|\b_?[A-Za-z0-9]{0,30}?(?:Password|Passwd|Secret|ApiKey|AccessKey|AccountKey|Token)[\"']?~[:=]~[\"']?"
         r"|\b_authToken=|<(?:password|passwd|secret|token|api-?key)>"
-        r"|(?<![\w-])[\"']?(?:password|passwd|secret|token|api_key)[\"']?~=>~[\"']?)"
-        rf"(?!{DONE}|\$|<|\{{|(?:true|false|null|none|undefined|required|optional|string|str|bytes)\b)"
-        r"[^\s\"',;&)}\]<(]{8,}(?![\w(])",
+        r"|(?<![\w-])[\"']?(?:password|passwd|secret|token|api_key)[\"']?~=>~[\"']?)" + PLAIN,
+    ),
+    "camel": _value(  # and names in camel case
+        "",
+        r"((?:Password|Passwd|Secret|ApiKey|AccessKey|AccountKey|Token)[\"']?~[:=]~[\"']?)" + PLAIN,
+        exact="Password Passwd Secret ApiKey AccessKey AccountKey Token",
     ),
 }
 TOKENS = frozenset(SHAPES) & {  # §12.1
@@ -107,7 +121,7 @@ def without_shapes(text: str, mark: Mark = redacted, only: Collection[str] = SHA
     """`text` with every shape in `only` replaced, one after the other; private keys are not among them."""
     lower = text.lower()
     for name, shape in SHAPES.items():
-        if name in only and (not shape.anchors or any(anchor in lower for anchor in shape.anchors)):
+        if name in only and shape.near(text, lower):
             text = shape.pattern.sub(_replacement(shape, mark(name)), text)
     return text
 

@@ -45,6 +45,9 @@ class Tools(Section, frozen=True):
     ) = None
     max_result_chars: Annotated[int, Meta(ge=1000, le=200_000, description="of a result that models read")] = 50_000
     scrub_credentials: Annotated[bool, Meta(description="results show [REDACTED] in place of secrets")] = True
+    receipts: Annotated[
+        Literal["off", "log", "enforce"], Meta(description="results carry a proof that models cannot make up")
+    ] = "off"
     web: Web = Web()
     web_search: WebSearch = WebSearch()
     web_fetch: WebFetch = WebFetch()

@@ -90,6 +90,12 @@ class AuditBook:
         """Neither sink takes anything."""
         return not self.file_ok and not self.table_ok
 
+    async def ready(self) -> bool:
+        """Whether a line would be taken, as far as can be told before there is one."""
+        if self.failing:
+            await self.keep()
+        return not self.failing
+
     def note(self, act: Act) -> None:
         """Write soon: it is on the disk within 0.2 s."""
         self._add(entry(act, self._now(), self._known.forms))

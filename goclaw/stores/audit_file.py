@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ import msgspec
 LARGEST = 100 * 1000 * 1000  # bytes
 TAIL = 16 * 1024 * 1024  # bytes at the end, where the last line of a chain is looked for
 LONGEST = 64 * 1024  # bytes of a line
+
+
+ASIDE = re.compile(r"-(\d{1,19})\.jsonl(?:\.gz)?")
 
 
 def place(home: Path) -> Path:
@@ -82,6 +86,16 @@ class AuditFile:
             raw.flush()
             os.fsync(raw.fileno())
         old.unlink()
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file and those that were put aside before it, oldest first: numbered by their last lines, packed or not."""
+    aside: dict[int, Path] = {}
+    for found in sorted(path.parent.glob(f"{path.stem}-*.jsonl*"), reverse=True):  # what is packed gives way: it may
+        number = ASIDE.fullmatch(found.name.removeprefix(path.stem))  # be half done
+        if number is not None:
+            aside[int(number[1])] = found
+    return [*(aside[number] for number in sorted(aside)), path]
 
 
 def lines_of(path: Path, last: int | None = None) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 class Database:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.migrated: list[str] = []  # steps of the schema that this start applied
         self.full = False  # a write was refused because its disk is; whoever finds room again says so
 
     @property

@@ -46,7 +46,7 @@ WITH head AS (
 ), run AS (
   INSERT INTO runs (run_id, tenant_id, session_key, shard, agent_id, agent_key, user_id, kind, lane, max_attempts,
     priority, generation, request, request_hash, ingress_key, deadline, state, attempt, fence, lease_owner,
-    lease_expires_at, claimed_at, started_at)
+    lease_expires_at, claimed_at, started_at, policy_version)
   SELECT %(run_id)s::uuid, %(tenant)s::uuid, %(key)s::text, %(shard)s::int, %(agent_id)s::uuid,
     %(agent_key)s::text, %(user)s::text, %(kind)s::text, %(lane)s::text, %(max_attempts)s::int,
     %(priority)s::int, session.generation,
@@ -54,7 +54,8 @@ WITH head AS (
     now() + make_interval(secs => %(timeout)s::float8), CASE WHEN head.started THEN 'RUNNING' ELSE 'QUEUED' END,
     head.started::int, head.started::int, CASE WHEN head.started THEN %(node)s::uuid END,
     CASE WHEN head.started THEN clock_timestamp() + make_interval(secs => %(lease)s::float8) END,
-    CASE WHEN head.started THEN now() END, CASE WHEN head.started THEN now() END
+    CASE WHEN head.started THEN now() END, CASE WHEN head.started THEN now() END,
+    CASE WHEN head.started THEN %(policy)s::text END
   FROM session, head
 ), event AS (
   INSERT INTO run_events (run_id, tenant_id, session_key, session_seq, type, state_from, state_to, attempt, fence,
@@ -92,12 +93,13 @@ async def accept(
     ingress_key: str | None = None,
     priority: int | None = None,
     node: str | None = None,
+    policy: str | None = None,
 ) -> Stored:
     """Store a turn: its session if it is new, its run, its place in the queue (T1). All or nothing.
 
     `label` names a new session; one that exists keeps its own. `priority` is 0–10, of the kind unless told. With
     `node`, which must hold a slot for it, the run of an idle session is claimed and started in the same commit
-    (T2, T4).
+    (T2, T4), under the `policy` of that version.
     """
     params = {
         "run_id": run_id,
@@ -121,6 +123,7 @@ async def accept(
         "request_hash": request_hash,
         "ingress_key": ingress_key,
         "node": node,
+        "policy": policy,
         "lease": LEASE,
     }
     return await one(Stored, db.execute(ACCEPT, params))

@@ -66,7 +66,7 @@ WITH head_of AS ({HEAD_OF}), picked AS (
 ), claimed AS (
   UPDATE runs SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, lease_owner = %(node)s::uuid,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s::float8), claimed_at = now(),
-    started_at = coalesce(started_at, now()), updated_at = now()
+    started_at = coalesce(started_at, now()), policy_version = %(policy)s::text, updated_at = now()
   WHERE run_id IN (SELECT run_id FROM picked) AND state IN ('QUEUED', 'RETRY_WAIT')
   RETURNING {CLAIMED}
 ), head AS (
@@ -120,7 +120,14 @@ RETURNING run_id, lane, cancel_requested IS NOT NULL AS stopping
 
 @transaction
 async def claim(
-    db: Connection, *, node: str, lane: str, sessions: Sequence[tuple[str, str]], limit: int, rules: Locks = LOCKS
+    db: Connection,
+    *,
+    node: str,
+    lane: str,
+    sessions: Sequence[tuple[str, str]],
+    limit: int,
+    rules: Locks = LOCKS,
+    policy: str | None = None,
 ) -> list[Claimed]:
     """The oldest waiting run of each of these sessions, at most `limit`, now ours (T2, T3, T4)."""
     wanted = {"tenants": [tenant for tenant, _ in sessions], "keys": [key for _, key in sessions]}
@@ -128,7 +135,7 @@ async def claim(
     if not locked:
         return []
     heads = _named(locked)
-    params = {"node": node, "lease": LEASE}
+    params = {"node": node, "lease": LEASE, "policy": policy}
     claimed = await many(Claimed, db.execute(CLAIM, {**heads, **params, "holding": []}))
     rest = _unclaimed(locked, claimed)  # their oldest wants keys, or waits for its next try: not due, and in front
     if rest and (holding := await locks.take(db, _named(rest), rules)):

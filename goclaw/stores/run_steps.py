@@ -198,6 +198,22 @@ async def keep(
         raise StaleOwner(run.run_id)
 
 
+@transaction(retry_safe=True)
+async def say_status(db: Connection, run: Claimed, *, status: str) -> None:
+    """What a loop says it is at. Raises `StaleOwner`."""
+    query = """
+    WITH mine AS (
+      SELECT run_id FROM runs WHERE run_id = %(run)s AND tenant_id = %(tenant)s AND lease_owner = %(owner)s::uuid
+        AND fence = %(fence)s AND state = 'RUNNING' FOR SHARE
+    )
+    UPDATE loop_checkpoints c SET status_text = %(status)s, updated_at = now() FROM mine
+    WHERE c.run_id = mine.run_id RETURNING c.iteration
+    """
+    names = {"run": run.run_id, "tenant": run.tenant_id, "owner": run.lease_owner, "fence": run.fence}
+    if await maybe(int, db.execute(query, {**names, "status": status})) is None:
+        raise StaleOwner(run.run_id)
+
+
 @transaction(readonly=True)
 async def of_run(db: Connection, *, tenant: str, run_id: str) -> list[Step]:
     """Everything a run has done, in order."""

@@ -61,6 +61,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     idempotent: bool = False  # its asker can come back for the answer
     keyed: bool = False  # it holds resource keys as long as it is ours
     first: bool = False  # nothing was said before it, so there is no history to read
+    policy_version: str | None = None  # in force when this attempt began; None: no policy was
 
     @property
     def request(self) -> RunRequest:
@@ -136,7 +137,7 @@ CLAIMED = """run_id, tenant_id, session_key, agent_id, agent_key, user_id, kind,
   fence, lease_owner, request::text AS request, created_at, extract(epoch FROM now() - created_at)::float8 AS age,
   coalesce(extract(epoch FROM deadline - now()), 600)::float8 AS left, max_attempts, priority, generation, reason_code,
   last_error, fingerprint, fingerprint_count, requeued_from, ingress_key IS NOT NULL AS idempotent,
-  resource_keys <> '{}' AS keyed"""
+  resource_keys <> '{}' AS keyed, policy_version"""
 
 LOCK_HEAD = "SELECT 1 FROM session_heads WHERE tenant_id = %(tenant)s AND session_key = %(key)s FOR UPDATE"
 

@@ -105,9 +105,12 @@ async def claim(
     limit: int,
     fences: Mapping[int, int],
     rules: Locks = LOCKS,
+    policy: str | None = None,
 ) -> list[Claimed]:
     """As `run_claims.claim`, but only while every session of the batch is ours. Raises `StaleOwner`."""
-    claimed = await run_claims.claim(db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules)
+    claimed = await run_claims.claim(
+        db, node=node, lane=lane, sessions=sessions, limit=limit, rules=rules, policy=policy
+    )
     mine = {shard: fences.get(shard, -1) for shard in map(_shard, claimed)}
     if mine:
         await hold(db, node=node, held=mine)

@@ -41,8 +41,12 @@ class Pinned(Protocol):
 
 
 class Capabilities(Protocol):
-    def pin(self, tenant_id: str) -> Pinned:
-        """At the start of an attempt, for all of it."""
+    @property
+    def version(self) -> str | None:
+        """In force now; None: no policy is."""
+
+    def pin(self, tenant_id: str, version: str | None = None) -> Pinned:
+        """For all of an attempt, which began with that version."""
 
 
 class Estop(Protocol):

@@ -22,6 +22,7 @@ from goclaw.domain.chat import ToolCall, ToolSpec
 from goclaw.domain.errors import Rejected
 from goclaw.domain.texts import text_of
 from goclaw.domain.tools import ALIASES
+from goclaw.security.receipts import Receipts
 from goclaw.tools.arguments import NAME, Read, read
 from goclaw.tools.cut import shortened
 from goclaw.tools.gates import Hooks
@@ -105,6 +106,7 @@ class Toolbox:
     hooks: Hooks | None = None  # steps 6, 14
     through: Through = here  # step 9
     heard: Heard | None = None  # told of the calls that tools of it make
+    receipts: Receipts | None = None  # step 13
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -125,6 +127,9 @@ class Toolbox:
         """
         began = time.monotonic()
         result = await self._acted(wanted, place)
+        if self.receipts is not None:
+            text = self.receipts.signed(wanted.id, wanted.name, wanted.arguments, result.text)
+            result = changed(result, text=text)
         return changed(result, duration_ms=int((time.monotonic() - began) * 1000))
 
     async def _acted(self, wanted: ToolCall, place: Place | None) -> ToolResult:

@@ -24,6 +24,7 @@ from goclaw.domain.run import RunKind
 from goclaw.security.paths import Workspace
 from goclaw.tools.ledger import Media, ToolResult
 from goclaw.tools.methods import NOBODY, Asker
+from goclaw.tools.progress import Progress
 
 Fn = TypeVar("Fn", bound="Callable[..., Awaitable[str | Answer]]")
 T = TypeVar("T")
@@ -103,6 +104,7 @@ class ToolContext:
     deny_groups_off: frozenset[str] = frozenset()  # of the shell's deny engine (security.md §3.4)
     calls: Calls | None = None  # of the run; there while one is made
     host: Callable[[str], str] = lambda _: ""  # why one (in ASCII) may not be reached; empty: it may
+    progress: Progress | None = None  # of the run, if it may go on by itself
     at_once: int = 2  # calls of one answer; agent-loop.md §10.3
 
     def setting(self, tool: str, kind: type[S]) -> S:

@@ -128,6 +128,36 @@ def test_a_cut_keeps_the_newest_that_fits_and_never_parts_a_call_from_its_result
         assert estimate_prompt(whole[before:]) > budget  # one more would have been too much
 
 
+wanted = st.fixed_dictionaries({"id": ids, "name": st.sampled_from(["look", ""])}) | st.sampled_from(
+    [None, {}, {"id": 1}, "look", {"id": "1", "name": "look", "arguments": "{"}]
+)
+payloads = st.fixed_dictionaries(
+    {},
+    optional={
+        "tool_calls": st.lists(wanted, max_size=3) | st.sampled_from([None, "none", {}]),
+        "tool_call_id": ids | st.none(),
+        "name": st.sampled_from(["look", None]),
+        "is_error": st.sampled_from([True, None, "yes"]),
+        "raw": st.sampled_from([None, "x", {"family": "f", "blocks": [{"type": "compaction"}]}, {"family": 1}]),
+    },
+)
+roles = st.sampled_from(["user", "assistant", "tool", "system", "developer", "function", ""])
+imported = st.lists(
+    st.builds(lambda r, c, p: Remembered(role=r, content=c, payload=p), roles, texts, payloads), max_size=15
+)
+
+
+@given(imported)
+def test_whatever_was_imported_a_model_gets_a_list_it_accepts(rows: list[Remembered]) -> None:
+    """AL-21. Roles nobody knows, calls that are none, equal ids, results in any order: the call is valid."""
+    given = chat_messages(rows, 1_000_000)
+
+    assert_valid(given)
+    assert {message.role for message in given} <= {"user", "assistant", "tool"}
+    spoken = [row.content for row in rows if row.role not in ("assistant", "tool", "system")]
+    assert [m.content for m in given if m.role == "user" and not m.content.startswith("[System] ")] == spoken
+
+
 def test_rows_become_what_was_said() -> None:
     wanted = ToolCall(id="1", name="look", arguments={"at": "sky"})
     answered = {"tool_call_id": "1", "name": "look", "is_error": True}

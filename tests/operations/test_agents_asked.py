@@ -234,6 +234,7 @@ async def test_every_field_can_be_set_at_birth_and_later(house: House) -> None:
         "a2a_public": True,
         "tools_config": {"deny": ["exec"], "byProvider": {"fake": {"profile": "minimal"}}},
         **{name: {"x": 1} for name in agent_shapes.OBJECTS},
+        "shell_deny_groups": {"env_dump": False},
         "other_config": {"x": 1, "emoji": "🦊", "description": "counts", "thinking_level": "low"},
     }
     assert {*wanted, "is_default"} == set(agent_shapes.Wanted.__struct_fields__)

@@ -41,6 +41,7 @@ def chain(length: int, name: str = "node-a") -> list[Line]:
 
 @pytest.mark.parametrize(("text", "hash"), list(zip(KNOWN, HASHES, strict=True)))
 def test_known_answers(text: str, hash: str) -> None:
+    """SEC-41. The known answer."""
     line = json.loads(text)
 
     assert canonical(line) == text

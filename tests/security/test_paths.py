@@ -235,7 +235,7 @@ def test_a_policy_opens_more_directories_each_as_it_says(tree: Path, tmp_path: P
         (place / "f").write_text(place.name)
         (place / "back").symlink_to(tree / "a")
     more = [Root(docs), Root(ref, writable=False), Root(ref / "rw"), Root(tree.parent / "out")]
-    workspace = Workspace(tree, more=more, barred=[tree.parent / "out"])
+    workspace = Workspace(tree, barred=[tree.parent / "out"]).beside(lambda: more)
 
     assert [read(workspace, f"{place}/f") for place in (docs, ref, ref / "rw")] == ["docs", "ref", "rw"]
     workspace.write(f"{docs}/new/f", b"")

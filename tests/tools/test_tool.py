@@ -36,8 +36,6 @@ CONTRACT = {
 }  # tools.md §10: the groups fs, runtime, web, sessions, messaging, automation
 LATER = {
     "skill_exec",  # with skills
-    "checkpoint_now",  # with agents that go on by themselves …
-    "set_loop_status",  # … in whose runs alone they are
 }
 
 

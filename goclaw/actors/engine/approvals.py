@@ -82,7 +82,7 @@ class Expire(Message[None]):
 
 
 class Look(Message[None]):
-    """Was one answered elsewhere?"""
+    """Was one asked or answered elsewhere?"""
 
 
 class Sweep(Message[None]):
@@ -233,7 +233,12 @@ class ApprovalBroker(Actor):
 
     @handles
     async def look(self, ctx: Context, _tick: Look) -> None:
-        if self.shown and not self.own.alone:
+        if self.own.alone:
+            return
+        for found in await ctx.db(rows.still_open):
+            if found.row not in self.shown:
+                self._show(ctx, found)
+        if self.shown:
             await self._look(ctx, list(self.shown))
 
     @handles
@@ -378,5 +383,5 @@ def rule_of(ctx: Context, pending: Pending, ask: Answer) -> Rule:
 
 def _program(wish: Wish) -> str:
     """The one program a line runs, if that does one thing; else nothing (§12.3)."""
-    one = wish.commands[0].name if len(wish.commands) == 1 else ""
+    one = wish.commands[0].program if len(wish.commands) == 1 else ""
     return "" if broad(one) else one

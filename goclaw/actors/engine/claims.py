@@ -26,10 +26,16 @@ class Claims:
         """Those of them that still wait, in one transaction. Raises StaleOwner if one is another node's, StoreError."""
         now, since = ctx.clock.monotonic(), {one.session: one.since for one in chosen}
         own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
-        sessions = list(since)
+        sessions, policy = list(since), self.engine.guards.policy.version
         if own.alone:
             claimed = await ctx.db(
-                run_claims.claim, node=node, lane=self.lane, sessions=sessions, limit=len(sessions), rules=rules
+                run_claims.claim,
+                node=node,
+                lane=self.lane,
+                sessions=sessions,
+                limit=len(sessions),
+                rules=rules,
+                policy=policy,
             )
         else:
             claimed = await ctx.db(
@@ -40,6 +46,7 @@ class Claims:
                 limit=len(sessions),
                 fences=own.shards,
                 rules=rules,
+                policy=policy,
             )
         for run in claimed:
             self.took(ctx, run, now - since[run.tenant_id, run.session_key])

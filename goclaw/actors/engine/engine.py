@@ -85,6 +85,7 @@ class Engine:
     ) -> ToolContext:
         """Everything the tools of a run may touch. Raises OSError where its workspace cannot be made."""
         to = run.request.reply_to
+        pinned = self.guards.policy.pin(run.tenant_id, run.policy_version)
         asker = Asker(
             tenant_id=run.tenant_id,
             user_id=run.user_id,
@@ -95,8 +96,8 @@ class Engine:
             chat_id=to.chat_id if to is not None else "",
         )
         return ToolContext(
-            self.workspace(
-                agent, run.user_id, group_of(parse_key(run.session_key)), self.guards.policy.pin(run.tenant_id).paths
+            self.workspace(agent, run.user_id, group_of(parse_key(run.session_key))).beside(
+                lambda: roots(pinned.paths)
             ),
             now,
             self.defaults.timezone,
@@ -114,17 +115,20 @@ class Engine:
             settings=settings,
         )
 
-    def workspace(
-        self, agent: AgentProfile, user_id: str, group: str = "", more: tuple[AllowedPath, ...] = ()
-    ) -> Workspace:
-        """The directory of an agent for one user, or for a group, and what the policy adds; made on first use."""
+    def workspace(self, agent: AgentProfile, user_id: str, group: str = "") -> Workspace:
+        """The directory of an agent for one user, or for a group; made on first use."""
         place = place_of(self.defaults.workspace, agent.workspace, user_id, agent.sharing, group=group)
-        return _made(place, self.denied, more)
+        return _made(place, self.denied)
 
 
 @lru_cache(maxsize=4096)
-def _made(place: Path, denied: tuple[Path, ...], more: tuple[AllowedPath, ...]) -> Workspace:
+def _made(place: Path, denied: tuple[Path, ...]) -> Workspace:
     """A few system calls on first use, none later. Raises OSError."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    roots = tuple(Root(Path(one.path).resolve(), one.mode == "rw") for one in more)
-    return Workspace(place.resolve(), barred=denied, more=roots)
+    return Workspace(place.resolve(), barred=denied)
+
+
+@lru_cache(maxsize=256)
+def roots(paths: tuple[AllowedPath, ...]) -> tuple[Root, ...]:
+    """What the policy lets be reached besides the workspace."""
+    return tuple(Root(Path(one.path).resolve(), one.mode == "rw") for one in paths)

@@ -9,11 +9,14 @@ from typing import Literal
 import msgspec
 
 from goclaw.actors.engine.kit import Kit
+from goclaw.actors.engine.leakless import Leakless
+from goclaw.actors.engine.receipted import Receipted
 from goclaw.domain.address import RATES
 from goclaw.domain.agent import AgentProfile
 from goclaw.domain.rates import TakeCall
 from goclaw.domain.run import RunKind
 from goclaw.domain.tool_rules import Rules
+from goclaw.providers.provider import Model
 from goclaw.runtime.actor import Context
 from goclaw.security.audit import Act
 from goclaw.security.estop import Brake
@@ -21,6 +24,7 @@ from goclaw.security.injection import Action
 from goclaw.security.known import Known
 from goclaw.security.leaks import Mode
 from goclaw.security.policy_book import PolicyBook
+from goclaw.security.receipts import Receipts
 from goclaw.settings.tools import Tools
 from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
@@ -29,6 +33,8 @@ from goclaw.tools.ledger import Ledger
 from goclaw.tools.pipeline import Gate, Heard, Through, Toolbox, Work, here
 from goclaw.tools.policy import Situation, allowed
 from goclaw.tools.tool import Answer, Effect, Tool, ToolContext, ToolFailed
+
+LOOPING = frozenset({"checkpoint_now", "set_loop_status"})  # for agents that go on by themselves
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Guards:
         heard: Heard | None = None,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
-        names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id)
+        names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id, run.policy_version)
         reach = replace(reach, host=lambda host: self.estop.host(host) or pinned.host(host).reason)
         permits, made = permit(pinned), through
         if self.audit is not None:
@@ -75,7 +81,15 @@ class Guards:
             hooks=hooks,
             through=made,
             heard=heard,
+            receipts=Receipts(run.run_id) if ledger is not None and self.settings.receipts != "off" else None,
         )
+
+    def clean(self, model: Model, box: Toolbox, run: Claimed) -> Model:
+        """A model that says neither our secrets nor what no tool said."""
+        clean: Model = Leakless(model, self.leaks, self.known, run=run.run_id)
+        if box.receipts is None:
+            return clean
+        return Receipted(clean, box.receipts, self.settings.receipts, session=run.session_key)
 
     def ended(self, run_id: str) -> None:
         """A life of a run is over."""
@@ -85,7 +99,8 @@ class Guards:
     def allowed(self, tools: Mapping[str, Tool], run: Claimed, agent: AgentProfile) -> tuple[str, ...]:
         if not run.request.use_tools:
             return ()
-        there = {name: tool.groups for name, tool in of_kind(tools, run.kind).items()}
+        mine = of_kind(tools, run.kind)
+        there = {name: tool.groups for name, tool in mine.items() if agent.loop is not None or name not in LOOPING}
         below = run.request.child_of
         situation = Situation(
             provider=agent.provider,
@@ -147,7 +162,7 @@ class Book:
             action = f"tools.{tool.name}"
             decision = pinned.tool(tool.name, custom=tool.group == "custom")
             if not decision.allowed:
-                await self.audit.write(self._act(tool, ctx, "deny", decision.reason))
+                await self.audit.write(self._act(tool, ctx, "deny", decision.reason, current_policy=decision.current))
                 raise ToolFailed("denied_policy", decision.reason)
             if decision.version is None and decision.current is None:
                 return  # there is no policy, so nobody decided
@@ -172,7 +187,9 @@ class Book:
 
         return make
 
-    def _act(self, tool: Tool, ctx: ToolContext, decision: Literal["allow", "deny"], reason: str) -> Act:
+    def _act(
+        self, tool: Tool, ctx: ToolContext, decision: Literal["allow", "deny"], reason: str, **more: str | None
+    ) -> Act:
         run = self.run
         return Act(
             action=f"tools.{tool.name}",
@@ -184,7 +201,7 @@ class Book:
             reason=reason,
             policy_version=self.version,
             run_id=run.run_id,
-            details={"call": ctx.call_id, "user": run.user_id, "session": run.session_key},
+            details={"call": ctx.call_id, "user": run.user_id, "session": run.session_key, **more},
         )
 
 

@@ -213,7 +213,7 @@ class Life:
                 "dead": dead,
                 "fault": fault,
             }
-            return await self._end(ctx, run_ends.fail, "notice", text_of(err, "en"), said)
+            return await self._end(ctx, run_ends.fail, "notice", text_of(err, self.request.locale), said)
 
         if not await self._commit(ctx, store, kept):
             return
@@ -221,7 +221,7 @@ class Life:
             ctx.system.meter.count("run_dead_letter_total", dead)
         if self.journal.loop is not None and draft.loop is None:
             self.voice.loop("timeout" if reason == "TIMEOUT" else "failed", {})
-        self.voice.say("run.failed", failure(err, draft.text), result=result)
+        self.voice.say("run.failed", failure(err, draft.text, self.request.locale), result=result)
         self._leave(ctx)
 
     async def cancelled(self, ctx: Context, why: str, by: str, reason: str = "CANCELED") -> None:

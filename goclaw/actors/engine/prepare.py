@@ -30,6 +30,7 @@ from goclaw.knowledge.context import Limits, Loaded, load
 from goclaw.knowledge.context_files import AMONG_STRANGERS, circumstances
 from goclaw.runtime.actor import Context
 from goclaw.settings.agents import AgentDefaults
+from goclaw.settings.compaction import of_agent
 from goclaw.settings.pruning import Pruning
 from goclaw.stores import agent_shares, subagent_views
 from goclaw.stores.runs import Claimed
@@ -77,13 +78,13 @@ async def _facts(
         tenant=run.tenant_id,
         user=run.user_id,
         when=circumstances(run.kind, run.session_key, writer=writer),
-        mode=mode_of(run.kind),
+        mode=mode_of(run.kind, profile.prompt_mode),
         limits=Limits(defaults.bootstrap_max_chars, defaults.bootstrap_total_max_chars),
     )
     facts = Facts(
         agent=profile,
         now=ctx.clock.now(),
-        mode=mode_of(run.kind),
+        mode=mode_of(run.kind, profile.prompt_mode),
         tools=specs,
         files=loaded.files,
         hidden=AMONG_STRANGERS if loaded.hidden else "",
@@ -115,7 +116,7 @@ def _task(
         model=profile.model,
         system=system,
         history=(
-            *history_of(remembered, system, specs, profile.context_window, defaults.context_pruning),
+            *history_of(remembered, system, specs, profile.context_window, pruning_of(defaults, profile)),
             ChatMessage(role="user", content=request.message),
         ),
         options=options,
@@ -158,6 +159,11 @@ async def _writes(ctx: Context, run: Claimed, profile: AgentProfile) -> bool:
     except StoreError:
         return False
     return writes
+
+
+def pruning_of(defaults: AgentDefaults, profile: AgentProfile) -> Pruning:
+    """What the agent says of it, else everybody's."""
+    return of_agent(defaults.context_pruning, msgspec.json.decode(profile.pruning))
 
 
 def history_of(

@@ -7,6 +7,7 @@ Contract  durability.md §3, §4, §6, §8; agent-loop.md §3, §14, §15
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import trio
@@ -17,9 +18,9 @@ from goclaw.actors.engine.desk import models_of
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
-from goclaw.actors.engine.leakless import Leakless
 from goclaw.actors.engine.life import Life
-from goclaw.actors.engine.prepare import prepared
+from goclaw.actors.engine.prepare import prepared, pruning_of
+from goclaw.actors.engine.progress import RunProgress
 from goclaw.actors.engine.purse import CallPurse, Thrifty
 from goclaw.actors.engine.replay import replay
 from goclaw.actors.engine.tool_calls import ToolCalls
@@ -195,7 +196,7 @@ class Run(Actor):
         )
         kit = await engine.kit(ctx, run, profile)
         self.tools = kit.tools
-        reach = engine.reach(run, profile, ctx.clock.now, kit.settings)
+        reach = replace(engine.reach(run, profile, ctx.clock.now, kit.settings), progress=RunProgress(ctx, life))
         reach.delivered.update(file.path for file in life.draft.media)
         guards = engine.guards
         calls = ToolCalls(ctx, run.session_key, guards.estop, engine.durations, voice.tool_slow)
@@ -209,7 +210,7 @@ class Run(Actor):
             self.limit.deadline = min(self.limit.deadline, trio.current_time() + loop.max_duration - run.age)
         self._record(task, profile, rows, hands.specs)
         models = models_of(ctx, profile.candidates, self.purse, run.tenant_id, task.call_timeout)
-        clean = Leakless(models, guards.leaks, guards.known, run=run.run_id)
+        clean = guards.clean(models, hands, run)
         await answer(task, Thrifty(clean, life.said_so_far), hands, journal, voice, life.draft)
         voice.flush()
 
@@ -251,7 +252,7 @@ class Run(Actor):
             limits={"iterations": task.max_iterations, "tool_calls": task.max_tool_calls, "loop": task.loop},
             locale=task.locale,
             window=profile.context_window,
-            pruning=msgspec.to_builtins(self.engine.defaults.context_pruning),
+            pruning=msgspec.to_builtins(pruning_of(self.engine.defaults, profile)),
             summary=[[row.role, row.content, row.payload] for row in rows if not row.seq],  # not in the journal
             history={"first": said[0], "last": said[-1], "without": absent(said)} if said else None,
             given=life.journal.given,

@@ -49,10 +49,10 @@ def trouble_of(error: Exception) -> Trouble:
             return Trouble(unavailable("workspace"), "FAILED_INTERNAL", "OSError", str(error))
 
 
-def failure(err: Err, partial: str) -> Any:
-    """The payload of run.failed."""
+def failure(err: Err, partial: str, locale: str = "en") -> Any:
+    """The payload of run.failed, in the language of who asked."""
     members: dict[str, Any] = {
-        "error": text_of(err, "en"),
+        "error": text_of(err, locale),
         "code": err.code,
         "reason": err.details.get("reason"),
         "retryable": err.retryable,

@@ -17,6 +17,7 @@ from goclaw.domain.events import RUNS, RunEvent, body, of_admins, of_run, of_use
 from goclaw.domain.model import FellBack, Note, OwnTool, Retrying
 from goclaw.domain.run import RunKind, RunResult
 from goclaw.runtime.actor import Context
+from goclaw.security.receipts import unreceipted
 from goclaw.stores.runs import Claimed
 from goclaw.tools.ledger import ToolResult
 
@@ -187,7 +188,8 @@ class Voice:
         )
 
     def tool_result(self, call: ToolCall, result: ToolResult, *, logged: bool = True) -> None:
-        preview = (result.for_user or result.text)[:PREVIEW]
+        text = unreceipted(result.text)
+        preview = (result.for_user or text)[:PREVIEW]
         members: dict[str, Any] = {
             "id": call.id,
             "name": call.name,
@@ -198,7 +200,7 @@ class Voice:
             "durationMs": result.duration_ms,
         }
         if result.is_error:
-            members["content"] = result.text
+            members["content"] = text
         if result.silent:
             members["silent"] = True
         self.say("tool.result", body(**members), logged=logged)

@@ -134,9 +134,11 @@ class Taking(Upkeep):
         crash_point("ingress.accepted")
         if isinstance(stored, First):
             return await self._again(ctx, ask, stored)
-        return await self._accepted(ctx, ask, stored)
+        return await self._accepted(ctx, ask, stored, turn["policy"])
 
-    async def _accepted(self, ctx: Context, ask: Send, stored: run_acceptance.Stored) -> Accepted:
+    async def _accepted(
+        self, ctx: Context, ask: Send, stored: run_acceptance.Stored, policy: str | None = None
+    ) -> Accepted:
         """It is in the database: tell who listens, and the lane."""
         self.slots_now = self.slots_now or self.slots  # a new head has what we gave it
         position = stored.queued + stored.running - 1
@@ -144,7 +146,7 @@ class Taking(Upkeep):
         expected = {"position": 0} if stored.started else await expectation(ctx, ask.kind, position)
         voice.say("run.queued", body(**expected), asked_by=ask.asked_by, request_id=ask.request_id)
         if stored.started:
-            ctx.tell(lane(self.key.lane), Start(run=self._claimed(ctx, ask)))
+            ctx.tell(lane(self.key.lane), Start(run=self._claimed(ctx, ask, policy)))
         elif not self.closing:
             ctx.tell(lane(self.key.lane), self._queued(ctx, ask, alone=stored.running + stored.queued == 1))
         return Accepted(run_id=ask.run_id, session_key=self.text_key, position=position)
@@ -228,6 +230,7 @@ class Taking(Upkeep):
     def _turn(self, ask: Send) -> dict[str, Any]:
         aside = self._aside(ask)
         return {
+            "policy": self.engine.guards.policy.version,
             "run_id": ask.run_id,
             "session_id": new_id(),
             "tenant": self.tenant,
@@ -270,7 +273,7 @@ class Taking(Upkeep):
             agent_key=ask.agent_key,
         )
 
-    def _claimed(self, ctx: Context, ask: Send) -> Claimed:
+    def _claimed(self, ctx: Context, ask: Send, policy: str | None) -> Claimed:
         """The run as its first claim would have returned it."""
         aside = self._aside(ask)
         terms, kind = ask.terms, KINDS[ask.kind]
@@ -295,6 +298,7 @@ class Taking(Upkeep):
             max_attempts=terms.max_attempts if terms is not None else kind.attempts,
             priority=terms.priority if terms is not None else kind.priority,
             first=ask.fresh and not ask.earlier,
+            policy_version=policy,
         )
 
     def _timeout(self, ask: Send) -> float:

@@ -15,6 +15,7 @@ from goclaw.domain.access import SYSTEM_USER, Caller, Role
 from goclaw.domain.errors import Err, Rejected, invalid, malformed
 from goclaw.domain.texts import locale_of
 from goclaw.edge.gatekeeper import Gatekeeper
+from goclaw.operations.activity import denied
 from goclaw.operations.context import Context, House
 from goclaw.operations.params import S, decode
 
@@ -68,8 +69,7 @@ class Call:
                 return Caller(locale=self.locale)
             raise
         if caller.role < least:
-            details = {"reason": "role", "required": least.label, "action": self.path}
-            raise Rejected(Err("FORBIDDEN", "role_too_low", details))
+            raise denied(self.house, caller, self.path, least, self.peer)
         return caller
 
     def context(self, caller: Caller) -> Context:

@@ -22,7 +22,6 @@ from goclaw.domain.errors import (
     connect_first,
     exhausted,
     failed_precondition,
-    role_too_low,
     too_large,
     unknown_method,
 )
@@ -35,6 +34,7 @@ from goclaw.edge.ws.connect import Client, greet
 from goclaw.edge.ws.frames import BadFrame, Request
 from goclaw.edge.ws.news import entry_of
 from goclaw.edge.ws.outbox import BYTES, FRAMES, Burst, Entry, Outbox
+from goclaw.operations.activity import denied
 from goclaw.operations.actor_events import Follow
 from goclaw.operations.context import Context, House
 from goclaw.operations.gateway import PROTOCOL, status_of
@@ -218,7 +218,7 @@ class Connection:
                 raise Rejected(unknown_method(request.method))
             operation, surface = found
             if caller.role < surface.role:
-                raise Rejected(role_too_low(request.method, surface.role.label))
+                raise denied(self._house, caller, request.method, surface.role, self._peer)
             ask = decode(operation.input, request.params)
             ctx = Context(self._house, caller, request_id=request.id, connection_id=self.id, peer=self._peer)
             answer = Entry("keep", "", frames.response(request.id, surface.reply(await operation.fn(ctx, ask))))

@@ -34,11 +34,19 @@ class Verdict(Struct, frozen=True):
 ALLOW = Verdict("allow")
 
 
+PLACES = frozenset(["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"])
+
+
 class SimpleCommand(Struct, frozen=True):
-    """One command of a line. `name` is empty where it cannot be known which program runs."""
+    """One command of a line. `name` is empty where it cannot be known which program runs.
+
+    `plain`: it is the program everybody knows by that name: not one of the same name in another place, not one that
+    variables were set for.
+    """
 
     name: str
     text: str
+    plain: bool = True
 
 
 def deny_check(
@@ -90,7 +98,10 @@ def simple_commands(command: str) -> tuple[SimpleCommand, ...]:
     found: dict[SimpleCommand, None] = {}
 
     def watch(call: Call) -> None:
-        found[SimpleCommand(call.name, " ".join(call.words))] = None
+        place, slash, program = call.words[0].rpartition("/")
+        plain = not call.sets and program == call.name and (not slash or place in PLACES)
+        text = " ".join([*(f"{name}=" for name in call.sets), *call.words])
+        found[SimpleCommand(call.name, text, plain)] = None
 
     walk = Analysis(frozenset(RULES), watch=watch)
     try:

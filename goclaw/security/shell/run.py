@@ -32,13 +32,13 @@ def run(walk: Analysis, call: Call, wrappers: int = 0) -> str:
     head = call.words[0]
     if head in walk.state.aliases and head not in walk.running:
         return _alias(walk, call)
+    if walk.watch is not None and call.name != ":":
+        walk.watch(call)
     if opaque(head):
         walk.find("filter_bypass", "opaque")
         return HOLE
     if head.startswith(("http://", "https://")):
         walk.find("data_exfiltration", "program of the network")
-    if walk.watch is not None and call.name != ":":
-        walk.watch(call)
     for group, why in groups.judge(call):
         walk.find(group, why)
     paths.check(walk, call)

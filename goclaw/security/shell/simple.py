@@ -15,6 +15,7 @@ from goclaw.security.shell.text import HOLE, NET
 if TYPE_CHECKING:
     from goclaw.security.shell.analysis import Analysis
 
+STEERS = re.compile(r"PATH|IFS|ENV|BASH_ENV|CDPATH|HOME|SHELL|TMPDIR|LD_\w+|GIT_\w+")  # what a program is, or does
 LIVE = re.compile(r"^(?:PS4|PROMPT_COMMAND|SHELLOPTS|BASHOPTS)$")  # work without being exported
 
 
@@ -30,6 +31,8 @@ def simple(walk: Analysis, command: Simple, stdin: str | None) -> str:
     if not words:
         for assignment in command.assignments:
             _assign(walk, assignment)
+        if walk.watch is not None and any(STEERS.fullmatch(name) for name in names):
+            walk.watch(Call(tuple(f"{name}=" for name in names)))
         if any(LIVE.match(name) or walk.state.exports for name in names):
             run(walk, Call((":",), None, (), names))
         run(walk, Call((":",), None, tuple(targets), (), walk.cwd(), walk.workspace))

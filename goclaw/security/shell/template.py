@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from goclaw.security.shell.limits import LENGTH, Budget, TooMuch, Unreadable
+from goclaw.security.shell.rereads import rereads
 from goclaw.security.shell.syntax.grammar import parse
 from goclaw.security.shell.syntax.tree import (
     Case,
@@ -51,6 +52,14 @@ def misplaced(template: str) -> list[str]:
         if bare.count(mark) != text.count(mark) or any(map(loose.search, before)):
             wrong.append(name)
     return wrong
+
+
+def reread(template: str) -> list[str]:
+    """The placeholders of a template that `misplaced` has nothing against, whose values somebody reads as code."""
+    names = list(dict.fromkeys(PLACE.findall(template)))
+    marks = {name: chr(FIRST + place) for place, name in enumerate(names)}
+    script = parse(PLACE.sub(lambda match: marks[match[1]], template), Budget())
+    return [name for name, mark in marks.items() if rereads(script, mark)]
 
 
 def _bare(script: Script) -> Iterator[str]:

@@ -16,14 +16,15 @@ from goclaw.security.shell import simple_commands
 from goclaw.security.shell.limits import Budget
 from goclaw.security.shell.syntax.grammar import parse
 from goclaw.security.shell.syntax.tree import Literal, Simple, Word
-from goclaw.security.shell.template import MOST, misplaced
+from goclaw.security.shell.template import MOST, misplaced, reread
 from goclaw.tools.tool import ToolFailed
 
 LONGEST = 131_072  # bytes of a command that is filled
 ITEMS = 64  # of a list
 BRACES = re.compile(r"\{\{(?:\.?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\}\}|(?P<literal>\"\{\{\"\}\})|(?P<odd>))", re.ASCII)
-UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f]")
+UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 QUOTES = "remove the quotes around {place}; values are quoted for you, and may stand only where an argument does"
+AGAIN = "{place} would be read as code there; hand it to a program that takes it as data"
 SCALARS = frozenset({"string", "number", "integer", "boolean"})
 Shapes = Mapping[str, Mapping[str, Any]]
 
@@ -60,6 +61,8 @@ class Template:
         ]
         if wrong := misplaced("".join(lexed)):
             raise BadTemplate(QUOTES.format(place=Place(wrong[0]).shown))
+        if again := reread("".join(lexed)):
+            raise BadTemplate(AGAIN.format(place=Place(again[0]).shown))
         if places:
             _check_programs(self, shapes)
 

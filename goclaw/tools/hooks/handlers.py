@@ -120,6 +120,11 @@ class Handlers:
             return Verdict(blocks=True, reason=f"the server of the hook answered {status}", status=status)
         if not 200 <= status < 300:
             raise HookFailed(f"status {status}")
+        kind = response.headers.get("content-type", "").lower()
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise HookFailed("its answer is packed, which it was not asked for")
+        if "json" in kind and body.strip() and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            raise HookFailed("its answer says that it is JSON, and is no object")
         return verdict_of(body, status=status)
 
     def _secrets(self, hook: Hook) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +13,13 @@ from goclaw.domain.hook import Happening, Hook
 
 REASON = 500  # characters
 CONTEXT = 4000  # characters
+
+
+OBJECT = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*(\{)", re.MULTILINE)
+SAYS = re.compile(rb'"(?:decision|continue|updated_?input)"', re.IGNORECASE)
+OURS = {
+    name.casefold(): name for name in ("decision", "reason", "additionalContext", "updatedInput", "continue")
+}  # in answers
 
 
 class HookFailed(Exception):
@@ -48,25 +57,60 @@ class Judge(Protocol):
 
 
 def verdict_of(text: str | bytes, **more: Any) -> Verdict:
-    """JSON says it, or what goes without saying. Text that is no JSON object allows. Raises HookFailed."""
+    """An object of JSON says it, at the beginning or after lines of something else; other text allows.
+
+    One that is broken, says a thing twice or stands among other words is no answer. Raises HookFailed.
+    """
     raw = text.encode() if isinstance(text, str) else text
-    if not raw.strip().startswith(b"{"):
+    at = OBJECT.search(raw)
+    if at is None or (at.start(1) and not SAYS.search(raw)):
+        if _is_json(raw):
+            raise HookFailed("its answer is JSON and no object")
         return Verdict(**more)
     try:
-        said = msgspec.json.decode(raw, type=Said)
-    except msgspec.ValidationError as error:
-        raise HookFailed(f"its answer is none: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Verdict(**more)
-    if said.decision not in ("", "allow", "approve", "block", "deny"):
-        raise HookFailed(f"unknown decision {said.decision[:40]}")
+        said = msgspec.convert(_ours(json.loads(raw[at.start(1) :], object_pairs_hook=_once, parse_constant=_no)), Said)
+    except (ValueError, RecursionError) as error:
+        raise HookFailed(f"its answer is none: {str(error)[:REASON]}") from None
+    decision = said.decision.strip().casefold()
+    if decision not in ("", "allow", "approve", "block", "deny"):
+        raise HookFailed(f"unknown decision {decision[:40]}")
     return Verdict(
-        blocks=said.go_on is False or said.decision in ("block", "deny"),
+        blocks=said.go_on is False or decision in ("block", "deny"),
         reason=said.reason[:REASON],
         context=said.additional_context[:CONTEXT],
         updated=said.updated_input,
         **more,
     )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Each member once: who puts words of others into JSON may be made to say a thing twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name[:40]} is here for the second time")
+        found[name] = value
+    return found
+
+
+def _ours(members: dict[str, Any]) -> dict[str, Any]:
+    """Members of ours, however they are spelled."""
+    return _once([(OURS.get(name.replace("_", "").casefold(), name), value) for name, value in members.items()])
+
+
+def _no(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _is_json(raw: bytes) -> bool:
+    """A list, a text …; a bare word or number is what programs say anyway."""
+    if raw.strip()[:1] not in (b"[", b'"'):
+        return False
+    try:
+        json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def told(about: Happening) -> bytes:

@@ -96,7 +96,7 @@ def checked(ctx: ToolContext, command: str, rules: Rules, approvals: Approvals) 
         verdict = deny_check(command, off | {PACKAGES}, root, rules.denied)
     if not verdict.allowed:
         raise refused(ctx, command, verdict)
-    return tuple(Simple(one.name, one.text) for one in simple_commands(command)), asks
+    return tuple(Simple(one.name, one.text, one.plain) for one in simple_commands(command)), asks
 
 
 def refused(ctx: ToolContext, command: str, verdict: Verdict) -> ToolFailed:

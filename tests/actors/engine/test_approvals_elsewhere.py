@@ -93,6 +93,8 @@ async def test_an_answer_at_another_node_is_found_without_the_bell(
     """W4: within a second."""
     async with pair(database) as (a, b):
         await a.begin(a.wish("curl x", key=CALL))
+        mock_clock.jump(1.1)
+        await b.heard("exec.approval.requested")
         if decision == "deny":
             await b.as_("ann", approvals.deny, Deny, id="exec-1", reason="no")
         else:
@@ -101,6 +103,7 @@ async def test_an_answer_at_another_node_is_found_without_the_bell(
             await a.as_("ann", approvals.approve, Approve, id="exec-1")
 
         mock_clock.jump(1.1)
+        await b.heard("exec.approval.resolved")
 
         said = {"allow_once": "run", "deny": "denied_approval: this was not approved: no"}
         assert await a.end() == said[decision]

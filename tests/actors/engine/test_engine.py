@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.engine import Engine, roots
 from goclaw.domain.access import SYSTEM_USER
 from goclaw.domain.workspace import Sharing, file_name, place_of
 from goclaw.security.paths import PathRefused
@@ -48,7 +48,7 @@ def test_what_the_policy_adds_is_reached_as_it_says(tmp_path: Path) -> None:
         (tmp_path / name / "a.md").write_text(name)
     engine = Engine("n", {}, AgentDefaults(workspace=tmp_path / "ws"), Queue())
     more = (AllowedPath(path=str(tmp_path / "docs")), AllowedPath(path=str(tmp_path / "ref"), mode="ro"))
-    workspace = engine.workspace(AGENT, "lan", more=more)
+    workspace = engine.workspace(AGENT, "lan").beside(lambda: roots(more))
 
     with workspace.open(str(tmp_path / "ref/a.md")) as file:
         assert os.read(file, 10) == b"ref"

@@ -29,6 +29,7 @@ class Store:
     """All that a journal needs of its context."""
 
     def __init__(self) -> None:
+        self.clock = Clock()
         self.written: list[str] = []
 
     async def db(self, work: Any, *args: Any, **kwargs: Any) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 import trio
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
+from goclaw.actors.agents import window_of
+from goclaw.actors.engine.prepare import pruning_of
 from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.agent import AGENTS, AgentChanged
 from goclaw.domain.run import RunRequest, RunResult
+from goclaw.domain.texts import text_of
+from goclaw.security.paths import Workspace
+from goclaw.settings.agents import AgentDefaults
 from goclaw.stores import sessions as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, Json, many, transaction
+from goclaw.tools.automation.checkpoint_now import CheckpointNow
+from goclaw.tools.tool import ToolContext, ToolFailed, collect
+from tests.actors.engine.test_engine import AGENT
 from tests.actors.talk import HOLD, Talk, talking
 from tests.e2e.gateway import ObedientVendor
 from tests.fakes.vendor import Ask
@@ -32,9 +42,11 @@ class Reader(ObedientVendor):
         super().__init__(port)
         self.lines = []
         self.heard: list[str] = []  # what it was asked last, each time
+        self.prompts: list[str] = []  # what it was told before everything else
 
     async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
         self.heard.append(ask.last("user"))
+        self.prompts.append(str(ask.messages[0].content))
         if self.lines:
             next(one for one in reversed(ask.messages) if one.role == "user").content = self.lines.pop(0)
         await super()._complete(to, ask)
@@ -48,8 +60,8 @@ def reader(talk: Talk, *lines: str) -> Reader:
 
 
 @transaction
-async def configure(db: Connection, other: dict[str, Any]) -> None:
-    await db.execute("UPDATE agents SET other_config = %s, version = version + 1", [Json(other)])
+async def configure(db: Connection, column: LiteralString, said: dict[str, Any]) -> None:
+    await db.execute(f"UPDATE agents SET {column} = %s, version = version + 1", [Json(said)])
 
 
 class Checkpoint(Struct):
@@ -67,7 +79,7 @@ async def checkpoints(db: Connection) -> list[Checkpoint]:
 
 
 async def own(talk: Talk, **other: Any) -> None:
-    await talk.database.run(configure, other)
+    await talk.database.run(configure, "other_config", other)
     talk.system.publish(AGENTS, AgentChanged(tenant_id=MASTER_TENANT))
 
 
@@ -183,3 +195,85 @@ async def test_a_schema_file_that_is_none_is_named(database: Database, tmp_path:
 
         assert result.error is not None
         assert result.error.details["field"] == "structured_output.schema_file"
+
+
+async def test_an_agent_is_told_as_much_as_it_says(database: Database, tmp_path: Path) -> None:
+    """§6.1: its `prompt_mode`, unless the run's kind is told less."""
+    async with talking(database, tmp_path, vendor=Reader) as talk:
+        told = []
+        for mode in ("full", "minimal", "none", "loud"):
+            await own(talk, prompt_mode=mode)
+            await talk.ended((await talk.say("hello there")).run_id)
+            told.append(len(reader(talk).prompts[-1]))
+
+    assert min(told[0], told[3]) > told[1] > told[2], "what is no mode says nothing"
+
+
+async def test_an_agent_prunes_as_it_says(database: Database, tmp_path: Path) -> None:
+    """§19.2: `context_pruning` of its record, over everybody's."""
+    defaults = AgentDefaults()
+    pruned = pruning_of(defaults, replace(AGENT, pruning=Raw(b'{"mode": "off", "softTrim": {"maxChars": 900}}')))
+
+    assert (pruned.mode, pruned.soft_trim.max_chars) == ("off", 900)
+    assert pruned.keep_last_assistants == defaults.context_pruning.keep_last_assistants
+    assert pruning_of(defaults, AGENT) == defaults.context_pruning
+
+
+async def test_a_failure_is_told_in_the_language_of_who_asked(database: Database, tmp_path: Path) -> None:
+    """§14: sentences for users in en, vi and zh."""
+    async with talking(database, tmp_path, vendor=Reader) as talk:
+        sent = await talk.say("", request=RunRequest(message="!fault-401", locale="vi"))
+        (result,) = await talk.ended(sent.run_id)
+        said = json.loads(bytes(next(event.body for event in talk.events if event.type == "run.failed")))
+
+    assert result.error is not None
+    assert said["error"] == text_of(result.error, "vi") != text_of(result.error, "en")
+
+
+@pytest.mark.parametrize(
+    ("window", "model", "holds"),
+    [(200_000, "gpt-4o", 128_000), (50_000, "gpt-4o", 50_000), (200_000, "echo", 200_000), (0, "echo", 200_000)],
+)
+def test_a_window_is_never_larger_than_its_models(window: int, model: str, holds: int) -> None:
+    """§4: the lower of what the agent says and what is known of the model."""
+    assert window_of(window, model, None) == holds
+
+
+class Teller(Reader):
+    """Calls the tool it is offered once, with what it is to be called with, and then reads on."""
+
+    calls_with = json.dumps({"status": "counting sheep"})
+
+    async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
+        if ask.tools and ask.messages[-1].role != "tool" and "Step 2" in ask.last("user"):
+            self.offered = [tool.function["name"] for tool in ask.tools]
+            ask.model, self.lines = "tool", [self.calls_with, *self.lines]
+        await super()._complete(to, ask)
+
+
+async def test_a_loop_says_what_it_is_at(database: Database, tmp_path: Path) -> None:
+    """durability.md §8.3: `set_loop_status`, which nobody else is offered."""
+    tools = collect("goclaw.tools.automation")
+    wanted = {name: tools[name] for name in ("set_loop_status", "checkpoint_now", "datetime")}
+    async with talking(database, tmp_path, vendor=Teller, tools=wanted) as talk:
+        await own(talk, loop={"enabled": True})
+        await database.run(allow, "set_loop_status")
+        reader(talk, "first", "second TASK_COMPLETE")
+        await talk.ended((await talk.say("do it all")).run_id)
+        told = [json.loads(bytes(e.body)) for e in talk.events if e.type == "loop.status_update"]
+
+        assert told == [{"status": "counting sheep"}]
+        assert await database.run(status_texts) == ["counting sheep"]
+        names = ToolContext(Workspace(tmp_path), lambda: datetime.now(UTC), "")
+        with pytest.raises(ToolFailed, match="does not go on by itself"):
+            await wanted["checkpoint_now"].fn(names, CheckpointNow())
+
+
+@transaction
+async def allow(db: Connection, tool: str) -> None:
+    await db.execute("UPDATE agents SET tools_config = %s, version = version + 1", [Json({"allow": [tool]})])
+
+
+@transaction(readonly=True)
+async def status_texts(db: Connection) -> list[str]:
+    return await many(str, db.execute("SELECT status_text FROM loop_checkpoints"))

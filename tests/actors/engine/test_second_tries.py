@@ -65,6 +65,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.db = database.run
+        self.clock = Clock()
 
 
 class Try:

@@ -23,17 +23,22 @@ TOOLS = {name: tool for name, tool in collect("goclaw.tools").items() if tool.gr
 
 
 class Reader:
-    def __init__(self, tools: Tools | None = None, *, own: set[Door] | None = None, **ssrf: Any) -> None:
+    def __init__(
+        self, tools: Tools | None = None, *, own: set[Door] | None = None, stopped: str = "", **ssrf: Any
+    ) -> None:
         self.outside = Outside(tools or Tools(), Ssrf(**ssrf), "0", own or ())
         self.tools = equipped(TOOLS, {Outside: self.outside})
         self.answers: list[Answer] = []
+        self.host = lambda host: f"{host} is stopped" if stopped and host == stopped else ""
 
     async def use(
         self, tool: str, user: str = "lan", *, rules: dict[str, Any] | None = None, **arguments: Any
     ) -> ToolResult:
         settings = {tool: msgspec.Raw(msgspec.json.encode(rules))} if rules else {}
         asker = Asker(MASTER_TENANT, user, "a", "default", "agent:default:x")
-        ctx = ToolContext(Workspace(Path("/nonexistent")), lambda: datetime.now(UTC), "", asker, settings=settings)
+        ctx = ToolContext(
+            Workspace(Path("/nonexistent")), lambda: datetime.now(UTC), "", asker, settings=settings, host=self.host
+        )
         box = Toolbox(self.tools, ctx, finish=(self._keep,))
         return await box.act(ToolCall(id="c", name=tool, arguments=arguments))
 

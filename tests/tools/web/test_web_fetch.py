@@ -125,6 +125,23 @@ async def test_a_redirect_is_checked_like_the_first_address(site: Site, there: s
     assert "10.0.0.1" not in result.text
 
 
+async def test_every_host_on_the_way_is_asked_about_before_it_is_looked_up(site: Site) -> None:
+    """What the policy and operators say of a host (security.md §9.1, §13) holds for redirects, too."""
+    site.send("/a", site.url("/b", host="good.example"))
+    site.put("/b", "there", "text/plain")
+    names = {"good.example": [["127.0.0.1"]]}
+
+    open_way = await reader(site, test_hosts=names).use("web_fetch", url=site.url("/a"))
+    assert open_way.text.endswith("there")
+
+    site.heard.clear()
+    for url, requests in ((site.url("/a"), 1), (site.url("/b", host="good.example"), 0)):
+        result = await reader(site, stopped="good.example", test_hosts=names).use("web_fetch", url=url)
+        assert (result.error_code, len(site.heard)) == ("denied_policy", requests)
+        assert "good.example is stopped" in result.text
+        site.heard.clear()
+
+
 async def test_sec_16_a_name_is_looked_up_once(site: Site) -> None:
     site.put("/", "here", "text/plain")
     agent = reader(site, test_hosts={"good.example": [["127.0.0.1"], ["169.254.169.254"]]})
