@@ -26,6 +26,7 @@ INSTRUCTIONS = (
     "Summarise the conversation below for the assistant who continues it. Keep names, ids, paths, decisions, "
     "open work and the last request of the user. Write plain sentences, no preamble."
 )
+CHILDREN = "Subagents at work now, whose results are still to come:"
 REMOVED = "[{count} earlier messages were removed: they could not be summarised.]"
 
 
@@ -88,13 +89,15 @@ async def summarise(
     *,
     session: str,
     settings: Compaction = Compaction(),  # noqa: B008 - frozen
+    children: Sequence[str] = (),
 ) -> str:
     """What a model says about `rows`, at most `max_summary_chars` long. Raises ProviderError.
 
-    More than `max_transcript_chars` are folded in several calls.
+    More than `max_transcript_chars` are folded in several calls. `children` are subagents that are at work.
     """
     so_far = rows[0].summary or ""
-    for part in _parts([line_of(row) for row in rows], settings.max_transcript_chars):
+    roster = [CHILDREN, *children] if children else []
+    for part in _parts([*(line_of(row) for row in rows), *roster], settings.max_transcript_chars):
         so_far = (await _told(part, so_far, ask, model, session))[: settings.max_summary_chars]
     return so_far
 

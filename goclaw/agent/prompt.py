@@ -73,6 +73,7 @@ GROUP = "You are in a group. Answer when you are addressed or can add something;
 RECALL = "Before you answer about past matters, people or decisions, look them up with memory_search."
 HEARTBEAT = "This is a heartbeat: look at HEARTBEAT.md, do what is due, and answer HEARTBEAT_OK if nothing is."
 SPAWN = "Work that can go on by itself you may hand to a sub-agent with spawn; its result comes back to you later."
+AT_WORK = "Your subagents at work now:"
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -90,6 +91,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     user: str = ""
     role: str = ""
     extra: str = ""  # instructions of the caller
+    children: tuple[str, ...] = ()  # its subagents at work, a line each
     turn: int = 0  # of the conversation, from 1; 0: nobody counts
     locale: Locale = "en"  # of hints
 
@@ -182,6 +184,10 @@ def runtime(facts: Facts) -> str:
     return f"Runtime: agent {agent.key}, model {agent.model} of {agent.provider}{by}, session {facts.kind}."
 
 
+def children(facts: Facts) -> str:
+    return "\n".join([AT_WORK, *facts.children]) if facts.children else ""
+
+
 def recency(facts: Facts) -> str:
     echo = f"Stay {facts.agent.name}." if facts.agent.model.startswith(GPT) and persona(facts) else ""
     nudge = hint("onboarding", facts.locale) if facts.first_contact and facts.turn > 1 else ""
@@ -215,6 +221,7 @@ SECTIONS = (
     Section("dynamic", *[when(lambda facts: any(tool.name in MEMORY_TOOLS for tool in facts.tools), RECALL)] * 3),
     Section("dynamic", when(lambda facts: facts.kind == "heartbeat", HEARTBEAT)),
     Section("dynamic", when(lambda facts: facts.has("spawn"), SPAWN)),
+    Section("dynamic", children, children),
     Section("dynamic", runtime, runtime, runtime),
     Section("dynamic", recency),
 )

@@ -30,6 +30,18 @@ UPDATE subagent_tasks SET held = false, updated_at = now() FROM due WHERE id = %
 """
 
 
+ARCHIVE = """
+UPDATE sessions s SET archived_at = now()
+FROM subagent_tasks t LEFT JOIN agents a ON a.id = t.agent_id
+WHERE t.completed_at < now() - make_interval(mins => CASE jsonb_typeof(a.subagents_config->'archiveAfterMinutes')
+    WHEN 'number' THEN least(greatest((a.subagents_config->>'archiveAfterMinutes')::numeric, 1), 43200)::int
+    ELSE %(minutes)s END)
+  AND t.completed_at > now() - interval '31 days'
+  AND s.tenant_id = t.tenant_id AND s.session_key = t.child_session_key AND s.archived_at IS NULL
+RETURNING s.id
+"""
+
+
 class Held(Struct, frozen=True, kw_only=True):
     id: str
     tenant_id: str
@@ -81,3 +93,9 @@ async def waits(db: Connection, *, tenant: str, run_id: str, waiting: bool) -> N
 async def open_tasks(db: Connection) -> int:
     """How many have not ended."""
     return await one(int, db.execute("SELECT count(*) FROM subagent_tasks WHERE status = 'running'"))
+
+
+@transaction(retry_safe=True, single=True)
+async def archive(db: Connection, *, minutes: int) -> int:
+    """Take the conversations of subagents off the lists that ended so long ago, or as long as their agent says."""
+    return len(await many(str, db.execute(ARCHIVE, {"minutes": minutes})))

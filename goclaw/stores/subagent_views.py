@@ -10,6 +10,7 @@ from goclaw.stores.unit import Connection, many, maybe, transaction
 MOST = 200  # rows of a list
 LOG = 50  # lines; orchestration.md §3.1
 LINE = 500  # characters
+TASK = 120  # characters of one in a roster
 
 LISTED = """
 WITH numbered AS (
@@ -28,6 +29,15 @@ WHERE (%(ids)s::uuid[] IS NULL OR t.id = ANY(%(ids)s::uuid[]))
     OR t.completed_at IS NULL OR t.completed_at > now() - make_interval(mins => %(archive)s::int))
   AND (%(recent)s::int IS NULL OR t.created_at > now() - make_interval(mins => %(recent)s::int))
 ORDER BY t.n DESC LIMIT %(limit)s
+"""
+
+WORKING = """
+SELECT '- ' || t.label || ' (' || left(t.id::text, 8) || ', ' ||
+  CASE WHEN t.held THEN 'queued' WHEN t.waits THEN 'waiting for its own' ELSE 'running' END || '): ' ||
+  left(regexp_replace(t.description, '\\s+', ' ', 'g'), %(task)s)
+FROM subagent_tasks t
+WHERE t.tenant_id = %(tenant)s AND t.session_key = %(key)s AND t.status = 'running'
+ORDER BY t.created_at, t.id LIMIT %(limit)s
 """
 
 CONSUME = """
@@ -73,6 +83,12 @@ async def at_work(db: Connection, *, tenant: str, ids: Sequence[str]) -> list[st
     SELECT id FROM subagent_tasks WHERE tenant_id = %(tenant)s AND id = ANY(%(ids)s::uuid[]) AND status = 'running'
     """
     return await many(str, db.execute(query, {"tenant": tenant, "ids": list(ids)}))
+
+
+@transaction(readonly=True)
+async def roster(db: Connection, *, tenant: str, key: str) -> list[str]:
+    """Those of a session that have not ended, a line each: label, state and task."""
+    return await many(str, db.execute(WORKING, {"tenant": tenant, "key": key, "task": TASK, "limit": MOST}))
 
 
 @transaction(retry_safe=True, single=True)

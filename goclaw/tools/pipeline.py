@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -70,6 +70,13 @@ Through = Callable[[Tool, ToolContext, Work], Awaitable[str | Answer]]
 """Does the work of a call, somewhere. Raises what it raises, and ToolFailed for work that was ended from outside."""
 
 
+class Heard(Protocol):
+    """Whoever is told of calls that a tool makes."""
+
+    def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None: ...
+    def tool_result(self, call: ToolCall, result: ToolResult, *, logged: bool = True) -> None: ...
+
+
 async def here(_tool: Tool, _ctx: ToolContext, work: Work) -> str | Answer:
     return await work()
 
@@ -98,6 +105,7 @@ class Toolbox:
     finish: tuple[Finish, ...] = ()  # steps 10, 11
     hooks: Hooks | None = None  # steps 6, 14
     through: Through = here  # step 9
+    heard: Heard | None = None  # told of the calls that tools of it make
     receipts: Receipts | None = None  # step 13
 
     @property
@@ -141,7 +149,7 @@ class Toolbox:
 
     async def _ready(self, wanted: ToolCall) -> _Ready:
         tool = self._found(wanted.name)
-        ctx = replace(self.ctx, call_id=wanted.id, calls=self)
+        ctx = replace(self.ctx, call_id=wanted.id, calls=_Inner(self))
         for gate in self.before:
             await gate(tool, ctx)
         if wanted.parse_error is not None:
@@ -281,6 +289,25 @@ class Toolbox:
             media=answer.media,
             data=msgspec.Raw(msgspec.json.encode(answer.data)),
         )
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """The calls a tool makes: as any other, and clients see them. A replay repeats the outer call alone."""
+
+    box: Toolbox
+
+    def beside_others(self, wanted: ToolCall) -> bool:
+        return self.box.beside_others(wanted)
+
+    async def act(self, wanted: ToolCall) -> ToolResult:
+        heard = self.box.heard
+        if heard is not None:
+            heard.tool_call(wanted, 0, logged=False)
+        result = await self.box.act(wanted)
+        if heard is not None:
+            heard.tool_result(wanted, result, logged=False)
+        return result
 
 
 @dataclass(frozen=True)

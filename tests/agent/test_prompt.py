@@ -157,3 +157,12 @@ def test_a_prompt_too_long_leaves_out_what_matters_least() -> None:
     assert out == ["MEMORY.md", "USER.md"]
     assert SAFETY in prompt
     assert "Your tools: exec." in prompt
+
+
+def test_subagents_at_work_are_named_below_the_boundary() -> None:
+    """orchestration.md §3.3: what was said of them may be summarised away."""
+    told = system_prompt(facts(tools=(spec("spawn"),), children=("- dig (1a2b3c4d, running): find it",)))
+    stable, _, dynamic = told.partition(CACHE_BOUNDARY)
+    assert "- dig (1a2b3c4d, running): find it" in dynamic
+    assert "dig" not in stable
+    assert "at work" not in system_prompt(facts(tools=(spec("spawn"),)))

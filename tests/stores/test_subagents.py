@@ -35,7 +35,7 @@ from goclaw.stores.database import Database
 from goclaw.stores.run_ends import Fault
 from goclaw.stores.runs import Claimed
 from goclaw.stores.subagent_steering import Steered
-from goclaw.stores.unit import Connection, many, one, transaction
+from goclaw.stores.unit import Connection, Json, many, one, transaction
 from tests.stores.test_runs import KEY, NODE, accept, result
 
 PARENT = RunRequest(message="work", tool_allow=("read_file", "spawn"), provider="fake", model="echo")
@@ -480,3 +480,46 @@ async def test_results_for_a_conversation_that_began_anew_have_nobody_to_go_to(d
     await database.run(announcements.take, **where, cap=20)
 
     assert (await database.run(announcements.batch, **where)).origin is None
+
+
+@transaction(readonly=True)
+async def listed_sessions(db: Connection) -> set[str]:
+    return set(await many(str, db.execute("SELECT session_key FROM sessions WHERE archived_at IS NULL")))
+
+
+async def test_a_roster_names_those_that_have_not_ended(database: Database) -> None:
+    run = await parent(database)
+    limits = Subagents(max_concurrent=2)
+    done, works, waits = [await spawn(database, run, label, limits=limits) for label in ("done", "works", "waits")]
+    await succeed(database, done)
+
+    lines = await database.run(subagent_views.roster, tenant=MASTER_TENANT, key=KEY)
+
+    assert lines == [
+        f"- works ({works.id[:8]}, running): do works",
+        f"- waits ({waits.id[:8]}, queued): do waits",
+    ]
+    assert await database.run(subagent_views.roster, tenant=MASTER_TENANT, key=f"{KEY}-other") == []
+
+
+@pytest.mark.parametrize(
+    ("own", "gone"), [(None, True), ({"archiveAfterMinutes": 90}, False), ({"archiveAfterMinutes": "soon"}, True)]
+)
+async def test_a_conversation_of_a_subagent_leaves_the_lists_after_its_time(
+    database: Database, own: dict[str, Any] | None, gone: bool
+) -> None:
+    """orchestration.md §3.2 (archive): 60 minutes after the end, or as its agent says."""
+    run = await parent(database)
+    old, fresh = await spawn(database, run, "old"), await spawn(database, run, "fresh")
+    await succeed(database, old)
+    await succeed(database, fresh)
+    await database.run(
+        change, "UPDATE subagent_tasks SET completed_at = now() - interval '61 min' WHERE id = %s", old.id
+    )
+    await database.run(change, "UPDATE agents SET subagents_config = %s", Json(own) if own else None)
+
+    assert await database.run(subagent_places.archive, minutes=60) == int(gone)
+
+    listed = await database.run(listed_sessions)
+    assert (old.session_key in listed, fresh.session_key in listed) == (not gone, True)
+    assert await database.run(subagent_places.archive, minutes=60) == 0

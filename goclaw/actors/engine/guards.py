@@ -30,7 +30,7 @@ from goclaw.stores.runs import Claimed
 from goclaw.tools.clean import marking, scrubbing
 from goclaw.tools.gates import Audit, Capabilities, Estop, Hooks, Pinned, stopped
 from goclaw.tools.ledger import Ledger
-from goclaw.tools.pipeline import Gate, Through, Toolbox, Work, here
+from goclaw.tools.pipeline import Gate, Heard, Through, Toolbox, Work, here
 from goclaw.tools.policy import Situation, allowed
 from goclaw.tools.tool import Answer, Effect, Tool, ToolContext, ToolFailed
 
@@ -58,6 +58,7 @@ class Guards:
         *,
         hooks: Hooks | None = None,
         through: Through = here,
+        heard: Heard | None = None,
     ) -> Toolbox:
         """The tools of a run: those its kind has, as far as gateway, provider, agent and request allow them."""
         names, pinned = self.allowed(kit.tools, run, agent), self.policy.pin(run.tenant_id, run.policy_version)
@@ -79,6 +80,7 @@ class Guards:
             ),
             hooks=hooks,
             through=made,
+            heard=heard,
             receipts=Receipts(run.run_id) if ledger is not None and self.settings.receipts != "off" else None,
         )
 

@@ -32,7 +32,7 @@ from goclaw.runtime.actor import Context
 from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.compaction import of_agent
 from goclaw.settings.pruning import Pruning
-from goclaw.stores import agent_shares
+from goclaw.stores import agent_shares, subagent_views
 from goclaw.stores.runs import Claimed
 from goclaw.stores.sessions import MessageRow
 
@@ -93,6 +93,7 @@ async def _facts(
         channel=to.channel_instance if to is not None else key.channel,
         user=run.user_id,
         extra=run.request.instructions,
+        children=await _children(ctx, run, specs) if rows else (),
         turn=sum(1 for row in rows if row.role == "user") + 1,
         locale=locale_of(profile.language, run.request.locale),
     )
@@ -137,6 +138,13 @@ def _task(
         loop=profile.loop if run.kind not in ALONE and options.response_format is None else None,
         hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
     )
+
+
+async def _children(ctx: Context, run: Claimed, specs: Sequence[ToolSpec]) -> tuple[str, ...]:
+    """Its subagents at work, which it would forget when what was said of them is summarised (orchestration.md §3.3)."""
+    if not any(spec.name == "spawn" for spec in specs):
+        return ()
+    return tuple(await ctx.db(subagent_views.roster, tenant=run.tenant_id, key=run.session_key))
 
 
 async def _writes(ctx: Context, run: Claimed, profile: AgentProfile) -> bool:

@@ -201,7 +201,7 @@ class Run(Actor):
         guards = engine.guards
         calls = ToolCalls(ctx, run.session_key, guards.estop, engine.durations, voice.tool_slow)
         hooks = life.hooks = self._hooks_of(ctx, profile, reach.depth)
-        hands = guards.box(ctx, kit, run, profile, reach, journal, hooks=hooks, through=calls)
+        hands = guards.box(ctx, kit, run, profile, reach, journal, hooks=hooks, through=calls, heard=voice)
         task, life.stranger = await prepared(ctx, engine, run, profile, rows, hands.specs, life.draft)
         if hooks is not None and not life.draft.messages:
             task = await submitted(hooks, task, first=not rows)

@@ -30,6 +30,7 @@ from goclaw.stores import agents, subagent_ends, subagent_places, subagent_views
 
 LOOK = 1.0  # seconds between two looks while some are at work; orchestration.md §11 H8 allows 5
 IDLE = 5.0  # … and while none is
+ARCHIVE = 60.0  # seconds between two looks for conversations nobody needs to see any more
 ASK = 10.0  # seconds a session has to stop a run
 ENDS = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
 
@@ -65,6 +66,7 @@ class Subagents(Actor):
         self.waiters: dict[int, Waiter] = {}
         self.number = 0
         self.open = 0
+        self.archives_at = 0.0  # monotonic seconds
 
     async def on_start(self, ctx: Context) -> None:
         self.timer = ctx.after(0.0, Look())
@@ -102,6 +104,9 @@ class Subagents(Actor):
                     ),
                 )
         await self._wake(ctx)
+        if ctx.clock.monotonic() >= self.archives_at:
+            self.archives_at = ctx.clock.monotonic() + ARCHIVE
+            await ctx.db(subagent_places.archive, minutes=self.limits.archive_after_minutes)
 
     # --- news ---------------------------------------------------------------------------------
 

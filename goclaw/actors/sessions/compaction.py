@@ -39,7 +39,7 @@ from goclaw.runtime.message import Message
 from goclaw.security.paths import PathRefused
 from goclaw.settings.compaction import Compaction as Settings
 from goclaw.settings.compaction import Mode, of_agent
-from goclaw.stores import session_changes, session_upkeep
+from goclaw.stores import session_changes, session_upkeep, subagent_views
 from goclaw.stores.session_changes import Live
 
 SEALED = "[{count} earlier messages are kept in a form that only the model can read which they were written for.]"
@@ -162,10 +162,13 @@ class Compaction(Actor):
         """Where nobody can write one, the messages go without it only if they would not fit any more (step 4)."""
         job = self.job
         writer = profile.answering_with("", self.settings.summarizer_model)
+        children = await ctx.db(subagent_views.roster, tenant=job.tenant, key=job.key)
         try:
             async with self._models(ctx, writer, WITHIN) as model:
                 ask = asking(model)
-                return await summarise(covered, ask, writer.model, session=job.key, settings=self.settings)
+                return await summarise(
+                    covered, ask, writer.model, session=job.key, settings=self.settings, children=children
+                )
         except (ProviderError, Rejected) as trouble:
             if job.keep is not None or max(job.tokens, tokens_of(rows)) < profile.context_window:
                 raise

@@ -22,9 +22,9 @@ def difference(path: str, text: bytes, old: bytes, new: bytes) -> str:
     while (found := text.find(old, at)) >= 0 and len(out) <= SHOWN:
         begins = max(at, _back(text, found))
         end = _on(text, found + len(old))
-        while (
-            (more := text.find(old, found + len(old))) >= 0 and more < end and text.count(b"\n", begins, end) < TOGETHER
-        ):
+        while (more := text.rfind(old, found + 1, end + len(old) - 1)) >= 0 and text.count(
+            b"\n", begins, end
+        ) < TOGETHER:  # the last that begins in these lines: there may be any number of them in one
             found, end = more, _on(text, more + len(old))
         line += text.count(b"\n", at, begins)
         piece = text[begins:end]

@@ -55,6 +55,8 @@ async def fetch(
             address = _checked(url, guard, admits)
             try:
                 response = await http.send(httpx.Request("GET", address, headers=headers), stream=True)
+            except httpx.InvalidURL:  # of a redirect: the library reads where it leads before we do
+                raise Refused("badurl") from None
             except httpx.HTTPError as error:
                 raise ToolFailed("upstream_error", f"{address.host}: {weather(error).message}") from None
             there = response.headers.get("location", "") if response.status_code in MOVED else ""

@@ -8,10 +8,32 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-STYLE = 4096  # characters read of a style
+STYLE = 4096  # characters of a style, without addresses; a longer one hides what it says
+ADDRESS = re.compile(r"url\([^)]*+\)", re.IGNORECASE)
+INNER = re.compile(r"calc\(([^()]*)\)|var\([^,()]*,([^()]*)\)")
 NOISE = re.compile(r"/\*.*?(\*/|\Z)|\\([0-9a-f]{1,6})\s?|\\(.)", re.DOTALL | re.IGNORECASE)
 SIZE = re.compile(r"([+-]?\d*\.?\d+(?:e[+-]?\d+)?)\s*([a-z%]*)")
-FAR = re.compile(r"-\s*\d{3,}(?:\.\d+)?\s*[a-z%]*")  # out of the page
+NUMBER = re.compile(r"(-?\s?\d{1,9}(?:\.\d{0,9})?(?:e[+-]?\d{1,2})?)([a-z%]*)")
+BEFORE = {
+    "em": -50.0,
+    "rem": -50.0,
+    "ch": -50.0,
+    "cm": -20.0,
+    "in": -8.0,
+    "mm": -200.0,
+    "deg": -1e9,
+    "s": -1e9,
+}  # the page
+BEHIND = {
+    "vw": 150.0,
+    "vh": 1e9,
+    "%": 150.0,
+    "em": 300.0,
+    "rem": 300.0,
+    "deg": 1e9,
+    "s": 1e9,
+    "ms": 1e9,
+}  # … and after it
 PLACES = re.compile(r"left|right|top|bottom|inset|text-indent|letter-spacing|margin(-\w+)?|transform|translate")
 GONE = {
     "display": re.compile(r"none"),
@@ -26,6 +48,9 @@ GONE = {
 }
 COLOURS = ("color", "-webkit-text-fill-color")
 CLEAR = re.compile(r"transparent|(rgb|hsl)a?\(.*[,/]\s*0*\.?0+%?\s*\)|#[0-9a-f]{3}0|#[0-9a-f]{6}00")
+NAMED = {"white": "#ffffff", "black": "#000000", "red": "#ff0000", "snow": "#fffafa"}
+SHORT = re.compile(r"#([0-9a-f]{3})")
+NUMBERS = re.compile(r"rgba?\(\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})\s*(?:[,/]\s*1(?:\.0*)?|[,/]\s*100%)?\s*\)")
 SIDES = ("height", "width", "max-height", "max-width", "line-height")
 
 
@@ -36,12 +61,15 @@ def hidden(element: Any) -> bool:
     if "hidden" in attributes or "popover" in attributes or attributes.get("aria-hidden", "").strip().lower() == "true":
         return True
     style = attributes.get("style")
-    return bool(style) and _hides(_declarations(style))
+    if not style:
+        return False
+    style = ADDRESS.sub("", style)
+    return len(style) > STYLE or _hides(_declarations(style))
 
 
 def _declarations(style: str) -> dict[str, str]:
     """By property, without comments and escapes, which hide what a style says; of two the one that counts is last."""
-    plain = NOISE.sub(_seen, style[:STYLE]).lower()
+    plain = INNER.sub(r"\1\2", NOISE.sub(_seen, style).lower())
     pairs = (part.partition(":") for part in plain.split(";"))
     return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs}
 
@@ -56,7 +84,7 @@ def _seen(found: re.Match[str]) -> str:
 def _hides(said: Mapping[str, str]) -> bool:
     if any(name in said and pattern.fullmatch(said[name]) for name, pattern in GONE.items()):
         return True
-    if any(PLACES.fullmatch(name) and FAR.search(value) for name, value in said.items()):
+    if any(PLACES.fullmatch(name) and _far(value) for name, value in said.items()):
         return True
     if (
         _small(said.get("opacity", ""), 0.05)
@@ -66,9 +94,14 @@ def _hides(said: Mapping[str, str]) -> bool:
         return True
     if any(said.get(name) and CLEAR.fullmatch(said[name]) for name in COLOURS):
         return True
-    if said.get("color") and said["color"] in (said.get("background-color"), said.get("background")):
+    if said.get("color") and _colour(said["color"]) in (
+        _colour(said.get("background-color", "?")),
+        _colour(said.get("background", "?")),
+    ):
         return True
     closed = any(said.get(name) in ("hidden", "clip") for name in ("overflow", "overflow-x", "overflow-y"))
+    if closed and said.get("text-indent", "").strip() in ("100%", "100vw"):
+        return True
     return closed and any(_small(said.get(name, ""), 0.1) for name in SIDES)
 
 
@@ -78,3 +111,22 @@ def _small(value: str, most: float) -> bool:
     if found is None:
         return False
     return float(found[1]) <= {"px": 1.0, "pt": 1.0, "%": 100 * most}.get(found[2], most)
+
+
+def _far(value: str) -> bool:
+    """A place out of the page."""
+    for found in NUMBER.finditer(value):
+        number = float(found[1].replace(" ", ""))
+        if number <= BEFORE.get(found[2], -100.0) or number >= BEHIND.get(found[2], 5000.0):
+            return True
+    return False
+
+
+def _colour(value: str) -> str:
+    """One spelling for the same colour, as far as it is black, white or written in numbers."""
+    value = NAMED.get(value, value)
+    if found := SHORT.fullmatch(value):
+        return "#" + "".join(digit * 2 for digit in found[1])
+    if found := NUMBERS.fullmatch(value):
+        return "#" + "".join(f"{min(int(part), 255):02x}" for part in found.groups())
+    return value

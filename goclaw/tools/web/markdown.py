@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from goclaw.tools.web.hiding import hidden
+from goclaw.tools.web.tags import bearable
 
 MOST = 4_000_000  # characters written; small pages can stand for large texts (long links, deep lists)
 TITLE = 300  # characters
@@ -23,7 +24,7 @@ def _tags(names: str) -> frozenset[str]:
 
 DROPPED = _tags(
     "script style noscript template svg iframe object embed applet canvas audio video head title meta link base "
-    "noframes noembed datalist map area rp frameset frame param source track"
+    "annotation annotation-xml noframes noembed datalist map area rp frameset frame param source track"
 )
 BLOCKS = _tags(
     "address article aside body center dd details div dl dt fieldset figcaption figure footer form header hgroup html "
@@ -41,7 +42,7 @@ def markdown(html: str, url: str, *, plain: bool = False) -> tuple[str, str]:
     from lxml import etree  # here: nobody pays for it before the first page
 
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
-    source = html.replace("\0", "").encode("utf-8", "replace")
+    source = bearable(html.replace("\0", "")).encode("utf-8", "replace")
     root = etree.fromstring(source, parser) if source.strip() else None
     if root is None:
         return "", ""

@@ -93,3 +93,29 @@ async def test_outside_of_a_run_there_is_nothing_to_call() -> None:
     with pytest.raises(ToolFailed, match="no other tools") as failure:
         await parallel(CTX, ask_)  # type: ignore[arg-type]
     assert failure.value.code == "unavailable"
+
+
+class Ears:
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def tool_call(self, call: ToolCall, iteration: int, *, logged: bool = True) -> None:
+        assert not logged, "a replay repeats the outer call alone"
+        self.heard.append(f"{call.id} {call.name}")
+
+    def tool_result(self, call: ToolCall, result: ToolResult, *, logged: bool = True) -> None:
+        self.heard.append(f"{call.id} = {result.text}")
+
+
+async def test_each_inner_call_is_seen_and_goes_where_calls_go(autojump_clock: MockClock) -> None:
+    """Traced like others: its events, and its place in the tree (tools.md §10)."""
+    ears, went = Ears(), list[str]()
+
+    async def through(tool: Tool, ctx: ToolContext, work: Any) -> Any:
+        went.append(f"{ctx.call_id} {tool.name}")
+        return await work()
+
+    await made(ask(1), ask(2), heard=ears, through=through)
+
+    assert sorted(ears.heard) == ["c.1 = 1 kg", "c.1 weigh", "c.2 = 2 kg", "c.2 weigh"]
+    assert sorted(went) == ["c parallel", "c.1 weigh", "c.2 weigh"]

@@ -28,6 +28,10 @@ def test_a_page(case: dict[str, Any]) -> None:
 
 
 HOSTILE = {
+    "crowded": "<p " + " ".join(f"a{n}=b" for n in range(300_000)) + ">x</p>",
+    "crowded by strokes": "<p" + "".join(f"/a{n}" for n in range(300_000)) + ">x</p>",
+    "crowded in quotes": "<p " + " ".join(f"a{n}='<' b{n}=\">\"" for n in range(150_000)) + ">x</p>",
+    "quotes that do not end": "<a b=\"<a c='" * 200_000,
     "deep": "<b>" * 250 + "x" * 1_000_000,
     "never closed": "<p" * 300_000,
     "lists in lists": "<ul><li>" * 1000 + "<li>x" * 100_000,
