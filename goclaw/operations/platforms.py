@@ -30,6 +30,8 @@ from goclaw.domain.delivery import (
 )
 from goclaw.domain.errors import Rejected, forbidden, not_found
 from goclaw.operations.context import House
+from goclaw.security.leaks import Leaked, unleaked
+from goclaw.security.receipts import unreceipted
 from goclaw.stores import outbox
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import ToolFailed
@@ -66,6 +68,13 @@ class PlatformsForAgents:
 
     def offers(self, asker: Asker, channel: str, ability: Ability) -> bool:
         return can(self._house.couriers.get((asker.tenant_id, channel)), ability)
+
+    async def outgoing(self, asker: Asker, text: str) -> str:
+        known, where = self._house.known.forms, {"session": asker.session_key, "surface": "message"}
+        try:
+            return unreceipted(await unleaked(text, self._house.settings.security.leak_scan, known, **where))
+        except Leaked:
+            raise ToolFailed("denied_policy", "content_policy: the text holds a secret and was withheld") from None
 
     async def send_files(
         self, asker: Asker, channel: str, chat: str, text: str, files: Sequence[Parcel], *, key: str

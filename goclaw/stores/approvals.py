@@ -128,7 +128,7 @@ WHERE tenant_id = %(tenant)s AND agent_id = %(agent)s AND (node_id IS NULL OR no
 ORDER BY created_at DESC, id DESC LIMIT 10000
 """
 
-DROP = "DELETE FROM exec_allow_rules WHERE id = %(id)s AND tenant_id = %(tenant)s RETURNING id"
+DROP = "DELETE FROM exec_allow_rules WHERE id::text = %(id)s AND tenant_id = %(tenant)s RETURNING id"
 
 FORGET = """
 DELETE FROM exec_allow_rules r WHERE r.node_id <> %(node_id)s

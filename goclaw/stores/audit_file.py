@@ -6,7 +6,9 @@ import gzip
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,7 @@ import msgspec
 LARGEST = 100 * 1000 * 1000  # bytes
 TAIL = 16 * 1024 * 1024  # bytes at the end, where the last line of a chain is looked for
 LONGEST = 64 * 1024  # bytes of a line
-
-
+TORN = b"?"  # no line
 ASIDE = re.compile(r"-(\d{1,19})\.jsonl(?:\.gz)?")
 
 
@@ -99,7 +100,8 @@ def files_of(path: Path) -> list[Path]:
 
 
 def lines_of(path: Path, last: int | None = None) -> Iterator[dict[str, Any]]:
-    """Of a file, packed or not; `last`: of its last so many bytes. One that is no JSON object comes as an empty one.
+    """Of a file, packed or not; `last`: of its last so many bytes. One that is no JSON object comes as an empty one,
+    and so does what cannot be unpacked.
 
     Raises OSError.
     """
@@ -107,8 +109,17 @@ def lines_of(path: Path, last: int | None = None) -> Iterator[dict[str, Any]]:
         if last is not None and path.stat().st_size > last:
             file.seek(-last, os.SEEK_END)
             file.readline(LONGEST)
-        while raw := file.readline(LONGEST):
+        while raw := _line(file):
             try:
                 yield msgspec.json.decode(raw, type=dict[str, Any])
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 yield {}
+            if raw is TORN:
+                return
+
+
+def _line(file: BufferedIOBase) -> bytes:
+    try:
+        return file.readline(LONGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return TORN

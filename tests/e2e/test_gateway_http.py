@@ -308,6 +308,7 @@ async def test_a_refusal_has_the_shape_of_the_contract(
 async def test_a_body_that_cannot_be_read_is_refused(
     http: httpx.AsyncClient, headers: dict[str, str], content: bytes, status: int
 ) -> None:
+    """SEC-02, of a body."""
     refused = await http.post("/v1/chat/completions", content=content, headers=headers)
 
     assert refused.status_code == status
@@ -421,6 +422,7 @@ async def test_without_allowed_origins_a_foreign_page_learns_nothing(gateway: Ga
 
 
 async def test_without_a_token_everybody_here_is_admin_and_no_page_from_elsewhere_gets_in(tmp_path: Path) -> None:
+    """SEC-50."""
     with running(Gateway(tmp_path / "home", GOCLAW_GATEWAY_TOKEN="")) as gateway:
         async with httpx.AsyncClient(base_url=gateway.address) as anybody:
             assert (await anybody.get("/v1/agents")).json()["agents"][0]["provider"] == "offline"

@@ -248,6 +248,7 @@ def frame_of(size: int) -> str:
 
 
 async def test_the_largest_message_is_processed_and_one_byte_more_hangs_up(client: Client) -> None:
+    """SEC-02."""
     await client.raw(frame_of(524_288))
     assert (await client.answer("big"))["status"] == "ok"
 

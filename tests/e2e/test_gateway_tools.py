@@ -16,7 +16,9 @@ TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 
 async def test_tools_are_listed_called_made_and_their_secrets_kept(
     vendor_place: VendorPlace, vendor: ObedientVendor, tmp_path: Path
 ) -> None:
-    gateway = Gateway(tmp_path / "home", with_vendor(vendor_place, tools={"allow": ["group:fs", "exec", "a_greet"]}))
+    gateway = Gateway(
+        tmp_path / "home", with_vendor(vendor_place, tools={"allow": ["group:fs", "exec", "a_greet", "web_fetch"]})
+    )
     with running(gateway):
         async with gateway.http(x_goclaw_user_id="lan") as http:
 
@@ -41,6 +43,8 @@ async def test_tools_are_listed_called_made_and_their_secrets_kept(
             await invoke(404, tool="nothing")
             await invoke(404, tool="exec", agentId="nobody")
             command = await invoke(tool="exec", args={"command": "rm -rf /"})
+            fetched = await invoke(403, tool="web_fetch", args={"url": "http://169.254.169.254/latest/"})
+            outside = await invoke(tool="read_file", args={"path": "../../../etc/hostname"})
             late = await invoke(504, tool="exec", args={"command": "sleep 20"}, timeout_sec=1)
 
             parameters = {"properties": {"to": {"type": "string"}}}
@@ -68,6 +72,8 @@ async def test_tools_are_listed_called_made_and_their_secrets_kept(
     assert "/path" in json.dumps(wrong)
     assert denied["code"] == "FORBIDDEN"
     assert (command["ok"], command["result"]["error_code"]) == (False, "denied_command")  # SEC-01
+    assert "refused address" in fetched["error"]
+    assert (outside["ok"], outside["result"]["error_code"]) == (False, "denied_path")
     assert late["code"] == "AGENT_TIMEOUT"
     assert changed["env_keys"] == ["API_TOKEN"]
     assert ran["result"]["content"] == "hello x; id [REDACTED]"

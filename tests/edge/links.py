@@ -64,7 +64,7 @@ async def connected(
     """The connection lives beside the block; the pulse goes as the edge's heart sends it."""
     async with open_system(NoDatabase()) as system, trio.open_nursery() as nursery:
         house = House(Settings(), system, "0", "node", 0)
-        keeper = gatekeeper or Gatekeeper(Gateway(), {"127.0.0.1"})
+        doorman = gatekeeper or Gatekeeper(Gateway(), {"127.0.0.1"})
 
         async def beat() -> None:
             while True:
@@ -72,7 +72,7 @@ async def connected(
                 system.publish(SOCKETS, Pulse())
 
         nursery.start_soon(beat)
-        connection = Connection(house, methods or {}, keeper, link, peer="127.0.0.1", bearer=None, locale="en")  # type: ignore[arg-type]
+        connection = Connection(house, methods or {}, doorman, link, peer="127.0.0.1", bearer=None, locale="en")  # type: ignore[arg-type]
         nursery.start_soon(connection.live)
         yield system
         nursery.cancel_scope.cancel()

@@ -73,6 +73,7 @@ def open_to(name: str, mode: int) -> Callable[[Path], dict[str, str]]:
     ],
 )
 def test_a_red_row(home: Path, row: str, provoke: Callable[[Path], dict[str, str]], says: str) -> None:
+    """SEC-47."""
     results = looked(home, **provoke(home))
 
     assert red(results) == {row}

@@ -212,4 +212,5 @@ async def test_only_so_many_addresses_are_remembered() -> None:
 async def test_pages_of_strangers_stay_outside(
     token: str, origin: str | None, host: str, socket: bool, admitted: bool
 ) -> None:
+    """SEC-50."""
     assert keeper(token).admit_page(origin, host, None, socket=socket) is admitted

@@ -20,6 +20,7 @@ from goclaw.security.paths import Workspace
 from goclaw.settings.settings import Settings
 from goclaw.stores import agent_shares, context_files
 from goclaw.stores.database import Database
+from goclaw.stores.unit import Connection, transaction
 from goclaw.tools.methods import Asker
 from goclaw.tools.tool import ToolContext, ToolFailed
 from tests.actors.house import house as open_house
@@ -140,6 +141,7 @@ async def test_virtual_files_and_others(desk: Desk) -> None:
 
 
 async def test_in_a_group_only_file_writers_write(desk: Desk) -> None:
+    """SEC-38."""
     await desk.agent()
     await desk.files.write(desk.of("lan"), "SOUL.md", "mine")
     group: dict[str, Any] = {"peer_kind": "group", "channel": "tg", "chat_id": "7"}
@@ -168,3 +170,26 @@ async def test_in_a_group_only_file_writers_write(desk: Desk) -> None:
     assert await desk.files.write(writer, "SOUL.md", "hers") is not None
     await desk.files.permit(writer, "notes.md")
     assert await desk.text(writer, "SOUL.md") == "hers"
+
+
+async def test_who_cannot_be_looked_up_does_not_write(desk: Desk, database: Database) -> None:
+    """SEC-38. The store fails between the question and its answer: nobody in a group writes, nor reads."""
+    await desk.agent()
+    await desk.files.write(desk.of("lan"), "SOUL.md", "mine")
+    group: dict[str, Any] = {"peer_kind": "group", "channel": "tg", "chat_id": "7"}
+    await database.run(renamed, "agent_config_permissions", "away")
+    try:
+        for asked in (
+            desk.files.write(desk.of("lan", sender_id="ann", **group), "SOUL.md", "hers"),
+            desk.files.permit(desk.of("lan", sender_id="ann", **group), "notes.md"),
+        ):
+            with pytest.raises(Exception, match=r"agent_config_permissions|writers|again"):
+                await asked
+    finally:
+        await database.run(renamed, "away", "agent_config_permissions")
+    assert await desk.text(desk.of("lan"), "SOUL.md") == "mine"
+
+
+@transaction
+async def renamed(db: Connection, old: str, new: str) -> None:
+    await db.execute(f"ALTER TABLE {old} RENAME TO {new}")

@@ -205,6 +205,7 @@ async def test_a_switched_off_provider_is_not_asked(ctx: Context, farm: Farm) ->
 async def test_a_key_sealed_with_another_key_is_shown_as_broken_and_can_be_written_again(
     ctx: Context, database: Database, tmp_path: Path, farm: Farm
 ) -> None:
+    """SEC-29."""
     made = await make(ctx, api_base=farm["openai"].url)
     kept = await ctx.db(key_of, "acme")
     other = Box(b"o" * 32)
@@ -297,6 +298,7 @@ async def test_what_cannot_be_is_refused_by_name_and_nothing_is_stored(
 
 
 async def test_private_addresses_need_the_operators_word(ctx: Context, house: House) -> None:
+    """SEC-18, of providers."""
     strict = Context(house_of(house.system, settings=Providers()), Caller(user_id="lan", role=Role.ADMIN))
 
     for base in ("http://127.0.0.1:1234/v1", "http://10.0.0.7/v1", "http://localhost:1234/v1"):

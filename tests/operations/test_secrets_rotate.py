@@ -47,6 +47,7 @@ async def body(db: Connection) -> list[str]:
 
 
 async def test_a_rotation_reseals_all_it_can_open_and_names_the_rest(database: Database, tmp_path: Path) -> None:
+    """SEC-31."""
     old, new = Box(OLD), Box(NEW, [OLD])
     ids = [new_id() for _ in range(405)]  # more than two batches
     places = [Place("llm_providers.api_key", id) for id in ids]

@@ -30,6 +30,7 @@ def box() -> Box:
 
 
 def test_known_answers(box: Box) -> None:
+    """SEC-29."""
     assert box.kid == "630dcd29"
     assert box.seal("hello goclaw", PLACE) == BOUND
     assert box.seal("", PLACE) == EMPTY
@@ -93,6 +94,7 @@ def test_what_is_no_key(text: str) -> None:
     ],
 )
 def test_what_does_not_open(box: Box, stored: str, place: Place) -> None:
+    """SEC-29, SEC-30."""
     with pytest.raises(SecretUnreadable, match="secret_unreadable"):
         box.unseal(stored, place)
 

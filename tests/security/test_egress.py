@@ -64,6 +64,7 @@ async def client(guard: Guard, **more: object) -> AsyncIterator[httpx.AsyncClien
 
 
 async def test_a_name_is_looked_up_once_and_cannot_change_its_mind(host: Host) -> None:
+    """SEC-16."""
     names = Names(good_example=[["127.0.0.1"], ["169.254.169.254"]])
 
     async with client(Guard(allow_private=True, resolve=names)) as http:
@@ -86,6 +87,7 @@ async def test_a_name_that_leads_inside_is_refused_before_a_connection(host: Hos
 
 
 async def test_every_hop_of_a_redirect_is_checked(host: Host) -> None:
+    """SEC-15."""
     names = Names(good_example=[["127.0.0.1"]], evil_example=[["169.254.169.254"]])
     guard = Guard(allow_private=True, resolve=names)
     for there, rule in (("http://169.254.169.254/latest/", "addr"), ("http://evil.example/", "addr")):

@@ -63,6 +63,7 @@ def test_it_outlives_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "", "[]", '{"all": "no"}', "\xff", '{"all": 1}'])
 def test_a_bad_file_stops_everything_and_is_kept(tmp_path: Path, text: str) -> None:
+    """SEC-45."""
     file = tmp_path / "estop.json"
     file.write_bytes(text.encode("latin-1"))
 

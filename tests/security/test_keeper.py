@@ -132,6 +132,7 @@ keeper.wait()
 
 
 def test_the_environment_is_a_list_of_names(tmp_path: Path) -> None:
+    """SEC-32."""
     given = {"PATH": "/bin", "LC_ALL": "C", "GOCLAW_TOKEN": "secret", "OPENAI_API_KEY": "secret", "LD_PRELOAD": "x"}
     assert environment(given) == {"PATH": "/bin", "LC_ALL": "C"}
     assert environment(given, tmp_path, (Path("/opt/a"),))["PATH"] == "/opt/a:/bin"

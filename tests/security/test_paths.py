@@ -114,6 +114,7 @@ def path_of(case: dict[str, Any], root: Path) -> str:
 
 @pytest.mark.parametrize("case", cases("paths", refused=stopped))
 def test_a_path_opens_what_it_names_inside_or_is_refused(case: dict[str, Any], tree: Path) -> None:
+    """SEC-25."""
     workspace, path = Workspace(tree), path_of(case, tree)
 
     if "reads" in case:
@@ -334,12 +335,13 @@ def test_no_path_whatever_changes_anything_outside(tree: Path, path: str, data: 
 
 @pytest.mark.parametrize("path", race.PATHS)
 def test_a_directory_swapped_for_a_link_while_we_walk_gives_no_way_out(path: str, tmp_path: Path) -> None:
-    """The race of security.md §7.2, shortened; `long_paths.py` runs it at its full length."""
+    """SEC-26. The race of security.md §7.2, shortened; `long_paths.py` runs it at its full length."""
     assert race.read(tmp_path.resolve(), path, opens=15_000)["outside"] == 0
 
 
 @pytest.mark.parametrize("how", race.WAYS)
 def test_no_file_is_written_outside_while_a_directory_is_swapped(how: race.Way, tmp_path: Path) -> None:
+    """SEC-26."""
     assert race.written(tmp_path.resolve(), how, times=500) == []
 
 

@@ -63,11 +63,13 @@ PIECES = [
 
 @pytest.mark.parametrize("case", cases("scrub", refused=changed))
 async def test_case(case: dict[str, Any]) -> None:
+    """SEC-22. Each vector of §6.3, and more."""
     assert await without_secrets(case["text"]) == case["becomes"]
 
 
 @pytest.mark.parametrize("case", cases("known", refused=changed))
 async def test_a_registered_value_in_every_disguise(case: dict[str, Any]) -> None:
+    """SEC-23."""
     assert await without_secrets(case["text"], Known([case["value"]]).forms) == case["becomes"]
 
 

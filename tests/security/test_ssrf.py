@@ -26,6 +26,7 @@ def verdict(url: str, guard: Guard = Guard()) -> str:  # noqa: B008 - frozen
     ("expected", "url"), [case("ssrf", url, row not in ("ok", "resolve"), row, url) for row, url in CASES]
 )
 def test_a_vector(expected: str, url: str) -> None:
+    """SEC-14."""
     assert verdict(url) == expected
 
 

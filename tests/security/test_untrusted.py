@@ -25,6 +25,7 @@ MARKERS = [
 
 @pytest.mark.parametrize("case", cases("untrusted", refused=lambda row: row["sanitized"]))
 async def test_case(case: dict[str, Any]) -> None:
+    """SEC-20. Each vector of §5.2, and more."""
     clean = await neutral(case["text"])
     wrapped = await wrap(case["text"], "web page", "https://example.com/")
 
@@ -74,6 +75,7 @@ async def test_a_token_of_a_chat_template_is_none_any_more(token: str) -> None:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*MARKERS, "external", "untrusted", "_content", "<", ">", "é", "\u200b", "\n", "x"])))
 async def test_no_text_has_a_second_end(parts: list[str]) -> None:
+    """SEC-20."""
     wrapped = await wrap("".join(parts), "document", "".join(parts))
 
     assert (wrapped.count(BEGIN), wrapped.count(END)) == (1, 1)

@@ -77,6 +77,7 @@ async def test_data_that_scrubbing_breaks_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "noted"), [("hello", False), (ORDER, True)])
 async def test_words_of_others_are_marked(tmp_path: Path, text: str, noted: bool) -> None:
+    """SEC-05, SEC-20."""
     result = await said(tmp_path, Answer(text=f"{text} {VALUE}", source=PAGE))
 
     assert result.text.startswith(f"{BEGIN}\nSource: web page https://example.com/\n---\n")
@@ -90,7 +91,7 @@ async def test_words_of_our_own_are_not(tmp_path: Path) -> None:
 
 
 async def test_orders_of_others_are_withheld_where_they_are_blocked(tmp_path: Path) -> None:
-    """AL-08. Injection in a fetched page with action block is an error result."""
+    """SEC-05. AL-08. Injection in a fetched page with action block is an error result."""
     result = await said(tmp_path, Answer(text=ORDER, source=PAGE, for_user=ORDER), "block")
 
     assert result.is_error

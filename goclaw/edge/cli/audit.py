@@ -87,6 +87,6 @@ def _read(file: Path) -> Checker:
     try:
         for line in lines_of(file):
             checker.read(line)
-    except (OSError, EOFError) as error:
+    except OSError as error:
         raise Failure(f"{file} cannot be read: {error}") from None
     return checker

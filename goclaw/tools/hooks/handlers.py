@@ -25,6 +25,15 @@ from goclaw.tools.tool import ToolFailed
 
 SECRETS = "hooks.secrets"  # the column they are sealed for
 BODY = 2**20  # bytes of an answer
+CHARSETS = (
+    "utf-8",
+    "utf8",
+    "us-ascii",
+    "ascii",
+    "iso-8859-1",
+    "latin-1",
+    "windows-1252",
+)  # our words are the same there
 AGAIN = 1.0  # seconds before a server that failed is asked once more
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}(?!\n)$")]
@@ -123,6 +132,8 @@ class Handlers:
         kind = response.headers.get("content-type", "").lower()
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise HookFailed("its answer is packed, which it was not asked for")
+        if (response.charset_encoding or "utf-8").lower() not in CHARSETS or b"\0" in body:
+            raise HookFailed("its answer is in another charset than UTF-8")
         if "json" in kind and body.strip() and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             raise HookFailed("its answer says that it is JSON, and is no object")
         return verdict_of(body, status=status)

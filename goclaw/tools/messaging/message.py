@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 import structlog
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from goclaw.domain.delivery import Parcel
 from goclaw.domain.session import KeyKind, parse_key
@@ -51,6 +52,9 @@ async def message(ctx: ToolContext, ask: Message, methods: Methods, platforms: P
     """
     to = _where(ctx, ask)
     _complete(ask)
+    if ask.message:
+        ask = replace(ask, message=await platforms.outgoing(ctx.asker, ask.message))
+        _complete(ask)  # of what is left
     lines = (ask.message or "").splitlines()
     files = [line.strip().removeprefix(MEDIA).strip() for line in lines if line.strip().startswith(MEDIA)]
     text = "\n".join(line for line in lines if not line.strip().startswith(MEDIA)).strip()
@@ -59,7 +63,7 @@ async def message(ctx: ToolContext, ask: Message, methods: Methods, platforms: P
     if not to.target and not to.own:
         raise ToolFailed("invalid_args", f"target is missing: which chat of {to.channel}?")
     crossing = not to.own and _watched(ctx)
-    reason = " ".join((ask.forward_reason or "").split())
+    reason = await platforms.outgoing(ctx.asker, " ".join((ask.forward_reason or "").split()))
     if crossing and not (ask.forward and reason):
         raise ToolFailed(
             "denied_policy",

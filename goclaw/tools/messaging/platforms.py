@@ -17,6 +17,10 @@ class Platforms(Protocol):
 
     def offers(self, asker: Asker, channel: str, ability: Ability) -> bool: ...
 
+    async def outgoing(self, asker: Asker, text: str) -> str:
+        """What may leave of a text of a model. Raises ToolFailed for one that is withheld (security.md §12.1)."""
+        ...
+
     async def send_files(
         self, asker: Asker, channel: str, chat: str, text: str, files: Sequence[Parcel], *, key: str
     ) -> str:

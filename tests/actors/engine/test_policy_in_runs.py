@@ -103,7 +103,7 @@ class Runs:
 
 
 async def call(ctx: ToolContext) -> str:
-    assert isinstance(ctx.calls, Toolbox)
+    assert ctx.calls is not None
     result = await ctx.calls.act(ToolCall(id="c", name="second", arguments={}))
     return result.error_code or result.text
 

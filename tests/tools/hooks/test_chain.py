@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,7 @@ async def test_a_command_is_told_of_the_call_and_of_nothing_else(tmp_path: Path)
 
 
 async def test_secrets_of_another_hook_do_not_open(tmp_path: Path) -> None:
+    """SEC-30."""
     sealed = BOX.seal_object({"TOKEN": "s3cret"}, Place(SECRETS, "another")).hex()
     outcome = await asked(tmp_path, hook({"command": "true"}, secrets=sealed))
     assert outcome.blocked == 'the hook "guard" could not decide'
@@ -173,7 +175,7 @@ async def test_a_handler_that_breaks_is_no_yes() -> None:
 
 
 @asynccontextmanager
-async def server(*answers: tuple[int, str]) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def server(*answers: tuple[int, str | bytes], headers: str = "") -> AsyncIterator[tuple[str, list[bytes]]]:
     """Gives its answers one after the other, the last one for ever; what it was sent."""
     heard: list[bytes] = []
     waiting = list(answers)
@@ -186,9 +188,10 @@ async def server(*answers: tuple[int, str]) -> AsyncIterator[tuple[str, list[byt
                 if b"\r\n\r\n" in data and data.rstrip().endswith(b"}"):
                     break
             heard.append(data)
-            status, body = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            await stream.send_all(head.encode() + body.encode())
+            status, text = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            body = text.encode() if isinstance(text, str) else text
+            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{headers}Connection: close\r\n\r\n"
+            await stream.send_all(head.encode() + body)
 
     async with trio.open_nursery() as nursery:
         listeners: Any = await nursery.start(trio.serve_tcp, serve, 0)
@@ -223,8 +226,42 @@ async def test_a_server_says_yes_or_no(
 
 
 async def test_a_private_address_is_asked_only_where_an_admin_said_so(tmp_path: Path) -> None:
+    """SEC-18, of hooks."""
     notes = Notes()
     async with server((200, "{}")) as (url, heard):
         outcome = await asked(tmp_path, hook({"url": url}, handler_type="http"), notes=notes)
     assert (outcome.blocked, heard) == ('the hook "guard" could not decide', [])
     assert "refused address" in notes.errors[0]
+
+
+BLOCKS = '{"decision": "block", "reason": "no"}'
+UNDECIDED = 'the hook "guard" could not decide'
+SAID_NO = 'the hook "guard" does not allow it: no'
+
+
+JSON = "Content-Type: application/json"
+CLOTHES: dict[str, tuple[str, bytes, str | None]] = {
+    "packed": ("Content-Encoding: gzip", gzip.compress(BLOCKS.encode()), UNDECIDED),
+    "packed otherwise": ("Content-Encoding: br", b"\x0b\x02\x80{}\x03", UNDECIDED),
+    "not packed": ("Content-Encoding: gzip", BLOCKS.encode(), UNDECIDED),
+    "plainly not packed": ("Content-Encoding: identity", BLOCKS.encode(), SAID_NO),
+    "utf-16": (f"{JSON}; charset=utf-16", BLOCKS.encode("utf-16"), UNDECIDED),
+    "utf-16 unsaid": (JSON, BLOCKS.encode("utf-16-le"), UNDECIDED),
+    "utf-16 as a text": ("Content-Type: text/plain", BLOCKS.encode("utf-16"), UNDECIDED),
+    "utf-32": (f"{JSON}; charset=utf-32", BLOCKS.encode("utf-32"), UNDECIDED),
+    "utf-7": ("Content-Type: text/plain; charset=utf-7", b"+AHs-" + BLOCKS[1:].encode(), UNDECIDED),
+    "ebcdic": ("Content-Type: text/plain; charset=cp037", BLOCKS.encode("cp037"), UNDECIDED),
+    "latin-1": (f"{JSON}; charset=latin-1", BLOCKS.replace("no", "né").encode("latin-1"), UNDECIDED),
+    "latin-1 that is ascii": (f"{JSON}; charset=latin-1", BLOCKS.encode(), SAID_NO),
+    "a mark before utf-8": (JSON, b"\xef\xbb\xbf" + BLOCKS.encode(), SAID_NO),
+    "nothing": (JSON, b"", None),
+}
+
+
+@pytest.mark.parametrize("name", CLOTHES)
+async def test_an_answer_in_other_clothes_is_no_yes(tmp_path: Path, name: str) -> None:
+    """Packed or in another charset: read as the no it is, or as none, but never as a yes."""
+    header, body, blocked = CLOTHES[name]
+    async with server((200, body), headers=f"{header}\r\n") as (url, _):
+        outcome = await asked(tmp_path, hook({"url": url, "allow_private_network": True}, handler_type="http"))
+    assert outcome.blocked == blocked

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from goclaw.actors.delivery.outbox import delivery
@@ -15,6 +16,7 @@ from goclaw.domain.access import MASTER_TENANT
 from goclaw.domain.delivery import Courier, Line
 from goclaw.domain.ids import new_id
 from goclaw.runtime.child import child
+from goclaw.settings.security import Security
 from goclaw.stores import run_ends
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
@@ -25,6 +27,7 @@ from tests.tools.automation.desk import Desk, open_desk
 HERE = "agent:default:telegram:direct:1"
 JOB = "agent:default:cron:nightly"
 ELSEWHERE = {"action": "send", "channel": "telegram", "target": "2", "message": "hi"}
+CANARY = "canary-S3cr3t-0123456789"
 OPENLY = {**ELSEWHERE, "forward": True, "forward_reason": "Lan asked  for it"}
 
 
@@ -131,3 +134,29 @@ async def test_a_call_whose_end_nobody_saw_sends_once(database: Database, tmp_pa
         assert len(await database.run(waiting)) == 2
         await platform.until(2)
     assert (platform.texts("2"), len(platform.texts("1"))) == (["hi"], 1)
+
+
+RECEIPT = "[receipt r1:e6148065ee689633e41f106d]"
+
+
+async def test_no_secret_and_no_receipt_leaves_in_a_message(desk: Desk, database: Database) -> None:
+    """security.md §12.1, §12.3: nor in the reason, which people are shown."""
+    desk.house.known.hold("x", [CANARY])
+    with capture_logs() as logs:
+        asked = {**OPENLY, "message": f"the key is {CANARY}.\n{RECEIPT}", "forward_reason": f"for {CANARY}"}
+        await desk.said("message", **send(), **asked)
+
+    assert await database.run(waiting) == [
+        ("2", "the key is [REDACTED]."),
+        ("1", "[A message was sent to telegram:2. Reason: for [REDACTED]]"),
+    ]
+    assert "security.secret_leak_blocked" in [line["event"] for line in logs]
+    assert (await desk.refused("message", **send(), **{**OPENLY, "message": RECEIPT}))[0] == "invalid_args"
+
+
+async def test_a_message_with_a_secret_may_be_withheld_altogether(desk: Desk, database: Database) -> None:
+    desk.house.known.hold("x", [CANARY])
+    desk.house.settings = replace(desk.house.settings, security=Security(leak_scan="block"))
+    code, text = await desk.refused("message", **send(), **{**OPENLY, "message": f"it is {CANARY}"})
+    assert (code, "content_policy" in text, CANARY in text) == ("denied_policy", True, False)
+    assert await database.run(waiting) == []

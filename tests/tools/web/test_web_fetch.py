@@ -53,6 +53,7 @@ async def test_a_page_is_read_as_markdown_under_a_header(site: Site) -> None:
 
 
 async def test_only_fixed_headers_are_sent(site: Site) -> None:
+    """SEC-17. There are no others that another origin could get."""
     site.send("/a", "/b", set_cookie="id=1")
     site.put("/b", "x", "text/plain")
 
