@@ -124,6 +124,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "ngân sách {purse[window]} của {purse[scope]} đã hết ({spent} trên {limit} {purse[unit]})",
         "zh": "{purse[scope]} 的 {purse[window]} 预算已用完（{spent} / {limit} {purse[unit]}）",
     },
+    "monthly_budget_exceeded": {
+        "en": "monthly budget exceeded (${spent:.2f} / ${limit:.2f})",
+        "vi": "đã vượt ngân sách tháng (${spent:.2f} / ${limit:.2f})",
+        "zh": "已超出月度预算（${spent:.2f} / ${limit:.2f}）",
+    },
     "budget_of_others": {
         "en": "the budget of the {purse[scope]} is used up",
         "vi": "ngân sách của {purse[scope]} đã hết",
