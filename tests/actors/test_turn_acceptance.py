@@ -136,6 +136,18 @@ async def test_al07_a_message_with_orders_is_refused_before_any_model_is_asked(
     assert (refused.value.err.code, refused.value.err.details["reason"]) == ("FORBIDDEN", "injection_blocked")
 
 
+async def test_an_agent_is_told_who_asks_and_what_his_role_is(database: Database, tmp_path: Path) -> None:
+    """§6.3 row 17; who did not ask himself has no role."""
+    async with talking(database, tmp_path) as talk:
+        await send_chat(chat(talk), SendChat(message="hello"))
+        await talk.ended((await talk.say("hello")).run_id)
+        bodies = [json.loads(body) for _, _, body in talk.vendor.requests]
+
+    prompts = [str(body["messages"][0]["content"]) for body in bodies]
+    told = ["whose role here is admin." in prompt for prompt in prompts if prompt.startswith("You are G,")]
+    assert told == [True, False]
+
+
 # --- silence ----------------------------------------------------------------------------------------
 
 
