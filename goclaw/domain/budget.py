@@ -264,9 +264,9 @@ def refused(short: Short, *, own: bool, wait: float) -> Err:
         "needed": _number(short.needed),
         "resets_at": None if purse.resets_at is None else purse.resets_at.isoformat(),
     }
-    monthly = (purse.scope, purse.unit, purse.window) == ("agent", "usd", "month")
-    key = "monthly_budget_exceeded" if monthly else "budget_exceeded"
-    return Err("RESOURCE_EXHAUSTED", key, details, short.wait, after)
+    if (purse.scope, purse.unit, purse.window) == ("agent", "usd", "month"):
+        return Err("RESOURCE_EXHAUSTED", "monthly_budget_exceeded", details, short.wait, after)
+    return Err("RESOURCE_EXHAUSTED", "budget_exceeded", details, short.wait, after)
 
 
 def unpriced(provider: str, model: str) -> Err:
