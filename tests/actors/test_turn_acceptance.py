@@ -148,6 +148,18 @@ async def test_an_agent_is_told_who_asks_and_what_his_role_is(database: Database
     assert told == [True, False]
 
 
+async def test_a_light_run_is_told_no_context_files(database: Database, tmp_path: Path) -> None:
+    """§2.1 `light_context`."""
+    async with talking(database, tmp_path) as talk:
+        for light in (False, True):
+            request = RunRequest(message="hello", light_context=light)
+            await talk.ended((await talk.say("", request=request)).run_id)
+        bodies = [json.loads(body) for _, _, body in talk.vendor.requests]
+
+    prompts = [str(body["messages"][0]["content"]) for body in bodies]
+    assert ["<context_file" in prompt for prompt in prompts if prompt.startswith("You are G,")] == [True, False]
+
+
 # --- silence ----------------------------------------------------------------------------------------
 
 
