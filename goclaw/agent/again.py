@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goclaw.domain.chat import ChatMessage
+from goclaw.domain.hint_texts import hint
 
 ERROR = 1000  # characters shown of what went wrong
 DONE = 20  # finished calls listed
 
 
-def again(attempt: int, error: str, done: Sequence[ChatMessage]) -> str:
+def again(attempt: int, error: str, done: Sequence[ChatMessage], locale: str = "en") -> str:
     """Which attempt this is, why the one before failed, what has been done. Never stored."""
-    lines = [f"[This is attempt {attempt} at this task. The one before failed: {error[:ERROR] or 'unknown'}]"]
+    lines = [hint("attempt", locale, attempt=attempt, error=error[:ERROR] or "unknown")]
     calls = [message for message in done if message.role == "tool"]
     if calls:
-        lines.append("Already done, do not repeat:")
-        lines += [f"- {call.tool_name}: {'failed' if call.is_error else 'succeeded'}" for call in calls[-DONE:]]
+        lines.append(hint("attempt_done", locale))
+        for call in calls[-DONE:]:
+            lines.append(hint("call_failed" if call.is_error else "call_succeeded", locale, tool=call.tool_name))
     return "\n".join(lines)

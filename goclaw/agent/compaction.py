@@ -11,6 +11,7 @@ import trio
 
 from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, ChatResponse
 from goclaw.domain.errors import ProviderError
+from goclaw.domain.hint_texts import hint
 from goclaw.domain.tokens import estimate
 from goclaw.providers.provider import Model
 from goclaw.settings.compaction import Compaction
@@ -26,8 +27,6 @@ INSTRUCTIONS = (
     "Summarise the conversation below for the assistant who continues it. Keep names, ids, paths, decisions, "
     "open work and the last request of the user. Write plain sentences, no preamble."
 )
-CHILDREN = "Subagents at work now, whose results are still to come:"
-REMOVED = "[{count} earlier messages were removed: they could not be summarised.]"
 
 
 class Row(Protocol):
@@ -73,9 +72,9 @@ def older(settings: Compaction, rows: Sequence[R]) -> Sequence[R]:
     return covered if len(covered) >= AT_LEAST else covered[:0]
 
 
-def removed(rows: Sequence[Row]) -> str:
+def removed(rows: Sequence[Row], locale: str = "en") -> str:
     """What stands in the place of messages that nobody could summarise."""
-    return "\n".join([*filter(None, [rows[0].summary]), REMOVED.format(count=len(rows))])
+    return "\n".join([*filter(None, [rows[0].summary]), hint("removed", locale, count=len(rows))])
 
 
 Ask = Callable[[ChatRequest], Awaitable[str]]
@@ -90,13 +89,14 @@ async def summarise(
     session: str,
     settings: Compaction = Compaction(),  # noqa: B008 - frozen
     children: Sequence[str] = (),
+    locale: str = "en",
 ) -> str:
     """What a model says about `rows`, at most `max_summary_chars` long. Raises ProviderError.
 
     More than `max_transcript_chars` are folded in several calls. `children` are subagents that are at work.
     """
     so_far = rows[0].summary or ""
-    roster = [CHILDREN, *children] if children else []
+    roster = [hint("children", locale), *children] if children else []
     for part in _parts([*(line_of(row) for row in rows), *roster], settings.max_transcript_chars):
         so_far = (await _told(part, so_far, ask, model, session))[: settings.max_summary_chars]
     return so_far

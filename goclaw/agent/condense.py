@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from goclaw.agent.compaction import INSTRUCTIONS, Row, line_of, whole
-from goclaw.agent.shrink import SUMMARY, UNDERSTOOD
+from goclaw.agent.shrink import standing_in
 from goclaw.domain.chat import ChatMessage, ChatOptions, ChatRequest, Raw
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.provider import Model
@@ -63,10 +63,7 @@ def _told(rows: Sequence[Row], before: Raw | None) -> list[ChatMessage]:
     if before is not None:
         earlier = [ChatMessage(role="assistant", content=rows[0].summary or "", raw=before)]
     elif rows[0].summary:
-        earlier = [
-            ChatMessage(role="user", content=SUMMARY.format(summary=rows[0].summary)),
-            ChatMessage(role="assistant", content=UNDERSTOOD),
-        ]
+        earlier = [*standing_in(rows[0].summary)]
     said = [ChatMessage(role="assistant" if r.role == "assistant" else "user", content=_text(r)) for r in rows]
     return [*earlier, *(message for message in said if message.content)]
 

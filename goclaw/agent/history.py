@@ -6,7 +6,7 @@ Contract: agent-loop.md §8.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from goclaw.domain.tokens import estimate_prompt
 
 SHARE = 0.6  # of the context window that history may take; the rest is prompt, tools and answer
 T = TypeVar("T")
+Fault = Literal["orphan_result", "second_result", "empty_answer"]  # why a message is dropped
 MISSING = "[Tool result missing — session was compacted]"
 
 
@@ -59,24 +60,41 @@ def repair(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
     The rules of agent-loop.md §8.2: what has no partner is dropped, a missing result says so to the model.
     """
+    return _repaired(messages)[0]
+
+
+def faults(rows: Sequence[Remembered]) -> dict[int, Fault]:
+    """Which rows no model will see, by place, and why. An answer that is only files stays in its history."""
+    dropped = _repaired([_message(row) for row in rows])[1]
+    return {place: fault for place, fault in dropped.items() if not rows[place].payload.get("media")}
+
+
+def _repaired(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], dict[int, Fault]]:
     repaired: list[ChatMessage] = []
+    dropped: dict[int, Fault] = {}
+    answered: set[str] = set()
     seen = {""}
     open_calls: list[tuple[str, ToolCall]] = []  # the id as stored, and the call under its own id
-    for message in messages:
+    for number, message in enumerate(messages):
         if message.role == "tool":
             for place, (stored, call) in enumerate(open_calls):
                 if stored == message.tool_call_id:
                     repaired.append(replace(message, tool_call_id=call.id))
+                    answered.add(stored)
                     del open_calls[place]
                     break
+            else:
+                dropped[number] = "second_result" if message.tool_call_id in answered else "orphan_result"
             continue
         repaired.extend(_unanswered(call) for _, call in open_calls)
+        answered.clear()
         open_calls = [(call.id, replace(call, id=_unlike(seen, call.id))) for call in message.tool_calls]
         if message.role == "assistant" and not message.content and not open_calls:
+            dropped[number] = "empty_answer"
             continue
         repaired.append(replace(message, tool_calls=tuple(call for _, call in open_calls)))
     repaired.extend(_unanswered(call) for _, call in open_calls)
-    return repaired
+    return repaired, dropped
 
 
 def _unlike(seen: set[str], id: str) -> str:

@@ -257,12 +257,12 @@ async def play(
         strict=live is None,
         run=run,
     )
-    ended, stopped = True, False
+    ended, stopped, unheard = True, False, False
     try:
         try:
             await answer(task, model, hands, journal, voice, draft)
         except* EndOfRecord:
-            ended = False
+            ended, unheard = False, True
             interrupt(voice, draft)
     except ProviderError as error:
         ended = False
@@ -276,6 +276,8 @@ async def play(
         recorder.end(draft.text, draft.finish_reason)
         stand.steps[draft.step] = draft.messages[-1]
     rows, _ = recorder.take()
+    if unheard and len(rows) > len(life.rows) and rows[-1].kind == "request":
+        rows.pop()  # whoever died while a model thought had not stored that it was asked
     return Played(draft, rows, rows[-1].body["log"] if rows else log, ended, stopped)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from msgspec import Struct
 
 from goclaw.domain.chat import ChatMessage
+from goclaw.domain.hint_texts import hint
 from goclaw.settings.pruning import HardClear, Pruning
 
 FULL = 0.75  # of the window, when a conversation is made smaller before it is too long
 OLDER = 0.7  # of its messages are summarised
 SUMMARY = "[Previous conversation summary]\n{summary}"
-UNDERSTOOD = "Understood. I go on from there."
 HARD = Pruning(
     keep_last_assistants=1,
     soft_trim_ratio=0.0,
@@ -53,9 +53,9 @@ def _last_turn(messages: Sequence[ChatMessage]) -> int:
     return next((n for n in range(len(messages) - 1, -1, -1) if messages[n].role != "tool"), 0)
 
 
-def standing_in(summary: str) -> tuple[ChatMessage, ChatMessage]:
+def standing_in(summary: str, locale: str = "en") -> tuple[ChatMessage, ChatMessage]:
     """What a model reads instead of what was summarised (§8.3)."""
     return (
         ChatMessage(role="user", content=SUMMARY.format(summary=summary)),
-        ChatMessage(role="assistant", content=UNDERSTOOD),
+        ChatMessage(role="assistant", content=hint("summarised", locale)),
     )

@@ -79,7 +79,7 @@ def _request(task: Task, offered: tuple[ToolSpec, ...], draft: Draft, *, cut: bo
     told = [*draft.hints, *([words("cut")] if cut else ())]
     said: Sequence[ChatMessage] = (*task.history, *draft.messages)
     if draft.covered:
-        said = (*standing_in(draft.summary), *said[draft.covered :])
+        said = (*standing_in(draft.summary, task.locale), *said[draft.covered :])
     if draft.shrunk > 1:
         said = prune(said, 0, task.window, HARD)
     return ChatRequest(

@@ -164,6 +164,7 @@ def resumed(steps: Iterable[tuple[int, ChatMessage, Usage | None]]) -> Draft:
             case "assistant":
                 draft.iterations, draft.asked_in = draft.iterations + 1, number
                 draft.usage += usage or Usage()
+                draft.full = usage.prompt_tokens + usage.completion_tokens if usage is not None else 0
                 left = dict(enumerate(message.tool_calls))
             case "tool":
                 draft.tool_calls += 1

@@ -113,6 +113,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     payers: tuple[Payer, ...]
     quote: Quote
     within: float  # seconds the call may take
+    figures: bool = False  # whoever asks may read those of everybody
     fresh: bool = False  # the first call of a new top-level run: soft limits count too
     run_usd: Decimal | None = None  # limits of the run's own purses, made when they are first touched
     run_tokens: int | None = None
@@ -248,7 +249,7 @@ def payers_of(user: str, agent: str, session: str, root: str = "") -> tuple[Paye
 
 
 def refused(short: Short, *, own: bool, wait: float) -> Err:
-    """No purse for it. Figures are for their owner only (`own`), others hear whose purse it is."""
+    """No purse for it. Figures are for their owner and admins only (`own`), others hear whose purse it is."""
     purse = short.purse
     after = wait if short.wait else None
     if not own:
@@ -263,6 +264,8 @@ def refused(short: Short, *, own: bool, wait: float) -> Err:
         "needed": _number(short.needed),
         "resets_at": None if purse.resets_at is None else purse.resets_at.isoformat(),
     }
+    if (purse.scope, purse.unit, purse.window) == ("agent", "usd", "month"):
+        return Err("RESOURCE_EXHAUSTED", "monthly_budget_exceeded", details, short.wait, after)
     return Err("RESOURCE_EXHAUSTED", "budget_exceeded", details, short.wait, after)
 
 

@@ -179,7 +179,24 @@ def provider_failed(error: ProviderError) -> Err:
             "FAILED_PRECONDITION", "response_format_failed", {"reason": "response_format_failed", "errors": wrong}
         )
     details = {"reason": "provider_error", "kind": error.kind, "message": error.message}
-    return Err("UNAVAILABLE", "provider_failed", details, error.retryable, error.retry_after)
+    after = error.retry_after
+    match error.kind:  # a sentence without details, which are for the trace (agent-loop.md §14)
+        case "overloaded" | "server_error":
+            return Err("UNAVAILABLE", "provider_down", details, error.retryable, after)
+        case "rate_limit":
+            return Err("UNAVAILABLE", "provider_rate_limited", details, error.retryable, after)
+        case "timeout":
+            return Err("UNAVAILABLE", "provider_timeout", details, error.retryable, after)
+        case "auth" | "auth_permanent":
+            return Err("UNAVAILABLE", "provider_key_rejected", details, error.retryable, after)
+        case "billing":
+            return Err("UNAVAILABLE", "provider_billing", details, error.retryable, after)
+        case "content_policy":
+            return Err("UNAVAILABLE", "provider_refused", details, error.retryable, after)
+        case "context_overflow":
+            return Err("UNAVAILABLE", "provider_too_long", details, error.retryable, after)
+        case _:  # what its administrator can mend
+            return Err("UNAVAILABLE", "provider_failed", details, error.retryable, after)
 
 
 def agent_timeout(seconds: float) -> Err:

@@ -63,6 +63,48 @@ HINTS: dict[str, dict[Locale, str]] = {
             "请继续。全部完成后，以 {keyword} 结束回答。]"
         ),
     },
+    "attempt": {
+        "en": "[This is attempt {attempt} at this task. The one before failed: {error}]",
+        "vi": "[Đây là lần thử thứ {attempt} của nhiệm vụ này. Lần trước thất bại: {error}]",
+        "zh": "[这是此任务的第 {attempt} 次尝试。上一次失败：{error}]",
+    },
+    "attempt_done": {
+        "en": "Already done, do not repeat:",
+        "vi": "Đã làm rồi, đừng lặp lại:",
+        "zh": "已经完成，请勿重复：",
+    },
+    "call_succeeded": {"en": "- {tool}: succeeded", "vi": "- {tool}: thành công", "zh": "- {tool}：成功"},
+    "call_failed": {"en": "- {tool}: failed", "vi": "- {tool}: thất bại", "zh": "- {tool}：失败"},
+    "failed_after": {
+        "en": "[This turn failed: {error}. Done before that: {tools}.]",
+        "vi": "[Lượt này thất bại: {error}. Trước đó đã thực hiện: {tools}.]",
+        "zh": "[本轮失败：{error}。此前已执行：{tools}。]",
+    },
+    "understood": {
+        "en": "I remember what was said before.",
+        "vi": "Tôi nhớ những gì đã nói trước đó.",
+        "zh": "我记得之前说过的内容。",
+    },
+    "summarised": {
+        "en": "Understood. I go on from there.",
+        "vi": "Đã hiểu. Tôi sẽ tiếp tục từ đó.",
+        "zh": "明白了。我将从这里继续。",
+    },
+    "removed": {
+        "en": "[{count} earlier messages were removed: they could not be summarised.]",
+        "vi": "[{count} tin nhắn trước đó đã bị bỏ: không thể tóm tắt.]",
+        "zh": "[之前的 {count} 条消息已移除：无法生成摘要。]",
+    },
+    "sealed": {
+        "en": "[{count} earlier messages are kept in a form that only the model can read which they were written for.]",
+        "vi": "[{count} tin nhắn trước đó được giữ ở dạng chỉ mô hình mà chúng được viết cho mới đọc được.]",
+        "zh": "[之前的 {count} 条消息以仅对应模型可读的形式保存。]",
+    },
+    "children": {
+        "en": "Subagents at work now, whose results are still to come:",
+        "vi": "Các tác tử con đang làm việc, kết quả chưa có:",
+        "zh": "正在工作的子智能体，其结果尚未返回：",
+    },
     "onboarding": {
         "en": "You have not written down anything about this user yet: keep what you learn in USER.md.",
         "vi": "Bạn chưa ghi lại gì về người dùng này: hãy lưu những gì bạn biết vào USER.md.",

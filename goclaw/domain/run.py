@@ -119,6 +119,8 @@ class RunRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     use_tools: bool = True
     tool_allow: tuple[str, ...] | None = None  # of the caller: only these of what it would have
     max_iterations: int | None = None  # of the caller: fewer than the agent's
+    light_context: bool = False  # no context files (sessions-lanes-cron.md §6.1)
+    role: str = ""  # of whoever asked, if somebody did himself
     mentioned: bool = False  # he named the agent, so that it may not keep silent
     sender: str = ""  # who said it, if not the session's user
     provider: str = ""  # with `model`: instead of the agent's

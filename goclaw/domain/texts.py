@@ -124,6 +124,11 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "vi": "ngân sách {purse[window]} của {purse[scope]} đã hết ({spent} trên {limit} {purse[unit]})",
         "zh": "{purse[scope]} 的 {purse[window]} 预算已用完（{spent} / {limit} {purse[unit]}）",
     },
+    "monthly_budget_exceeded": {
+        "en": "monthly budget exceeded (${spent:.2f} / ${limit:.2f})",
+        "vi": "đã vượt ngân sách tháng (${spent:.2f} / ${limit:.2f})",
+        "zh": "已超出月度预算（${spent:.2f} / ${limit:.2f}）",
+    },
     "budget_of_others": {
         "en": "the budget of the {purse[scope]} is used up",
         "vi": "ngân sách của {purse[scope]} đã hết",
@@ -169,6 +174,41 @@ TEXTS: dict[str, dict[Locale, str]] = {
         "en": "the model provider failed: {message}",
         "vi": "nhà cung cấp mô hình gặp lỗi: {message}",
         "zh": "模型服务出错：{message}",
+    },
+    "provider_down": {
+        "en": "the model provider is not answering now; try again later",
+        "vi": "nhà cung cấp mô hình hiện không phản hồi; hãy thử lại sau",
+        "zh": "模型服务暂时没有响应，请稍后再试",
+    },
+    "provider_rate_limited": {
+        "en": "the model provider takes no more requests for the moment; try again later",
+        "vi": "nhà cung cấp mô hình tạm thời không nhận thêm yêu cầu; hãy thử lại sau",
+        "zh": "模型服务暂时限流，请稍后再试",
+    },
+    "provider_timeout": {
+        "en": "the model provider did not answer in time; try again",
+        "vi": "nhà cung cấp mô hình không trả lời kịp; hãy thử lại",
+        "zh": "模型服务未能及时回答，请重试",
+    },
+    "provider_key_rejected": {
+        "en": "the model provider rejected its key; an administrator has to look after it",
+        "vi": "nhà cung cấp mô hình từ chối khóa; cần quản trị viên xử lý",
+        "zh": "模型服务拒绝了密钥，请联系管理员",
+    },
+    "provider_billing": {
+        "en": "the account at the model provider has no credit; an administrator has to look after it",
+        "vi": "tài khoản tại nhà cung cấp mô hình đã hết tiền; cần quản trị viên xử lý",
+        "zh": "模型服务账户余额不足，请联系管理员",
+    },
+    "provider_refused": {
+        "en": "the model provider refused this content",
+        "vi": "nhà cung cấp mô hình từ chối nội dung này",
+        "zh": "模型服务拒绝了此内容",
+    },
+    "provider_too_long": {
+        "en": "the conversation is too long for the model; start a new one or compact it",
+        "vi": "cuộc trò chuyện quá dài với mô hình; hãy bắt đầu cuộc mới hoặc nén lại",
+        "zh": "对话超出模型的长度上限，请新建对话或压缩",
     },
     "agent_timeout": {
         "en": "no answer within {seconds} s",

@@ -55,9 +55,12 @@ async def load(
     user: str,
     when: Circumstances,
     mode: Mode = "full",
+    light: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Loaded:
-    """Everything from one moment. Raises StoreError."""
+    """Everything from one moment; `light`: nothing. Raises StoreError."""
+    if light:
+        return Loaded()
     named = {"tenant": tenant, "agent": agent.id, "user": user}
     found: Found = await db(stored.read, **named)
     if not found.met and LANE_OF[when.kind] == "main":

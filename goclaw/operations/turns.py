@@ -113,7 +113,7 @@ async def send(
             agent_id=agent.id,
             agent_key=agent.key,
             kind=kind,
-            request=replace(request, message=wants.text, locale=ctx.caller.locale),
+            request=replace(request, message=wants.text, locale=ctx.caller.locale, role=ctx.caller.role.label),
             earlier=tuple(earlier),
             idempotency_key=scoped(ctx, "" if fresh else str(key), idempotency_key or ctx.idempotency_key),
             fresh=fresh,

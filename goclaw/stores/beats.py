@@ -259,6 +259,7 @@ async def _start(db: Connection, found: Row, run_id: str, key: str, ingress: str
             message=text,
             stream=False,
             instructions=SETTLED,
+            light_context=found.light_context,
             provider=found.provider_name or "",
             model=found.model or "",
         ),

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from goclaw.domain.chat import Usage
+from goclaw.domain.hint_texts import hint
 from goclaw.stores.unit import Connection, Json, many, maybe, one, transaction
 
 MessageRole = Literal["user", "assistant", "tool", "system"]
@@ -126,7 +127,7 @@ FROM sessions s WHERE s.tenant_id = %(tenant)s AND s.session_key = %(key)s AND s
 ORDER BY seq DESC
 """
 
-UNDERSTOOD = "I remember what was said before."  # to the summary
+UNDERSTOOD = hint("understood", "en")  # to the summary, unless another language is spoken
 
 GROW = """
   UPDATE sessions s SET last_seq = s.last_seq + %(count)s::int, message_count = s.message_count + %(count)s::int,
@@ -198,13 +199,15 @@ async def history(db: Connection, *, tenant: str, key: str, limit: int, before: 
 
 
 @transaction(readonly=True)
-async def recall(db: Connection, *, tenant: str, key: str, limit: int) -> list[MessageRow]:
+async def recall(
+    db: Connection, *, tenant: str, key: str, limit: int, understood: str = UNDERSTOOD
+) -> list[MessageRow]:
     """As `history`, begun with the summary of what was compacted, as a pair of messages (agent-loop.md §8.3)."""
     params = {"tenant": tenant, "key": key, "limit": limit, "before": None, "all": True}
     rows = await many(MessageRow, db.execute(RECALL, params))
     rows.reverse()
     if rows and rows[0].seq == 0:
-        rows.insert(1, msgspec.structs.replace(rows[0], role="assistant", content=UNDERSTOOD))
+        rows.insert(1, msgspec.structs.replace(rows[0], role="assistant", content=understood))
     return rows
 
 

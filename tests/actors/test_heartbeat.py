@@ -182,6 +182,16 @@ async def test_its_checklist_is_in_the_prompt_and_its_session_ends_with_it(
     assert await works.database.run(heads) == []
 
 
+@pytest.mark.parametrize("light", [False, True])
+async def test_a_light_beat_is_told_its_checklist_alone(works: Clockwork, mock_clock: MockClock, light: bool) -> None:
+    await enable(works, light_context=light)
+    await works.pass_time(31, step=31)
+
+    (run,) = await works.answer("HEARTBEAT_OK")
+
+    assert run.request.light_context is light
+
+
 async def test_a_session_that_is_not_isolated_is_kept(works: Clockwork, mock_clock: MockClock) -> None:
     await enable(works, isolated_session=False)
     await works.pass_time(31, step=31)

@@ -154,6 +154,13 @@ async def test_al_18_fifty_one_messages_are_compacted_and_the_next_turn_is_told_
     assert archived == [f"fact {n}" for n in range(35)]
     assert row.summary == "echo they spoke of numbers"
     assert "they spoke of numbers" in recalled[0].content
+    asked = next(json.loads(body)["messages"] for _, _, body in reversed(vendor.requests) if b'"next"' in body)
+    assert [(said["role"], "numbers" in said["content"]) for said in asked[1:4]] == [
+        ("user", True),
+        ("assistant", False),
+        ("assistant", False),
+    ]
+    assert asked[2]["content"] == rows.UNDERSTOOD
     assert vendor.purposes["summary"] == 1
 
 

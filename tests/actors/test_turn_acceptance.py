@@ -136,6 +136,30 @@ async def test_al07_a_message_with_orders_is_refused_before_any_model_is_asked(
     assert (refused.value.err.code, refused.value.err.details["reason"]) == ("FORBIDDEN", "injection_blocked")
 
 
+async def test_an_agent_is_told_who_asks_and_what_his_role_is(database: Database, tmp_path: Path) -> None:
+    """§6.3 row 17; who did not ask himself has no role."""
+    async with talking(database, tmp_path) as talk:
+        await send_chat(chat(talk), SendChat(message="hello"))
+        await talk.ended((await talk.say("hello")).run_id)
+        bodies = [json.loads(body) for _, _, body in talk.vendor.requests]
+
+    prompts = [str(body["messages"][0]["content"]) for body in bodies]
+    told = ["whose role here is admin." in prompt for prompt in prompts if prompt.startswith("You are G,")]
+    assert told == [True, False]
+
+
+async def test_a_light_run_is_told_no_context_files(database: Database, tmp_path: Path) -> None:
+    """§2.1 `light_context`."""
+    async with talking(database, tmp_path) as talk:
+        for light in (False, True):
+            request = RunRequest(message="hello", light_context=light)
+            await talk.ended((await talk.say("", request=request)).run_id)
+        bodies = [json.loads(body) for _, _, body in talk.vendor.requests]
+
+    prompts = [str(body["messages"][0]["content"]) for body in bodies]
+    assert ["<context_file" in prompt for prompt in prompts if prompt.startswith("You are G,")] == [True, False]
+
+
 # --- silence ----------------------------------------------------------------------------------------
 
 
@@ -240,8 +264,55 @@ async def test_al32_an_agent_that_has_spent_its_month_asks_no_model(database: Da
         assert len(talk.vendor.asked) == asked
     assert refused.error is not None
     assert (refused.error.code, refused.error.details["reason"]) == ("RESOURCE_EXHAUSTED", "budget")
-    assert "agent" in text_of(refused.error, "en")
+    assert text_of(refused.error, "en") == "the budget of the agent is used up", "figures are not for everybody"
     assert refused.content == ""
+
+
+async def test_an_admin_is_told_the_figures_of_a_month(database: Database, tmp_path: Path) -> None:
+    """§14: `monthly budget exceeded ($0.02 / $0.01)`, in the language of who asks."""
+    async with talking(database, tmp_path, spending=Spending(Budgets(), PRICING)) as talk:
+        await changed(talk, "budget_monthly_cents", 1)
+        await talk.ended((await talk.say("!fixed-2000")).run_id)
+        request = RunRequest(message="one more?", role="admin", locale="zh")
+        (refused,) = await talk.ended((await talk.say("", request=request)).run_id)
+        (failed,) = (event for event in talk.events if event.type == "run.failed")
+
+    assert refused.error is not None
+    assert text_of(refused.error, "en") == "monthly budget exceeded ($0.02 / $0.01)"
+    assert json.loads(bytes(failed.body))["error"] == "已超出月度预算（$0.02 / $0.01）"
+
+
+class Breaks(ObedientVendor):
+    """Answers with a call, and then no more."""
+
+    async def _complete(self, to: trio.SocketStream, ask: Ask) -> None:
+        if any(message.role == "tool" for message in ask.messages):
+            ask.messages[-1].role, ask.messages[-1].content = "user", "!fault-400"
+        await super()._complete(to, ask)
+
+
+@pytest.mark.parametrize(
+    ("call", "kept"),
+    [
+        (["write_file", {"path": "a.txt", "content": "corn"}], ["user", "assistant"]),
+        (["list_files", {}], ["user"]),
+        (["write_file", {"path": "/etc/a.txt", "content": "corn"}], ["user"]),
+    ],
+    ids=["done", "only-read", "not-done"],
+)
+async def test_a_failed_run_that_has_changed_something_says_so_in_its_history(
+    database: Database, tmp_path: Path, call: list[Any], kept: list[str]
+) -> None:
+    """R3.2. The note of a failure only when a tool with effects succeeded."""
+    async with talking(database, tmp_path, tools=FILE_TOOLS, vendor=Breaks) as talk:
+        (result,) = await talk.ended((await talk.say(f"!calls {json.dumps([call])}")).run_id)
+        said = await database.run(rows.history, tenant=MASTER_TENANT, key=KEY, limit=10)
+
+    assert result.error is not None
+    assert [row.role for row in said] == kept
+    if len(kept) == 2:
+        assert said[1].content.startswith("[This turn failed: ")
+        assert said[1].content.endswith("Done before that: write_file.]")
 
 
 class Tireless(ObedientVendor):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goclaw.agent.history import MISSING, Remembered, chat_messages, fit, repair
+from goclaw.agent.history import MISSING, Remembered, chat_messages, faults, fit, repair
 from goclaw.domain.chat import ChatMessage, ToolCall
 from goclaw.domain.tokens import estimate_prompt
 
@@ -68,6 +68,22 @@ def missing(id: str) -> ChatMessage:
 def test_faults_are_repaired(messages: list[ChatMessage], repaired: list[ChatMessage]) -> None:
     """AL-21. Among them a tool message without a parent, which is dropped."""
     assert repair(messages) == repaired
+
+
+def row(message: ChatMessage, **more: object) -> Remembered:
+    """As it is stored."""
+    payload = {"tool_calls": msgspec.to_builtins(message.tool_calls), "tool_call_id": message.tool_call_id, **more}
+    return Remembered(role=message.role, content=message.content, payload=payload)
+
+
+def test_what_no_model_will_see_is_named_with_its_fault() -> None:
+    rows = [
+        *map(row, [result("0"), user(), said("", "1"), result("1"), result("1", "again"), result("9"), said()]),
+        row(said(), media=[{"name": "a.png"}]),
+        *map(row, [user(), said("", "2")]),
+    ]
+
+    assert faults(rows) == {0: "orphan_result", 4: "second_result", 5: "orphan_result", 6: "empty_answer"}
 
 
 ids = st.sampled_from(["", "1", "2", "3", "1_dedup_1"])

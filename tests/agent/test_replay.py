@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -225,6 +226,37 @@ async def test_any_run_played_again_has_the_same_log(
     assert found.verdict == "identical"
     assert found.log["recorded"] == found.log["replayed"] != ""
     assert deeds.done == done, "nothing was done again"
+
+
+@pytest.mark.parametrize("level", ["steps", "full"])
+@pytest.mark.parametrize("said", [0, 1], ids=["at-the-question", "within-the-answer"])
+async def test_who_died_while_a_model_thought_asked_as_often_as_is_written_down(level: Level, said: int) -> None:
+    """The question of that moment was never stored: the next life asks it again."""
+
+    class Mortal(Scripted):
+        """The second answer takes the process with it."""
+
+        async def _chunks(self, step: ChatResponse) -> AsyncGenerator[StreamChunk, None]:
+            async with aclosing(super()._chunks(step)) as chunks:
+                for _ in range(said if len(self.asked) == 2 else 9):
+                    async for chunk in chunks:
+                        yield chunk
+                        break
+            if len(self.asked) == 2:
+                raise Died
+
+    deeds, book = Deeds([], []), Written(level)
+    tools = tools_of(deeds)
+    model = Mortal(wants(("a", "unsafe", "mail")), says("never said"), says("sent it"))
+    assert not await live(book, deeds, model, tools)
+    assert await live(book, deeds, model, tools)
+
+    played, _ = await again(book.rows, level, tools)
+    found = compare("r", "verify", book.rows, played, suppressed=[], unmatched=[])
+
+    assert [row.kind for row in played].count("request") == [row.kind for row in book.rows].count("request") == 2
+    assert found.first_difference is None
+    assert found.verdict == "identical"
 
 
 async def recorded(level: Level = "full") -> tuple[Written, Deeds, dict[str, Tool]]:

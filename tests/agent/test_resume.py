@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from goclaw.agent.history import repair
-from goclaw.domain.chat import ChatResponse
+from goclaw.domain.chat import ChatMessage, ChatResponse, Usage
 from goclaw.tools.ledger import Begun, LedgerConflict, Place
 from goclaw.tools.tool import Effect, Settled, Tool, ToolContext, tool
 from tests.agent.notebook import Notebook
 from tests.agent.test_loop import Ask, Ear, Scripted, says, talk, task, wants
+
+OLD = tuple(ChatMessage(role=role, content=f"{role} {n}") for n in range(6) for role in ("user", "assistant"))  # type: ignore[arg-type]
 
 
 class Died(BaseException):
@@ -148,6 +151,20 @@ async def test_budgets_go_on_where_they_were() -> None:
 
     assert (draft.iterations, draft.tool_calls) == (3, 2)
     assert draft.usage.prompt_tokens == 30, "what the first life spent is not forgotten"
+
+
+async def test_how_full_the_window_was_is_known_to_the_next_life() -> None:
+    """§8.5: what the vendor counted last, not what we would guess."""
+    notebook, deeds = Notebook(), Deeds([], [], die_in="one")
+    step = msgspec.structs.replace(wants(("a", "pure", "one")), usage=Usage(prompt_tokens=760, completion_tokens=1))
+    await live(notebook, deeds, step)
+    draft, model = notebook.draft(), Scripted(says("Ducks"), says("Fine"))
+    assert draft.full == 761
+
+    await talk(task(history=OLD, window=1000), model, tools_of(deeds), Ear(), draft, notebook)
+
+    assert model.asked[0].metadata.get("run_kind") == "summary"
+    assert draft.text == "Fine"
 
 
 async def test_what_somebody_says_meanwhile_is_heard_after_the_calls_and_before_the_end() -> None:

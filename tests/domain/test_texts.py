@@ -6,6 +6,7 @@ import ast
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -95,6 +96,15 @@ def test_what_clients_sent_is_never_a_template() -> None:
 
 def test_a_missing_detail_does_not_break_an_answer() -> None:
     assert text_of(Err("NOT_FOUND", "not_found"), "en") == "? not found: ?"
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("kind", [kind for kind in get_args(errors.ProviderTrouble) if kind != "unknown"])
+def test_a_vendor_that_fails_is_a_plain_sentence(kind: Any, locale: str) -> None:
+    """agent-loop.md §14: details are for the trace, but for what an administrator has set wrong."""
+    shown = text_of(errors.provider_failed(errors.ProviderError(kind, "HTTP 500 https://v.example/?key=1")), locale)
+    assert ("HTTP 500" in shown) == (kind in ("format", "model_not_found", "cancelled"))
+    assert shown != text_of(errors.internal("1"), locale)
 
 
 def test_errors_are_what_their_constructors_say() -> None:

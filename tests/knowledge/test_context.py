@@ -179,3 +179,13 @@ async def test_a_store_that_had_agents_before_gets_no_starters(database: Databas
 
     rows = await database.run(agents.visible, tenant=MASTER_TENANT, user="", everything=True)
     assert [row.agent_key for row in rows] == ["default", "ada"]
+
+
+async def test_a_light_run_is_told_nothing_and_meets_nobody(database: Database) -> None:
+    agent = await agent_of(database, AGENTS="Be brief.")
+    when = Circumstances(kind="heartbeat")
+    heavy = await load(database.run, agent, tenant=MASTER_TENANT, user="lan", when=when)
+    light = await load(database.run, agent, tenant=MASTER_TENANT, user="lan", when=when, light=True)
+
+    assert [file.name for file in heavy.files] == ["AGENTS.md"]
+    assert light == Loaded()

@@ -238,4 +238,5 @@ class BudgetsActor(Actor):
     def _refuse(self, ctx: Context, wanted: Wanted, short: Short) -> Err:
         self.refusals += 1
         ctx.system.meter.count("budget_refused_total", short.purse.scope)
-        return refused(short, own=short.purse.scope in ("user", "run"), wait=self.settings.wait_sec)
+        own = wanted.figures or short.purse.scope in ("user", "run")
+        return refused(short, own=own, wait=self.settings.wait_sec)

@@ -83,7 +83,7 @@ class RunJournal:
         self.provider = ""  # who is asked
         self.loop: Loop | None = None  # it goes on by itself
         self._blobs = blobs
-        self._effect_of = effect_of
+        self.effect_of = effect_of
         self._own = own
         self._box = box
         self._seq = 0  # of the next record
@@ -119,7 +119,7 @@ class RunJournal:
         self._count(draft)
         steps, outcomes = [], []
         for index, wanted, result in results:
-            effect = self._effect_of(wanted)
+            effect = self.effect_of(wanted)
             self.recorder.acted(step, index, wanted, effect, result)
             message = _raw(result_of(wanted, result), **({"media": result.media} if result.media else {}))
             steps.append(Step(step_no=step + 1 + index, kind="tool", message=message))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from goclaw.actors.engine.aftermath import ended
+from goclaw.actors.engine.aftermath import after_deeds, ended
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks
 from goclaw.actors.engine.journal import RunJournal
@@ -199,7 +199,8 @@ class Life:
         self._interrupt()
         result = self._result(content=draft.text, error=err)
         said = [message for message in draft.messages if message.role == "user"]
-        rows = self._rows([*said, *self.journal.unheard()])
+        note = after_deeds(draft, err, self.journal.effect_of, self.request)
+        rows = self._rows([*said, *self.journal.unheard(), *note])
         kept = self.journal.kept()
         error = f"{err.code}: {message or err.details}"
 

@@ -79,6 +79,7 @@ async def _facts(
         user=run.user_id,
         when=circumstances(run.kind, run.session_key, writer=writer),
         mode=mode_of(run.kind, profile.prompt_mode),
+        light=run.request.light_context,
         limits=Limits(defaults.bootstrap_max_chars, defaults.bootstrap_total_max_chars),
     )
     facts = Facts(
@@ -92,6 +93,7 @@ async def _facts(
         group=key.group,
         channel=to.channel_instance if to is not None else key.channel,
         user=run.user_id,
+        role=run.request.role,
         extra=run.request.instructions,
         children=await _children(ctx, run, specs) if rows else (),
         turn=sum(1 for row in rows if row.role == "user") + 1,
@@ -111,6 +113,7 @@ def _task(
     options: ChatOptions,
 ) -> Task:
     request = run.request
+    locale = locale_of(profile.language, request.locale)
     remembered = [Remembered(role=row.role, content=row.content, payload=row.payload) for row in rows]
     return Task(
         model=profile.model,
@@ -134,9 +137,9 @@ def _task(
         mentioned=request.mentioned,
         nothing_said=defaults.texts.no_response_fallback,
         only_thought=defaults.texts.think_only_fallback,
-        locale=locale_of(profile.language, request.locale),
+        locale=locale,
         loop=profile.loop if run.kind not in ALONE and options.response_format is None else None,
-        hint=again(run.attempt, run.last_error or "", draft.messages) if run.attempt > 1 else "",
+        hint=again(run.attempt, run.last_error or "", draft.messages, locale) if run.attempt > 1 else "",
     )
 
 

@@ -44,6 +44,7 @@ class CallPurse:
         run_id: str,
         fence: int,
         within: float,
+        figures: bool = False,
         max_cost: Decimal | None = None,
         step: Callable[[], int] = lambda: 0,
         fresh: Callable[[], bool] = lambda: False,
@@ -56,6 +57,7 @@ class CallPurse:
         self._run_id = run_id
         self._fence = fence
         self._within = within
+        self._figures = figures
         self._step = step
         self._fresh = fresh
         self._run_usd, self._run_tokens = spending.of_run(max_cost) if fence else (None, None)
@@ -95,6 +97,7 @@ class CallPurse:
                 least=settings.min_output_tokens,
             ),
             within=self._within,
+            figures=self._figures,
             fresh=fresh,
             run_usd=self._run_usd,
             run_tokens=self._run_tokens,

@@ -19,6 +19,7 @@ from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.hooks import RunHooks, about_run, submitted
 from goclaw.actors.engine.journal import RunJournal
 from goclaw.actors.engine.life import Life
+from goclaw.actors.engine.mending import mend
 from goclaw.actors.engine.prepare import prepared, pruning_of
 from goclaw.actors.engine.progress import RunProgress
 from goclaw.actors.engine.purse import CallPurse, Thrifty
@@ -41,6 +42,7 @@ from goclaw.domain.errors import (
     unavailable,
 )
 from goclaw.domain.events import body
+from goclaw.domain.hint_texts import hint, locale_of
 from goclaw.domain.run import INTERACTIVE, PREVIEW, Awaiting, InjectText, Replay, RunRequest
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.crashpoint import crash_point
@@ -91,6 +93,7 @@ class Run(Actor):
             run_id=run.run_id,
             fence=run.fence,
             within=engine.defaults.llm_timeout_sec,
+            figures=request.role == "admin",
             max_cost=request.max_cost_usd,
             step=lambda: self.life.draft.step,
             fresh=lambda: run.kind not in WITHIN_OTHERS and self.life.draft.step == 0,
@@ -176,7 +179,10 @@ class Run(Actor):
         profile = profile.answering_with(request.provider, request.model)
         rows: list[MessageRow] = []
         if not run.first:
-            rows = await ctx.db(sessions.recall, tenant=run.tenant_id, key=run.session_key, limit=HISTORY)
+            understood = hint("understood", locale_of(profile.language, request.locale))
+            here = {"tenant": run.tenant_id, "key": run.session_key}
+            rows = await ctx.db(sessions.recall, **here, limit=HISTORY, understood=understood)
+            await mend(ctx, run, rows, HISTORY)
         life.found = sum(1 for row in rows if row.seq)
         life.draft = await journal.resume()
         life.profile, journal.provider = profile, profile.provider

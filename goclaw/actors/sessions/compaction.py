@@ -29,6 +29,7 @@ from goclaw.domain.agent import AgentProfile, GetProfile
 from goclaw.domain.budget import Payer
 from goclaw.domain.chat import Raw
 from goclaw.domain.errors import Err, ProviderError, Rejected, StoreError, provider_failed, unavailable
+from goclaw.domain.hint_texts import hint, locale_of
 from goclaw.domain.session_change import Compacted
 from goclaw.domain.tokens import MESSAGE, estimate
 from goclaw.providers.provider import Model
@@ -41,8 +42,6 @@ from goclaw.settings.compaction import Compaction as Settings
 from goclaw.settings.compaction import Mode, of_agent
 from goclaw.stores import session_changes, session_upkeep, subagent_views
 from goclaw.stores.session_changes import Live
-
-SEALED = "[{count} earlier messages are kept in a form that only the model can read which they were written for.]"
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -156,7 +155,7 @@ class Compaction(Actor):
             most = self.settings.max_summary_chars
             if mode == "hybrid":
                 return Made(await folded(raw, model, profile.model, session=job.key, most=most), mode=mode)
-        return Made(text[:most] or SEALED.format(count=len(covered)), raw, mode)
+        return Made(text[:most] or hint("sealed", locale_of(profile.language, "en"), count=len(covered)), raw, mode)
 
     async def _summary(self, ctx: Context, profile: AgentProfile, rows: Sequence[Live], covered: Sequence[Live]) -> str:
         """Where nobody can write one, the messages go without it only if they would not fit any more (step 4)."""
@@ -167,13 +166,19 @@ class Compaction(Actor):
             async with self._models(ctx, writer, WITHIN) as model:
                 ask = asking(model)
                 return await summarise(
-                    covered, ask, writer.model, session=job.key, settings=self.settings, children=children
+                    covered,
+                    ask,
+                    writer.model,
+                    session=job.key,
+                    settings=self.settings,
+                    children=children,
+                    locale=locale_of(profile.language, "en"),
                 )
         except (ProviderError, Rejected) as trouble:
             if job.keep is not None or max(job.tokens, tokens_of(rows)) < profile.context_window:
                 raise
             ctx.log.warning("session.not_summarised", session=job.key, error=str(trouble))
-            return removed(covered)[-self.settings.max_summary_chars :]
+            return removed(covered, locale_of(profile.language, "en"))[-self.settings.max_summary_chars :]
 
     # --- notes --------------------------------------------------------------------------------
 
