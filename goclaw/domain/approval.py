@@ -212,12 +212,12 @@ def detail_of(wish: Wish, commands: Sequence[str], rule: str) -> dict[str, Any]:
 
 
 def row_of(pending: Pending) -> dict[str, Any]:
-    """PendingApproval of edge-websocket.md §9."""
+    """PendingApproval of edge-websocket.md §9. `shortCode` is what is typed in a chat (tools.md §12.3)."""
     return {
         "id": pending.id,
         "toolName": pending.tool,
         "command": pending.command,
-        "detail": msgspec.json.decode(pending.detail),
+        "detail": {**msgspec.json.decode(pending.detail), "shortCode": pending.code},
         "agentId": pending.agent_key,
         "sessionKey": pending.session_key,
         "runId": pending.run_id,

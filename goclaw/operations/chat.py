@@ -18,6 +18,7 @@ from goclaw.domain.run import RunRequest, RunResult
 from goclaw.domain.session import Abort, Accepted, GetActivity, Inject, key_of
 from goclaw.domain.usage import on_socket
 from goclaw.operations.addressing import Aim, aimed, current
+from goclaw.operations.chat_answers import answered_in_chat
 from goclaw.operations.command_reply import CommandReply
 from goclaw.operations.commands import run_command
 from goclaw.operations.context import Context
@@ -77,6 +78,8 @@ class AbortedChat(Struct, rename="camel", kw_only=True):
 async def send_chat(ctx: Context, ask: SendChat) -> SentChat | AbortedChat | CommandReply:
     """Say something to an agent. Answers when the run has ended, or at once with `async`."""
     if ask.message.lstrip().startswith("/") and (done := await _command(ctx, ask)) is not None:
+        return done
+    if ask.session_key and (done := await answered_in_chat(ctx, ask.message, checked_key(ask.session_key))) is not None:
         return done
     run_id = ctx.new_id()
     with listening(ctx.system, run_id, only_result=True) as feed:

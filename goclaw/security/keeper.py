@@ -4,11 +4,12 @@ A program of its own, made by `confine.confined`: `python -I -S keeper.py PARENT
 its command leaves behind (PR_SET_CHILD_SUBREAPER), so a new session or a double fork is no way out. TERM and INT are
 handed on to everything below, and GRACE seconds later all of it is killed, as it is at once on USR1, when the command
 has ended by itself, and when PARENT, the gateway, is gone. Its exit code is the command's, 128 + n for signal n.
+One is started per command, so its own start counts: C halves of modules only, and no tidying up at the end.
 Contract: tools.md §12.1, security.md §14.
 """
 
-import _signal as signal  # type: ignore[import-not-found]  # its C half: the other costs a quarter of a start
-import ctypes
+import _ctypes
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import resource
 import sys
@@ -22,12 +23,24 @@ BEAT = 0.02  # seconds between two blows
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD}
 
 
+class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
+class Call(_ctypes.CFuncPtr):
+    """A function of the C library."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = Int
+
+
 def main(parent: int, place: int, grace: float, command: str) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    here = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # what is linked in
+    prctl = Call(_ctypes.dlsym(here, "prctl"))
     for option in (CHILD_SUBREAPER, NO_NEW_PRIVILEGES):
         if prctl(option, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl")
+            raise OSError(_ctypes.get_errno(), "prctl")
     child = os.fork()
     if child == 0:
         become(command, place)
@@ -110,4 +123,4 @@ def below(pid: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))
+    os._exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))

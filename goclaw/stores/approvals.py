@@ -98,6 +98,13 @@ ORDER BY a.created_at, a.id LIMIT 1000
 
 FIND = f"SELECT {ROW} FROM exec_approvals a WHERE a.tenant_id = %(tenant)s AND a.name = %(name)s AND {OPEN}"
 
+CODED = f"""
+SELECT {ROW} FROM exec_approvals a
+WHERE a.tenant_id = %(tenant)s AND a.code = %(code)s AND a.created_at > now() - interval '1 day'
+  AND a.status IN ('pending', 'allow_once', 'allow_always', 'deny', 'timeout', 'orphaned')
+ORDER BY a.created_at DESC, a.id DESC LIMIT 1
+"""  # every status: the index begins with it
+
 ALL = f"SELECT {ROW} FROM exec_approvals a WHERE {OPEN} ORDER BY a.created_at, a.id LIMIT 1000"
 
 STANDING = f"SELECT {ROW} FROM exec_approvals a WHERE a.id = ANY(%(ids)s::uuid[]) ORDER BY a.id LIMIT 1000"
@@ -228,6 +235,12 @@ async def pending(db: Connection, *, tenant: str, user: str | None) -> list[Pend
 async def find(db: Connection, *, tenant: str, name: str) -> Pending | None:
     """One that can still be answered."""
     return await maybe(Pending, db.execute(FIND, {"tenant": tenant, "name": name}))
+
+
+@transaction(readonly=True)
+async def coded(db: Connection, *, tenant: str, code: str) -> Standing | None:
+    """The last one of a day that was typed as this, whatever became of it."""
+    return await maybe(Standing, db.execute(CODED, {"tenant": tenant, "code": code}))
 
 
 @transaction(readonly=True)

@@ -58,11 +58,13 @@ class QuietLink:
 
 
 @asynccontextmanager
-async def connected(link: QuietLink, methods: Methods | None = None) -> AsyncIterator[System]:
+async def connected(
+    link: QuietLink, methods: Methods | None = None, gatekeeper: Gatekeeper | None = None
+) -> AsyncIterator[System]:
     """The connection lives beside the block; the pulse goes as the edge's heart sends it."""
     async with open_system(NoDatabase()) as system, trio.open_nursery() as nursery:
         house = House(Settings(), system, "0", "node", 0)
-        gatekeeper = Gatekeeper(Gateway(), {"127.0.0.1"})
+        keeper = gatekeeper or Gatekeeper(Gateway(), {"127.0.0.1"})
 
         async def beat() -> None:
             while True:
@@ -70,7 +72,7 @@ async def connected(link: QuietLink, methods: Methods | None = None) -> AsyncIte
                 system.publish(SOCKETS, Pulse())
 
         nursery.start_soon(beat)
-        connection = Connection(house, methods or {}, gatekeeper, link, peer="127.0.0.1", bearer=None, locale="en")  # type: ignore[arg-type]
+        connection = Connection(house, methods or {}, keeper, link, peer="127.0.0.1", bearer=None, locale="en")  # type: ignore[arg-type]
         nursery.start_soon(connection.live)
         yield system
         nursery.cancel_scope.cancel()

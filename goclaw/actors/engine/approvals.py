@@ -10,12 +10,12 @@ here is who waits, and what people here were shown; a broker that begins anew is
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
-from goclaw.domain.activity import RecordActivity
-from goclaw.domain.address import ACTIVITY, APPROVALS, lane, run
+from goclaw.actors.engine.approval_record import ApprovalRecord
+from goclaw.domain.address import APPROVALS, lane, run
 from goclaw.domain.approval import (
     SHOWN,
     Answer,
@@ -46,9 +46,7 @@ from goclaw.runtime.crashpoint import crash_point
 from goclaw.runtime.faults import ActorStopped
 from goclaw.runtime.message import Message
 from goclaw.runtime.reply import Reply
-from goclaw.runtime.values import FrozenMap
 from goclaw.security.allowlist import broad, known
-from goclaw.security.audit import Act
 from goclaw.security.scrub import scrubbed
 from goclaw.settings.approval import ExecApproval
 from goclaw.stores import approvals as rows
@@ -62,18 +60,6 @@ CODE, CODES = 6, 3  # letters of one, and how many are tried
 LOOK = 1.0  # seconds between two looks at what other nodes may have answered when nobody rings; durability.md W4
 SWEEP = 60.0  # seconds between two looks for those whose asker is gone …
 MARGIN = 5.0  # … and by how many it must be late: its asker says so himself if he can
-ACTIONS: dict[str, str] = {  # of security.md §11.2
-    "allow_once": "exec.approved",
-    "allow_always": "exec.approved",
-    "deny": "exec.denied",
-    "orphaned": "exec.denied",
-    "timeout": "exec.expired",
-}
-DECIDED: dict[str, Literal["allow", "deny"]] = {
-    "exec.approved": "allow",
-    "exec.denied": "deny",
-    "exec.expired": "deny",
-}
 UNHEARD = "nobody could be asked; try later"
 
 
@@ -108,7 +94,7 @@ class ApprovalBroker(Actor):
         ownership: Ownership | None = None,
     ) -> None:
         self.settings = settings
-        self.audit = audit
+        self.record = ApprovalRecord(audit)
         self.node, self.node_id = node, node_id  # what this gateway is called in rows, and this process
         self.own = ownership or Ownership()
         self.waiting: dict[str, Waiting] = {}  # by row
@@ -157,7 +143,7 @@ class ApprovalBroker(Actor):
         self._show(ctx, asked)
         if asked.fresh:
             self._ring(ctx, asked.row)
-            await self._audit(ctx, "exec.requested", asked, "")
+            await self.record.asked(ctx, asked)
         if wish.lane:
             ctx.tell(lane(wish.lane), LendSlot(run_id=wish.run_id))
             ctx.tell(run(wish.lane, wish.run_id), Awaiting(what="waiting_approval", tool=wish.tool))
@@ -187,7 +173,7 @@ class ApprovalBroker(Actor):
         if wanted is None or ask.user_id not in (None, wanted.user_id):
             return approval_gone(ask.id)
         decision: Decision = ("allow_always" if ask.always else "allow_once") if ask.allow else "deny"
-        if ask.allow and not await self._audit(ctx, ACTIONS[decision], wanted, ask.by):
+        if ask.allow and not await self.record.allows(wanted, ask.by):
             return unavailable("audit_unavailable")
         rule = rule_of(ctx, wanted, ask) if decision == "allow_always" else None
         done = await ctx.db(
@@ -199,9 +185,12 @@ class ApprovalBroker(Actor):
             reason=ask.reason,
             rule=rule,
         )
-        if done is None:
-            return approval_gone(ask.id)  # meanwhile
-        await self._ended(ctx, done, audited=ask.allow)
+        if done is None:  # meanwhile
+            if ask.allow:
+                first = await ctx.db(rows.look, ids=[wanted.row])
+                await self.record.too_late(wanted, ask.by, first[0] if first else None)
+            return approval_gone(ask.id)
+        await self._ended(ctx, done)
         return decision
 
     @handles
@@ -265,12 +254,11 @@ class ApprovalBroker(Actor):
         else:
             await self._look(ctx, [row])
 
-    async def _ended(self, ctx: Context, over: Standing, *, audited: bool = False) -> None:
+    async def _ended(self, ctx: Context, over: Standing) -> None:
         """By us: other nodes do not know."""
         self._over(ctx, over)
         self._ring(ctx, over.row)
-        if not audited:
-            await self._audit(ctx, ACTIONS[over.status], over, over.by)
+        await self.record.ended(ctx, over)
 
     async def _fate(self, ctx: Context, wish: Wish) -> str:
         """By the settings and the rules of the agent; what is forced is asked about, or refused where nobody asks."""
@@ -323,33 +311,6 @@ class ApprovalBroker(Actor):
 
     def _ring(self, ctx: Context, row: str) -> None:
         ctx.publish(MARKS, Marked(kind="cache", topic=approval_topic(row)))
-
-    async def _audit(self, ctx: Context, action: str, pending: Pending, by: str) -> bool:
-        """The one place where what befalls an approval is written down. False: the audit did not take it."""
-        details = {"sha256": pending.digest, "command": pending.command[:200], "session": pending.session_key}
-        done = RecordActivity(
-            id=new_id(),
-            at=ctx.clock.now(),
-            tenant_id=pending.tenant_id,
-            actor_type="user" if by else "agent",
-            actor_id=by or pending.agent_key,
-            action=action,
-            entity_type="approval",
-            entity_id=pending.id,
-            details=FrozenMap(details),
-        )
-        ctx.tell(ACTIVITY, done)
-        act = Act(
-            action=action,
-            decision=DECIDED.get(action, "info"),
-            tenant_id=pending.tenant_id,
-            actor_type=done.actor_type,
-            actor_id=done.actor_id,
-            subject=f"approval:{pending.id}",
-            run_id=pending.run_id or None,
-            details=details,
-        )
-        return self.audit is None or await self.audit.write(act)
 
     def _publish(self, ctx: Context, type: str, pending: Pending, members: dict[str, Any]) -> None:
         event = ApprovalEvent(type=type, body=body(**members))

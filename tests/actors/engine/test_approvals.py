@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import trio.testing
 from msgspec.structs import replace
 from trio.testing import MockClock
 
+from goclaw.actors.agents import agents as profiles
 from goclaw.actors.engine.approvals import OF_AGENT, OF_ALL, ApprovalBroker
 from goclaw.actors.engine.consent import AtBroker
 from goclaw.domain.access import MASTER_TENANT, Caller, Role
@@ -35,13 +37,16 @@ from goclaw.runtime.inbox import inbox
 from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
+from goclaw.settings.agents import AgentDefaults
 from goclaw.settings.approval import ExecApproval
+from goclaw.settings.providers import Providers
 from goclaw.settings.section import Id
 from goclaw.settings.settings import Settings
 from goclaw.settings.tools import Tools
 from goclaw.stores import agents as rows
 from goclaw.stores.database import Database
 from goclaw.stores.unit import Connection, many, transaction
+from goclaw.tools.gates import Audit
 from goclaw.tools.tool import ToolFailed
 
 MISSES = ExecApproval(ask="on-miss")
@@ -132,9 +137,15 @@ class Broker:
 
 @asynccontextmanager
 async def broker(
-    database: Database, settings: ExecApproval = MISSES, *, node: str = "here", company: bool = False
+    database: Database,
+    settings: ExecApproval = MISSES,
+    *,
+    node: str = "here",
+    company: bool = False,
+    audit: Audit | None = None,
+    agents: Path | None = None,
 ) -> AsyncIterator[Broker]:
-    """`company`: other nodes answer too."""
+    """`company`: other nodes answer too; `agents`: where theirs work, if anybody asks for them."""
     agent_id = new_id()
     await database.run(rows.seed, id=agent_id, tenant=MASTER_TENANT, key="default", name="G", owner="system")
     row = await database.run(rows.default, tenant=MASTER_TENANT)
@@ -144,9 +155,10 @@ async def broker(
 
     def tree() -> Supervisor:
         own = Ownership(alone=not company)
-        approving = child("approvals", ApprovalBroker, settings, node, node_id, None, own)
+        approving = child("approvals", ApprovalBroker, settings, node, node_id, audit, own)
         policy = child("policy", lambda: Supervisor([approving]))
-        return Supervisor([child("engine", lambda: Supervisor([policy]))])
+        who = [child("agents", profiles, AgentDefaults(workspace=agents), Providers())] if agents is not None else []
+        return Supervisor([*who, child("engine", lambda: Supervisor([policy]))])
 
     async with open_system(database) as system, trio.open_nursery() as tasks:
         await system.start(child("", tree))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from msgspec import Struct
@@ -27,6 +29,7 @@ from goclaw.tools.ledger import ToolResult
 from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import Effect, Tool, ToolContext, tool
 from tests.runtime.house import NoDatabase
+from tests.tools.web.reader import Reader
 
 REACH = ToolContext(Workspace(Path("/nonexistent")), lambda: datetime.now(UTC), "")
 RUN = Address("run")
@@ -48,8 +51,11 @@ def named(work: Callable[[], Awaitable[str]], **options: Any) -> dict[str, Tool]
 class Caller(Actor):
     """A run as far as calls see it: makes one, and says what came of it."""
 
-    def __init__(self, tools: dict[str, Tool], brake: Brake, slow: list[str], durations: Durations) -> None:
+    def __init__(
+        self, tools: dict[str, Tool], brake: Brake, slow: list[str], durations: Durations, **arguments: Any
+    ) -> None:
         self.tools, self.brake, self.slow, self.durations = tools, brake, slow, durations
+        self.call = ToolCall(id="c1", name=next(iter(tools)), arguments=arguments)
         self.results: list[ToolResult] = []
         self.done = trio.Event()
         self.scope = trio.CancelScope()
@@ -60,7 +66,7 @@ class Caller(Actor):
         )
         box = Toolbox(self.tools, REACH, through=calls)
         with self.scope:
-            self.results.append(await box.act(ToolCall(id="c1", name="weigh")))
+            self.results.append(await box.act(self.call))
         self.done.set()
         await trio.sleep_forever()
 
@@ -144,6 +150,44 @@ async def test_a_stop_of_tools_ends_the_calls_that_are_made() -> None:
 
     (result,) = scene.caller.results
     assert (result.error_code, result.text) == ("denied_policy", "Error: weigh was stopped by the operator")
+
+
+@pytest.mark.parametrize("levels", [Levels(network=True), Levels(all=True), Levels(tools=("web_*",))])
+async def test_a_stop_of_the_network_ends_a_page_that_is_being_read(levels: Levels) -> None:
+    """security.md §13: within a second; what is not of the network goes on, and the server sees us go."""
+    asked, left = trio.Event(), trio.Event()
+
+    async def slow(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>")
+            asked.set()
+            while await stream.receive_some():
+                pass
+            left.set()
+
+    async with trio.open_nursery() as servers, open_system(NoDatabase()) as system:
+        (listener,) = await servers.start(partial(trio.serve_tcp, slow, 0, host="127.0.0.1"))
+        door = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        reader = Reader(allow_hosts=(door,))
+        scene = Scene(trio.sleep_forever)
+        tools = {"web_fetch": reader.tools["web_fetch"]}
+        scene.caller = Caller(tools, scene.brake, scene.slow, Durations(), url=f"http://{door}/")
+        await scene.open(system)
+        with trio.fail_after(5):
+            await asked.wait()
+            for one in (Levels(tools=("exec",)), levels):
+                assert not scene.caller.done.is_set()
+                scene.brake.change(Change(engage=True, levels=one, by="an", at=""))
+                system.publish(TOOL_CALLS, ToolsStopped())
+                await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            await scene.caller.done.wait()
+            await left.wait()
+        servers.cancel_scope.cancel()
+
+    (result,) = scene.caller.results
+    assert (result.error_code, result.text) == ("denied_policy", "Error: web_fetch was stopped by the operator")
 
 
 async def test_a_cancelled_run_waits_for_the_tool_to_clean_up_and_no_longer_than_it_may(

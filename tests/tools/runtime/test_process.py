@@ -13,18 +13,22 @@ import pytest
 
 from goclaw.actors.engine.process import Ring, whole
 from goclaw.actors.engine.processes import OF_OWNER, Background, ProcessSupervisor
-from goclaw.domain.access import MASTER_TENANT
+from goclaw.domain.access import MASTER_TENANT, Caller, Role
 from goclaw.domain.chat import ToolCall
 from goclaw.domain.events import of_user
 from goclaw.domain.ids import new_id
 from goclaw.domain.process import ProcessEvent
+from goclaw.operations.context import Context, House
+from goclaw.operations.estop import SetEstop, set_estop
 from goclaw.runtime.address import Address
 from goclaw.runtime.child import child
 from goclaw.runtime.inbox import inbox
 from goclaw.runtime.message import Message, Told
 from goclaw.runtime.supervisor import Supervisor
 from goclaw.runtime.system import System, open_system
+from goclaw.security.estop import Brake, Levels
 from goclaw.security.paths import Workspace
+from goclaw.settings.settings import Settings
 from goclaw.stores.database import Database
 from goclaw.tools.approvals import Approvals
 from goclaw.tools.ledger import ToolResult
@@ -240,3 +244,21 @@ def test_a_piece_cuts_no_character_in_two() -> None:
     assert [whole(data) for data in (b"a", "é".encode()[:1], "漢".encode()[:2], "漢".encode(), b"\x80\x80")] == [
         1, 0, 0, 3, 2,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("levels", [Levels(tools=("ex?c",)), Levels(all=True)])
+async def test_a_stop_of_commands_ends_those_in_the_background(yard: Yard, levels: Levels) -> None:
+    """security.md §13: with what they started, and no other level does."""
+    id = await yard.start("echo $$; (setsid sleep 300 & echo $!; echo ready; wait)")
+    await yard.process("watch_patterns", id, patterns=["ready"])
+    pids = (await yard.process("log", id))["text"].split()[:2]
+    house = House(Settings(), yard.system, "1", "node", 0, brake=Brake())
+    admin = Context(house, Caller(user_id="lan", role=Role.ADMIN))
+    for other in (Levels(network=True), Levels(tools=("web_*",)), Levels(domains=("example.com",))):
+        await set_estop(admin, SetEstop(engage=True, levels=other))
+    assert (await yard.process("poll", id))["running"]
+
+    await set_estop(admin, SetEstop(engage=True, levels=levels))
+
+    assert not (await yard.process("poll", id, timeout_ms=5000))["running"]
+    assert not [pid for pid in pids if alive(pid)]

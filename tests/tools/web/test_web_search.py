@@ -14,6 +14,7 @@ from goclaw.settings.tools import Tools
 from goclaw.settings.web import DuckDuckGo, SearchVendor, Web, WebSearch
 from goclaw.tools.web.asking import WITHIN
 from goclaw.tools.web.cache import ENTRIES, FRESH
+from goclaw.tools.web.web_search import ORDER
 from tests.fakes.web.searchers import KEYS, Searchers, open_searchers
 from tests.tools.web.reader import Reader
 
@@ -119,6 +120,15 @@ async def test_when_nobody_answers_every_reason_is_told_and_no_key(vendors: Sear
         'Error: nobody could search: exa: status 403 {"error": "refused ***"}; tavily: no JSON; '
         'brave: status 429 {"error": "refused ***"}; perplexity: turned off; duckduckgo: asks whether we are human'
     )
+
+
+async def test_no_vendor_hears_of_a_search_when_its_host_is_stopped(vendors: Searchers) -> None:
+    """security.md §13: each host is asked about before a call, so `network` and `domains` stop a search, too."""
+    stopped = "127.0.0.1"
+    result = await Reader(settings(vendors, *KEYS), stopped=stopped).use("web_search", query="x")
+    reasons = "; ".join(f"{vendor}: {stopped} is stopped" for vendor in ORDER)
+    assert (result.error_code, result.text) == ("upstream_error", f"Error: nobody could search: {reasons}")
+    assert vendors.asked == []
 
 
 async def test_a_vendor_has_ten_seconds(vendors: Searchers, mock_clock: MockClock) -> None:
