@@ -13,8 +13,10 @@ from goclaw.domain.agent import AgentRole, AgentStatus, AgentType
 from goclaw.domain.answer_form import form_of
 from goclaw.domain.errors import Rejected, invalid
 from goclaw.domain.loop import loop_of
+from goclaw.domain.tool_rules import Rules
 from goclaw.security.shell import UnknownGroup, groups_off
 from goclaw.stores.agents import AgentRow
+from goclaw.tools.policy import known_profile
 
 CONFIG = 64 * 1024  # bytes of one of its objects
 SHARED: tuple[str, ...] = (
@@ -150,6 +152,7 @@ def columns_of(ask: Wanted) -> dict[str, Any]:
     for name in (*OBJECTS, "tools_config", "other_config", "workspace_sharing"):
         if len(msgspec.json.encode(given.get(name))) > CONFIG:
             raise Rejected(invalid(name, f"longer than {CONFIG} bytes"))
+    _check_rules(given.get("tools_config") or {})
     for name, read in READ.items():
         try:
             read(given.get("other_config") or {})
@@ -164,6 +167,21 @@ def columns_of(ask: Wanted) -> dict[str, Any]:
     if "thinking_level" in given:
         given["thinking_level"] = given["thinking_level"] or None
     return given
+
+
+def _check_rules(given: dict[str, Any]) -> None:
+    """What no run could follow is refused here; there it would leave `minimal` (tools.md §4, step 1)."""
+    try:
+        rules = msgspec.convert(given, Rules)
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).partition(" - at `$")
+        raise Rejected(invalid(f"tools_config{place.rstrip('`')}", said.lower())) from None
+    for place, profile in (
+        ("", rules.profile),
+        *((f".byProvider.{n}", r.profile) for n, r in rules.by_provider.items()),
+    ):
+        if not known_profile(profile):
+            raise Rejected(invalid(f"tools_config{place}.profile", "full, coding, messaging or minimal"))
 
 
 def _taken_apart(other: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,6 +16,7 @@ TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 
 async def test_tools_are_listed_called_made_and_their_secrets_kept(
     vendor_place: VendorPlace, vendor: ObedientVendor, tmp_path: Path
 ) -> None:
+    """T14. The secret of a custom tool is in no answer, no row and no line of the log."""
     gateway = Gateway(
         tmp_path / "home", with_vendor(vendor_place, tools={"allow": ["group:fs", "exec", "a_greet", "web_fetch"]})
     )

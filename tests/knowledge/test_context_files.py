@@ -29,7 +29,6 @@ from goclaw.knowledge.context_files import (
     refusal,
 )
 from goclaw.knowledge.identity import identity, renamed
-from goclaw.knowledge.managed import END, START, Tangled, installed
 
 
 def text(name: str, content: str = "said", scope: Scope = "agent") -> Text:
@@ -156,20 +155,3 @@ def test_an_identity_names_the_agent() -> None:
     assert identity("<!-- Name: hidden -->\nwords") == {}
     assert renamed(said, "Bob") == said.replace("Name:** Ada", "Name:** Bob")
     assert renamed("- Emoji: x", "Bob") == "- Emoji: x\n- Name: Bob\n"
-
-
-def test_only_the_managed_block_is_replaced() -> None:
-    made = installed(None, "ours")
-    assert made == f"{START}\nours\n{END}\n"
-    his = f"mine\r\n\r\n{START}\r\nold\r\n{END}\r\nmine too, without an end"
-
-    assert installed(his, "new\nlines") == his.replace("old", "new\r\nlines")
-    once = installed("mine, without an end", "ours")
-    assert once == f"mine, without an end\n\n{START}\nours\n{END}\n"
-    assert installed(once, "ours") == once
-
-
-@pytest.mark.parametrize("text", [START, END, f"{END}{START}", f"{START}{START}{END}", f"{START}{END}{START}{END}"])
-def test_tangled_markers_are_left_alone(text: str) -> None:
-    with pytest.raises(Tangled):
-        installed(text, "ours")

@@ -125,6 +125,12 @@ async def test_a_key_is_made_of_the_name_and_taken_once(house: House) -> None:
         ({"agent_key": "a", "other_config": {"thinking_level": "loud"}}, "other_config.thinking_level"),
         ({"agent_key": "a", "other_config": {"x": "y" * 70_000}}, "other_config"),
         ({"agent_key": "a", "shell_deny_groups": {"env_dumb": False}}, "shell_deny_groups"),
+        ({"agent_key": "a", "tools_config": {"profile": "nope"}}, "tools_config.profile"),
+        ({"agent_key": "a", "tools_config": {"deny": "exec"}}, "tools_config.deny"),
+        (
+            {"agent_key": "a", "tools_config": {"byProvider": {"x": {"profile": "nope"}}}},
+            "tools_config.byProvider.x.profile",
+        ),
         ({"agent_key": "a", "other_config": {"loop": {"max_steps": 0}}}, "other_config.loop.max_steps"),
         (
             {"agent_key": "a", "other_config": {"structured_output": {"max_retries": 9}}},

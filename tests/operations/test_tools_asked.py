@@ -222,6 +222,16 @@ async def test_a_call_passes_the_whole_pipeline(ctx: Context) -> None:
     assert (await refusal(tools.invoke(ctx, Invoke(tool="shout", agent_id="nobody")))).code == "NOT_FOUND"
 
 
+async def test_the_151st_call_in_an_hour_is_told_when_to_come_back(ctx: Context) -> None:
+    """T6. A rehearsal takes none."""
+    for _ in range(150):
+        await invoke(ctx, "shout", text="x")
+    assert (await rehearse(ctx, "shout")).allowed
+    late = await refusal(invoke(ctx, "shout", text="x"))
+    assert late.code == "RESOURCE_EXHAUSTED"
+    assert "150/hour); try again in 3" in str(late)
+
+
 async def test_a_rehearsal_counts_nothing_and_says_what_is_wrong(ctx: Context) -> None:
     said = await rehearse(ctx, "shout", times="many")
 

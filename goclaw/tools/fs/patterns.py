@@ -22,7 +22,9 @@ class Match(Protocol):
 
 
 class Expression(Protocol):
-    def search(self, text: bytes, pos: int = 0) -> Match | None: ...
+    programsize: int  # steps that a byte may take
+
+    def search(self, text: bytes, pos: int = 0, endpos: int = ...) -> Match | None: ...
 
     def fullmatch(self, text: bytes) -> Match | None: ...
 
@@ -31,6 +33,7 @@ def expression(pattern: bytes, *, case_sensitive: bool = True) -> Expression:
     """One that searches bytes of UTF-8 in linear time; no match holds a newline. Raises ValueError."""
     options = re2.Options()
     options.never_nl, options.log_errors, options.max_mem = True, False, MEMORY
+    options.never_capture = True  # each group costs time at every byte
     options.case_sensitive = case_sensitive
     try:
         found: Expression = re2.compile(pattern, options)

@@ -25,6 +25,8 @@ from goclaw.tools.tool import Effect, ToolContext, ToolFailed, tool
 LARGEST = 2 * 1024 * 1024  # bytes of a file; tools.md §10 with the next four
 SNIFF = 8192  # bytes looked at for NULs
 SECONDS = 10.0
+STEPS = 10**8  # of RE2 between two looks at the clock: half a second at the worst
+LINE_STEPS = 10 * STEPS  # in one line, which is searched at once
 TEXT = 400  # characters of a line
 WITHOUT = frozenset({".git", "node_modules"})
 
@@ -134,13 +136,17 @@ def matches(pattern: Expression, data: bytes, ends: float) -> Iterator[tuple[int
     number, counted, at = 1, 0, 0
     while at <= len(data):
         trio.from_thread.check_cancelled()
-        if time.monotonic() > ends:
+        stop = data.find(b"\n", min(at + STEPS // pattern.programsize, len(data)))
+        stop = len(data) if stop < 0 else stop
+        if time.monotonic() > ends or (stop - at) * pattern.programsize > LINE_STEPS:
             raise ToolFailed(
-                "timeout", f"the search took longer than {SECONDS:g} s; search a smaller path, or with a glob"
+                "timeout",
+                f"the search takes longer than {SECONDS:g} s; search a smaller path, with a glob or a simpler pattern",
             )
-        match = pattern.search(data, at)
+        match = pattern.search(data, at, stop)
         if match is None:
-            return
+            at = stop + 1
+            continue
         begins = data.rfind(b"\n", 0, match.start()) + 1
         end = data.find(b"\n", match.start())
         end = len(data) if end < 0 else end

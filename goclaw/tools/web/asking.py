@@ -58,7 +58,7 @@ class Asking:
         more = {"Accept": "application/json", **({"Content-Type": "application/json"} if content else {}), **headers}
         try:
             return msgspec.json.decode(await self._send(method, url, more, content, params))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise NotFound("no JSON") from None
 
     async def text(self, method: str, url: str, *, form: Mapping[str, str]) -> str:

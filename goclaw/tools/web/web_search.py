@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import trio
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from goclaw.settings.section import Secret
 from goclaw.tools.tool import Answer, Effect, Source, ToolContext, ToolFailed, tool
@@ -32,14 +32,15 @@ ORDER: tuple[Vendor, ...] = ("exa", "tavily", "brave", "perplexity", "duckduckgo
 
 class WebSearch(Struct):
     query: Annotated[str, Meta(min_length=1, max_length=400)]
-    count: Annotated[int, Meta(ge=1, le=10)] = 5
+    count: Annotated[int, Meta(ge=1, le=10, extra_json_schema={"default": 5})] | UnsetType = UNSET
     provider: Vendor | None = None
     freshness: Freshness | None = None
     country: Annotated[str, Meta(pattern="^[A-Za-z]{2}$", description="ISO code, such as VN")] | None = None
 
 
 class OfVendor(Struct, frozen=True):
-    enabled: bool = True
+    enabled: bool = True  # DuckDuckGo always is
+    max_results: Annotated[int, Meta(ge=1, le=10)] | None = None
 
 
 class WebSearchSettings(Struct, frozen=True):
@@ -50,6 +51,7 @@ class WebSearchSettings(Struct, frozen=True):
     tavily: OfVendor = OfVendor()
     brave: OfVendor = OfVendor()
     perplexity: OfVendor = OfVendor()
+    duckduckgo: OfVendor = OfVendor()
 
 
 @tool(
@@ -61,7 +63,7 @@ class WebSearchSettings(Struct, frozen=True):
 )
 async def web_search(ctx: ToolContext, ask: WebSearch, outside: Outside) -> Answer:
     """Search the web: title, address and a few words of each page found. Read a page with web_fetch."""
-    query = " ".join(ask.query.split())
+    query = " ".join(ask.query.encode("utf-8", "replace").decode().split())
     if not query:
         raise ToolFailed("invalid_args", "query: say what to look for")
     said = ctx.setting("web_search", WebSearchSettings)
@@ -86,7 +88,7 @@ async def _asked(ctx: ToolContext, ask: WebSearch, query: str, said: WebSearchSe
             continue
         try:
             with trio.fail_after(WITHIN):
-                return await searcher.search(query, ask.count, ask.freshness, ask.country)
+                return await searcher.search(query, _count(name, ask, said, outside), ask.freshness, ask.country)
         except trio.TooSlowError:
             reasons.append(f"{name}: no answer within {WITHIN:g} s")
         except NotFound as trouble:
@@ -101,6 +103,14 @@ def _order(ask: WebSearch, said: WebSearchSettings, outside: Outside) -> list[Ve
     wanted = said.provider_order or outside.tools.web_search.provider_order or ORDER
     known = [name for name in dict.fromkeys(wanted) if name in ORDER]
     return [*known, *(["duckduckgo"] if "duckduckgo" not in known else [])]  # type: ignore[list-item]
+
+
+def _count(name: Vendor, ask: WebSearch, said: WebSearchSettings, outside: Outside) -> int:
+    """How many hits are wanted: what the model says, else its agent or tenant, else the operator."""
+    if ask.count is not UNSET:
+        return ask.count
+    most: int = getattr(said, name).max_results or getattr(outside.tools.web, name).max_results
+    return most
 
 
 def _searcher(name: Vendor, ctx: ToolContext, said: WebSearchSettings, outside: Outside) -> Searcher | str:

@@ -1,4 +1,4 @@
-"""How often tools are called in an hour. Contract: tools.md §7 (black box), acceptance T6."""
+"""How often tools are called in an hour. Contract: tools.md §7 (black box), T6."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ async def test_no_limit_is_no_limit() -> None:
     async with open_system(NoDatabase()) as system:
         await system.start(child("", tree, Tools(rate_limit_per_hour=0)))
         assert {await take(system) for _ in range(200)} == {None}
+
+
+async def test_t6_the_151st_call_in_an_hour_is_one_too_many(mock_clock: MockClock) -> None:
+    """T6, as it is by default. What its caller is told: `tests/operations/test_tools_asked.py`."""
+    async with open_system(NoDatabase()) as system:
+        await system.start(child("", tree, Tools()))
+        assert {await take(system) for _ in range(150)} == {None}
+        much = await take(system)
+        assert much is not None
+        assert (much.limit, round(much.wait)) == (150, 3600)

@@ -75,6 +75,20 @@ def test_a_value_that_no_command_should_see_is_refused(case: Any) -> None:
     assert refused.value.code == "invalid_args"
 
 
+def test_t14_the_contracts_own_vectors() -> None:
+    """T14, §14.2. That no value of `env` is told, logged or kept in the open: `tests/e2e/test_gateway_tools.py`."""
+    assert filled("df -h {{.path}}", path="/a b'c") == """df -h '/a b'"'"'c'"""
+    assert filled("df -h {{.path}}", path="x; id") == "df -h 'x; id'"
+    assert filled("df -h {{.path}}", path="{{.path}}") == "df -h '{{.path}}'"
+    assert filled("tail -n {{.n}} f", n=5) == "tail -n '5' f"
+    with pytest.raises(ToolFailed) as refused:
+        filled("df -h {{.path}}", path="-h")
+    assert refused.value.code == "invalid_args"
+    for command in ('echo "{{.x}}"', "{{.cmd}} x"):
+        with pytest.raises(BadTemplate):
+            read_template(command).checked(SHAPES)
+
+
 TELL = (
     "printf '%s\\0' {{.x}}",
     "printf '%s\\0' a{{.x}}b",

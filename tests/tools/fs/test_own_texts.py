@@ -23,7 +23,7 @@ async def desk(database: Database, tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 async def test_a_text_of_an_open_agent_is_each_users_own_and_no_file(desk: Desk) -> None:
-    """T10."""
+    """T10. A row and no file; another user sees the template."""
     of = {"tenant": MASTER_TENANT, "agent": desk.agent}
     await desk.house.system.database.run(context_files.write, **of, name="SOUL.md", content="the template", by="minh")
 
@@ -36,10 +36,11 @@ async def test_a_text_of_an_open_agent_is_each_users_own_and_no_file(desk: Desk)
     assert (await desk.use("read_file", "minh", path="SOUL.md")).text == "the template"
     assert "[FILE] SOUL.md (14)" in (await desk.use("list_files", "lan")).text
     assert os.listdir(desk.workspace) == []
+    assert await desk.house.system.database.run(rows) == [("lan", "SOUL.md", "mine, and less")]
 
 
 async def test_a_predefined_agent_keeps_its_identity_and_ends_first_contact(desk: Desk) -> None:
-    """T11."""
+    """T11. What is refused leaves no row, and the row of first contact is gone with its end."""
     await desk.house.system.database.run(predefine, id=desk.agent)
     desk.house.system.publish(AGENTS, AgentChanged(tenant_id=MASTER_TENANT))
     first = {"user": "lan", "name": "BOOTSTRAP.md", "content": "hello", "by": "lan"}
@@ -54,6 +55,7 @@ async def test_a_predefined_agent_keeps_its_identity_and_ends_first_contact(desk
     assert refused[0] == "denied_policy"
     assert "managed by the administrator" in refused[1]
     assert not ended.is_error
+    assert await desk.house.system.database.run(rows) == []
     assert (await desk.refused("read_file", path="BOOTSTRAP.md"))[0] == "not_found"
 
 
@@ -72,3 +74,9 @@ async def test_memory_that_is_not_there_yet_is_begun_by_adding_to_it(desk: Desk)
 @transaction
 async def predefine(db: Connection, *, id: str) -> None:
     await db.execute("UPDATE agents SET agent_type = 'predefined' WHERE id = %(id)s", {"id": id})
+
+
+@transaction(readonly=True)
+async def rows(db: Connection) -> list[tuple[str, str, str]]:
+    found = await db.execute("SELECT user_id, file_name, content FROM user_context_files ORDER BY 1, 2")
+    return list(await found.fetchall())

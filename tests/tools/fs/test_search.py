@@ -143,3 +143,25 @@ async def test_a_search_that_takes_too_long_ends() -> None:
     with pytest.raises(ToolFailed) as late:
         await trio.to_thread.run_sync(search)
     assert late.value.code == "timeout"
+
+
+async def test_many_groups_cost_nothing(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("a" * 500_000)
+    began = time.monotonic()
+    assert (await lines(tmp_path, pattern="(a" * 150 + "b)*" * 150))[-1] == "1 matches in 1 files"
+    assert time.monotonic() - began < 5
+
+
+async def test_a_pattern_whose_every_byte_is_dear_ends_within_the_wall(tmp_path: Path) -> None:
+    """18,000 steps a byte: a line of 1.9 MB would take minutes, which nobody can stop in the middle."""
+    (tmp_path / "one").write_text("a" * 1_900_000)
+    began = time.monotonic()
+    result = await Shelf(tmp_path).use("search", pattern=".{0,1000}.{0,1000}x")
+    assert (result.error_code, "simpler pattern" in result.text) == ("timeout", True)
+    assert time.monotonic() - began < 5
+
+
+async def test_a_dear_pattern_is_searched_in_pieces_that_end_with_a_line(tmp_path: Path) -> None:
+    (tmp_path / "many").write_text("ab\n" * 10_000 + "the x\n" + "ab\n" * 10_000 + "x")
+    found = await lines(tmp_path, pattern="[^a]{0,1000}[^a]{0,1000}x$")
+    assert found == ["many:10001:the x", "many:20002:x", "2 matches in 1 files"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -53,7 +54,8 @@ async def test_a_directory_that_the_policy_adds_is_not_sent_from(tmp_path: Path)
     (tmp_path / "w").mkdir()
     (tmp_path / "more").mkdir()
     (tmp_path / "more/a").write_text("x")
-    shelf = Shelf(tmp_path / "w", channel="telegram", more=[Root(tmp_path / "more")])
+    shelf = Shelf(tmp_path / "w", channel="telegram")
+    shelf.ctx = replace(shelf.ctx, workspace=shelf.workspace.beside(lambda: [Root(tmp_path / "more")]))
 
     assert not (await shelf.use("read_file", path=f"{tmp_path}/more/a")).is_error
     assert (await shelf.use("send_file", path=f"{tmp_path}/more/a")).error_code == "denied_path"

@@ -58,12 +58,14 @@ send = partial(dict, chat=("telegram", "1"), session=HERE)
     "wrong", [{}, {"forward": True}, {"forward_reason": "because"}, {"forward": True, "forward_reason": "  "}]
 )
 async def test_t20_another_chat_needs_a_reason(desk: Desk, database: Database, wrong: dict[str, Any]) -> None:
+    """T20."""
     code, text = await desk.refused("message", **send(), **ELSEWHERE, **wrong)
     assert (code, "forward_reason" in text) == ("denied_policy", True)
     assert await database.run(waiting) == []
 
 
 async def test_t20_with_a_reason_it_is_sent_and_told_where_it_was_asked_for(desk: Desk, database: Database) -> None:
+    """T20."""
     with capture_logs() as logs:
         sent = await desk.said("message", **send(), **OPENLY)
 
@@ -78,6 +80,7 @@ async def test_t20_with_a_reason_it_is_sent_and_told_where_it_was_asked_for(desk
 
 @pytest.mark.parametrize("to", [{}, {"channel": "telegram", "target": "1"}, {"target": "1"}, {"channel": "telegram"}])
 async def test_t20_ones_own_chat_gets_the_answer_anyway(desk: Desk, database: Database, to: dict[str, Any]) -> None:
+    """T20."""
     code, text = await desk.refused(
         "message", **send(), action="send", message="hi", forward=True, forward_reason="x", **to
     )

@@ -156,11 +156,18 @@ async def test_cancelling_takes_no_longer_than_the_ladder(root: Path) -> None:
 
 
 async def test_t9_sec32_nothing_of_the_gateway_is_in_its_environment(root: Path) -> None:
+    """T9. With the groups off that refuse it, there is nothing to be seen."""
     here = desk(root)
-    assert (await here.result("env")).error_code == "denied_command"
-    shown = await here.run("env", off=frozenset({"env_dump"}))
-    assert not any(secret in shown for secret in ("GOCLAW", "API_KEY", *SECRETS.values()))
-    assert f"HOME={root}" in shown.splitlines()
+    asked = 'sh -c "echo =$GOCLAW_ENCRYPTION_KEY=$OPENAI_API_KEY="'
+    for command in ("env", asked):
+        assert (await here.result(command)).error_code == "denied_command"
+    off = frozenset({"env_dump", "code_injection"})
+    for command in ("env", "printenv", "set", "export -p", "cat /proc/self/environ"):
+        shown = await here.run(command, off=off)
+        assert str(root) in shown
+        assert not any(secret in shown for secret in ("GOCLAW", "API_KEY", *SECRETS.values()))
+    assert await here.run(asked, off=off) == "==="
+    assert f"HOME={root}" in (await here.run("env", off=off)).splitlines()
     owner = await desk(root, user=SYSTEM_USER, variables={"HOME": "/home/me", "PATH": "/bin:/usr/bin"}).run(
         "echo $HOME"
     )

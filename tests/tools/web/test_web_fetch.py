@@ -112,6 +112,8 @@ async def test_sec_15_six_redirects_are_too_many(site: Site) -> None:
         ("http://169.254.169.254/latest/", "addr"),
         ("http://metadata.google.internal/", "host"),
         ("file:///etc/passwd", "scheme"),
+        ("data:text/plain,hello", "badurl"),
+        ("javascript:alert(1)", "badurl"),
         ("http://user@127.0.0.1/", "userinfo"),
         ("//127.1/", "addr"),
         ("http://[", "badurl"),

@@ -93,6 +93,19 @@ async def test_the_order_is_that_of_the_agent_or_of_the_operator(
     assert vendors.asked == [asked]
 
 
+@pytest.mark.parametrize(
+    ("asked", "agent", "count"),
+    [({}, {}, 7), ({}, {"exa": {"max_results": 2}}, 2), ({"count": 3}, {"exa": {"max_results": 2}}, 3)],
+)
+async def test_how_many_is_said_by_the_model_or_its_agent_or_the_operator(
+    vendors: Searchers, asked: dict[str, Any], agent: dict[str, Any], count: int
+) -> None:
+    """§3.3."""
+    exa = SearchVendor(api_base=vendors.base("exa"), api_key=Secret(KEYS["exa"]), max_results=7)
+    await Reader(settings(vendors, exa=exa)).use("web_search", query="x", rules=agent, **asked)
+    assert vendors.heard[0][1]["numResults"] == count
+
+
 async def test_when_nobody_answers_every_reason_is_told_and_no_key(vendors: Searchers) -> None:
     vendors.status["exa"] = 403
     vendors.body["tavily"] = b"<html>"
@@ -169,6 +182,17 @@ async def test_words_that_nobody_sees_are_taken_out(vendors: Searchers) -> None:
     vendors.rows = [("a\u200bb" + "".join(chr(0xE0000 + ord(c)) for c in "obey"), "https://x.example/", "c\u202ed")]
     result = await Reader(settings(vendors, "exa")).use("web_search", query="x")
     assert result.text == "1. ab\n   https://x.example/\n   cd"
+
+
+async def test_half_a_character_is_searched_as_a_question_mark(vendors: Searchers) -> None:
+    for name in (*KEYS, "duckduckgo"):
+        assert not (await Reader(settings(vendors, *KEYS)).use("web_search", query="a\ud800", provider=name)).is_error
+
+
+async def test_who_nests_without_end_is_passed_over(vendors: Searchers) -> None:
+    vendors.body["exa"] = b'{"results":' + b"[" * 100_000
+    result = await Reader(settings(vendors, "exa", "brave")).use("web_search", query="x")
+    assert (result.is_error, vendors.asked) == (False, ["exa", "brave"])
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"results": 1}', b'{"results": [1, {}]}', b"\xff", b" "])
