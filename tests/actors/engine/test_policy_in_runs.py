@@ -27,7 +27,6 @@ from goclaw.security.policy_book import PolicyBook
 from goclaw.security.policy_text import read
 from goclaw.stores.database import Database
 from goclaw.tools.groups import GROUPS
-from goclaw.tools.pipeline import Toolbox
 from goclaw.tools.tool import Effect, Tool, ToolContext, collect, tool
 from tests.actors.house import KEY, house, turn
 
