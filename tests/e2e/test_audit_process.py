@@ -63,6 +63,7 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
 
     assert goclaw(gateway, "audit", "verify", "--file", str(file)).returncode == 0
     assert json.loads(goclaw(gateway, "audit", "tail", "-n", "1").stdout) == lines[-1]
+    touched = next(line["seq"] for line in lines if line["action"] == "provider.created")
     file.write_text(file.read_text().replace("provider.created", "provider.deleted", 1))
     broken = goclaw(gateway, "audit", "verify", "--file", str(file))
     assert broken.returncode == 1
@@ -71,4 +72,4 @@ async def test_acts_are_kept_before_they_are_answered_and_a_touch_shows(tmp_path
     with running(gateway):
         async with gateway.http() as http:
             verdict = (await http.post("/v1/audit/verify")).json()
-            assert (verdict["ok"], verdict["sink"], verdict["broken"]["seq"]) == (False, "file", 2)
+            assert (verdict["ok"], verdict["sink"], verdict["broken"]["seq"]) == (False, "file", touched)
