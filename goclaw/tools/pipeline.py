@@ -206,10 +206,7 @@ class Toolbox:
         )
         if known is not None:
             return known
-        result = await self._run(ready)
-        if result.error_code in ("timeout", "internal") and tool.settle is None:  # it may go on, or have acted before
-            return ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
-        return result
+        return await self._run(ready, effect=True)
 
     async def _known(self, ready: _Ready, past: Past) -> ToolResult | None:
         """The result of a call that was begun before, as far as it is known; None if it is to be made."""
@@ -243,13 +240,16 @@ class Toolbox:
         said = await self._done(ready, asked)
         return said if isinstance(said, ToolResult) else None
 
-    async def _run(self, ready: _Ready) -> ToolResult:
-        said = await self._done(ready, partial(ready.tool.fn, ready.ctx, ready.args.ask))
+    async def _run(self, ready: _Ready, *, effect: bool = False) -> ToolResult:
+        tool = ready.tool
+        said = await self._done(ready, partial(tool.fn, ready.ctx, ready.args.ask))
         if isinstance(said, ToolResult):
+            if effect and said.error_code in ("timeout", "internal") and tool.settle is None:  # it may have acted
+                return ToolResult(text=BROKEN.format(tool=tool.name), is_error=True, error_code="unknown")
             return said
         answer = Answer(text=said) if isinstance(said, str) else said
         if ready.args.ignored:
-            note = f"(ignored, not parameters of {ready.tool.name}: {', '.join(ready.args.ignored)})"
+            note = f"(ignored, not parameters of {tool.name}: {', '.join(ready.args.ignored)})"
             answer = changed(answer, text=f"{answer.text}\n{note}")
         return await self._finished(ready, answer)
 
@@ -283,7 +283,7 @@ class Toolbox:
         return ToolResult(
             text=shortened(answer.text, most, full),
             is_error=answer.failed,
-            error_code=code,
+            error_code=code or answer.code,
             for_user=answer.for_user[:FOR_USER],
             silent=answer.silent,
             media=answer.media,

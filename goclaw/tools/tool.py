@@ -70,6 +70,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool = False  # clients show nothing of it
     source: Source | None = None
     failed: bool = False  # the text tells of an error, and says all of it
+    code: str = ""  # which, if it is one of tools.md §1.3
 
 
 class Calls(Protocol):

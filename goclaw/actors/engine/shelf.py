@@ -13,11 +13,13 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from goclaw.domain.errors import StoreError
+from goclaw.domain.tool_rules import Rules
 from goclaw.domain.tools import TOOLS, ToolsChanged
 from goclaw.runtime.actor import Actor, Context, handles
 from goclaw.runtime.message import Message
 from goclaw.stores import builtin_tools, custom_tools
 from goclaw.stores.custom_tools import CustomTool
+from goclaw.tools.policy import strangers
 from goclaw.tools.requires import missing
 from goclaw.tools.tool import Tool
 
@@ -50,8 +52,9 @@ class Rows(Struct, frozen=True):
 class Shelf(Actor):
     weather = (StoreError,)
 
-    def __init__(self, tools: Mapping[str, Tool]) -> None:
+    def __init__(self, tools: Mapping[str, Tool], rules: Rules) -> None:
         self.tools = tools
+        self.rules: Rules | None = rules  # the gateway's, until they were looked through
         self.rows: OrderedDict[str, Rows] = OrderedDict()
         self.stale: set[str] = set()
 
@@ -77,6 +80,7 @@ class Shelf(Actor):
             except StoreError:
                 if rows is None or stale:
                     raise
+            self._warn(ctx, rows)
             self.rows[tenant] = rows
             self.stale.discard(tenant)
         self.rows.move_to_end(tenant)
@@ -94,6 +98,15 @@ class Shelf(Actor):
             settings=tuple((row.name, row.settings) for row in said if row.settings != Raw(b"{}")),
             custom=tuple(made),
         )
+
+    def _warn(self, ctx: Context, rows: Rows) -> None:
+        """Once, of names in the gateway's rules that mean nothing (tools.md §4)."""
+        if self.rules is None:
+            return
+        groups = {**{name: tool.groups for name, tool in self.tools.items()}, **{row.name: () for row in rows.custom}}
+        if odd := strangers(self.rules, groups):
+            ctx.log.warning("tools.unknown_names", names=odd)
+        self.rules = None
 
     def snapshot(self) -> dict[str, Any]:
         return {"tenants": len(self.rows)}

@@ -10,6 +10,7 @@ from goclaw.actors.engine.approvals import ApprovalBroker
 from goclaw.actors.engine.bench import Bench
 from goclaw.actors.engine.budgets import BudgetsActor
 from goclaw.actors.engine.engine import Engine
+from goclaw.actors.engine.guards import rules_of
 from goclaw.actors.engine.hooks import HookDispatcher
 from goclaw.actors.engine.lane import LaneActor
 from goclaw.actors.engine.locks import LockTable
@@ -85,7 +86,7 @@ def policy(engine: Engine, watch: Watch | None) -> Supervisor:
                 engine.guards.audit,
                 engine.ownership,
             ),
-            child("shelf", Shelf, engine.tools),
+            child("shelf", Shelf, engine.tools, rules_of(engine.guards.settings)),
         ]
     )
 

@@ -160,4 +160,6 @@ def answer_of(ran: Ran, within: float) -> Answer:
         parts.append(f"Exit code: {ran.code}")
     text = "\n".join(part.removesuffix("\n") for part in parts)
     data = {"exit_code": ran.code, "timed_out": ran.late}
-    return Answer(text=text or "(command completed with no output)", data=data, failed=failed)
+    return Answer(
+        text=text or "(command completed with no output)", data=data, failed=failed, code="timeout" if ran.late else ""
+    )

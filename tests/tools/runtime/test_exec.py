@@ -138,6 +138,7 @@ async def test_t8_a_timeout_ends_everything(root: Path) -> None:
             "echo first; sleep 100 & echo $! > pids; setsid sleep 100 & echo $! >> pids; sleep 100", timeout_seconds=1
         )
     assert result.text == "Error: command timed out after 1s\nfirst"
+    assert result.error_code == "timeout"
     assert result.is_error
     for pid in (root / "pids").read_text().split():
         assert not alive(pid)
