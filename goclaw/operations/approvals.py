@@ -1,6 +1,6 @@
 """Commands that wait for somebody's yes, and rules that save asking.
 
-Contract: edge-websocket.md §7.10, tools.md §12.3.
+Contract: edge-websocket.md §7.10, tools.md §12.3. The HTTP routes are ours: what waits can be answered with curl.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Deleted(Struct, kw_only=True):
     deleted: bool
 
 
-@operation(Rpc("exec.approval.list", Role.OPERATOR))
+@operation(Rpc("exec.approval.list", Role.OPERATOR), Http("GET /v1/approvals", Role.OPERATOR))
 async def list_pending(ctx: Context, ask: Nothing) -> PendingList:
     """List what waits for an answer, oldest first: of your own runs, or all for those who may answer for others."""
     message = ListPending(tenant_id=ctx.caller.tenant_id, user_id=whose(ctx))
@@ -93,7 +93,7 @@ async def list_pending(ctx: Context, ask: Nothing) -> PendingList:
     return PendingList(pending=[msgspec.convert(row_of(one), PendingApproval) for one in found])
 
 
-@operation(Rpc("exec.approval.approve", Role.OPERATOR))
+@operation(Rpc("exec.approval.approve", Role.OPERATOR), Http("POST /v1/approvals/{id}/approve", Role.OPERATOR))
 async def approve(ctx: Context, ask: Approve) -> Resolved:
     """Let a command run, once or from now on. The first answer counts."""
     if ask.persist and not ctx.caller.is_admin:
@@ -101,7 +101,7 @@ async def approve(ctx: Context, ask: Approve) -> Resolved:
     return await answered(ctx, ask.id, allow=True, always=ask.always or ask.persist, keep=ask.persist)
 
 
-@operation(Rpc("exec.approval.deny", Role.OPERATOR))
+@operation(Rpc("exec.approval.deny", Role.OPERATOR), Http("POST /v1/approvals/{id}/deny", Role.OPERATOR))
 async def deny(ctx: Context, ask: Deny) -> Resolved:
     """Refuse a command; the agent reads the reason."""
     return await answered(ctx, ask.id, allow=False, reason=ask.reason or "")

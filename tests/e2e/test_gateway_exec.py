@@ -84,7 +84,7 @@ async def test_t15_over_the_socket(vendor: ObedientVendor, asking: Gateway) -> N
 
 
 async def test_t15_over_http(asking: Gateway) -> None:
-    """T15. A call over HTTP waits for its answer, which people give on the socket (edge-http.md §10)."""
+    """T15. A call over HTTP waits for its answer, which somebody else gives over HTTP."""
     answers: list[Json] = []
 
     async def invoke(command: str) -> None:
@@ -97,13 +97,18 @@ async def test_t15_over_http(asking: Gateway) -> None:
     for command, how in ((LINE, "deny"), ("ls; ssh-keygen --help 2>/dev/null; echo said", "approve")):
         async with asking.client() as client, trio.open_nursery() as calls:
             calls.start_soon(invoke, command)
-            wanted = await asked(client)
-            assert (wanted["command"], wanted["userId"], len(wanted["detail"]["commands"])) == (
-                command,
-                "lan",
-                len(command.split(";")),
-            )
-            await decide(client, how, wanted["id"])
+            await asked(client)
+            async with asking.http(x_goclaw_user_id="lan") as http:
+                (wanted,) = (await http.get("/v1/approvals")).json()["pending"]
+                assert (wanted["command"], wanted["userId"], len(wanted["detail"]["commands"])) == (
+                    command,
+                    "lan",
+                    len(command.split(";")),
+                )
+                url = f"/v1/approvals/{wanted['id']}/{how}"
+                assert (await http.post(url, json={})).json()["decision"]
+                late = await http.post(url, json={})
+            assert late.status_code == 404, late.text
 
     denied, done = answers
     assert (denied["ok"], denied["result"]["error_code"]) == (False, "denied_approval")
