@@ -35,7 +35,8 @@ async def test_after_a_kill_a_key_finds_its_run_and_a_socket_its_events(
             gateway.kill()
         await client.close_code()
     gateway.start()
-    await vendor.holds(1)  # the chat run, then the one with a key ask the model again; nobody comes back for the third
+    # the chat run and the one with a key ask the model again; nobody comes back for the third
+    await vendor.until(lambda _: (vendor.abandoned, vendor.held) == (3, 2))
 
     async with gateway.client() as client, gateway.http(idempotency_key="k") as http:
         resumed = await client.ask("chat.resume", sessionKey=KEY, runId=run, afterRunSeq=last)

@@ -58,9 +58,9 @@ class Weather:
         pid = self.gateway.pid
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.health.watch)
-            async with trio.open_nursery() as talks:
+            async with trio.open_nursery() as self.talks:
                 for talker in self.talkers:
-                    talks.start_soon(self._talk, talker)
+                    self.talks.start_soon(self._talk, talker)
                 await faults(self.health)
                 self.over = True
             await self.health.becomes("ok", within=10)
@@ -95,8 +95,14 @@ class Weather:
             await talker.say(f"n{self.number} {self.random.choice(SCRIPTS)}".strip())
 
     async def is_refused(self, times: int, within: float) -> None:
-        """Until so many more turns were refused with "try again"."""
+        """Until so many more turns were refused with "try again".
+
+        One client begins only now: all others may wait for answers that cannot be kept.
+        """
         wanted = self.refused + times
+        late = Talker(self.gateway, f"client{len(self.talkers)}")
+        self.talkers.append(late)
+        self.talks.start_soon(self._talk, late)
         await until(lambda: self.refused >= wanted, within)
 
     async def answers_again(self, within: float) -> float:

@@ -64,12 +64,13 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
 
     async with trio.open_nursery() as nursery:
 
-        async def reader(path: str) -> None:
-            heard.append(await follow(http, path))
+        async def reader(path: str, begun: trio.Event) -> None:
+            heard.append(await follow(http, path, begun))
 
-        nursery.start_soon(reader, f"/v1/runs/{run['id']}/stream")
-        nursery.start_soon(reader, f"/v1/tasks/{run['id']}/stream")
-        nursery.start_soon(reader, f"/api/v1/task/stream?task_id={run['id']}")
+        places = (f"/v1/runs/{run['id']}/stream", f"/v1/tasks/{run['id']}/stream")
+        readers = [(path, trio.Event()) for path in (*places, f"/api/v1/task/stream?task_id={run['id']}")]
+        for path, begun in readers:
+            nursery.start_soon(reader, path, begun)
         leaving = await trio.open_tcp_stream(http.base_url.host, http.base_url.port or 80)
         head = f"GET /v1/runs/{run['id']}/stream HTTP/1.1\r\nHost: x\r\n"
         await leaving.send_all(f"{head}Authorization: {http.headers['authorization']}\r\n\r\n".encode())
@@ -77,6 +78,8 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
             while b'"RUNNING"' not in await leaving.receive_some():
                 pass
         await leaving.aclose()
+        for _, begun in readers:
+            await begun.wait()
         vendor.release()
 
     assert len(heard) == 3
@@ -93,7 +96,7 @@ async def test_a_run_is_followed_to_its_end_by_any_number_of_readers(
     assert list(dict.fromkeys(frame["type"] for frame in rest)) == ["status", "token", "done"]
     assert text_of(rest) == "word2 end", "who comes back hears what it missed"
     missed = await follow(http, f"/v1/runs/{run['id']}/stream", **{"Last-Event-ID": "2"})
-    assert [frame["type"] for frame in missed] == ["status", *["token"] * 4, "done"]
+    assert list(dict.fromkeys(frame["type"] for frame in missed)) == ["status", "token", "done"]
     assert text_of(missed) == "word0 word1 word2 end"
     started = await client.hears("run.started", run["id"])
     assert started["runKind"] == "task"

@@ -233,7 +233,7 @@ class FakeVendor:
 
     async def until(self, true: Callable[[FakeVendor], bool]) -> None:
         """Wait until `true`, looked at whenever a connection closes."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not true(self):
                 self._closed = trio.Event()
                 await self._closed.wait()
