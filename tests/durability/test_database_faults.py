@@ -39,7 +39,7 @@ async def test_a_full_database_disk_refuses_turns_and_heals_alone(
     async def faults(health: Health) -> None:
         await weather.answers_again(within=10)
         ballast = fill(disk)
-        await weather.is_refused(times=20, within=60)
+        await weather.is_refused(times=8, within=60)
         await health.becomes("degraded", within=60)
         ballast.unlink()
         assert await weather.answers_again(within=5) < 5
