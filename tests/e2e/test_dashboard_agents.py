@@ -181,7 +181,9 @@ def test_several_commands_wait_and_are_answered_from_the_keyboard(page: Page) ->
         ask(page, f"run `wc -w {file}`")
         expect(page.locator(".transcript .approval")).to_have_count(1)
         page.get_by_role("link", name="New").click()
-    page.get_by_role("navigation").get_by_role("link", name="Approvals").press("Enter")
+        expect(page.locator(".transcript .approval")).to_have_count(0)
+    page.get_by_role("navigation").get_by_role("link", name="Approvals").click()
+    expect(page.get_by_role("heading", name="Approvals", exact=True)).to_be_visible()
     expect(page.locator(".approval")).to_have_count(2)
     expect(page.locator(".sidebar .count")).to_have_text("2")
 
@@ -205,7 +207,7 @@ def test_several_commands_wait_and_are_answered_from_the_keyboard(page: Page) ->
 
 
 def test_the_emergency_stop_is_seen_released_and_audited(page: Page) -> None:
-    page.get_by_role("link", name="Approvals").click()
+    page.get_by_role("navigation").get_by_role("link", name="Approvals").click()
     page.get_by_role("button", name="Emergency stop").click()
     form = page.get_by_role("dialog")
     form.get_by_label("everything").uncheck()
