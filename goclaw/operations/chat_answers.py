@@ -44,7 +44,7 @@ async def answered_in_chat(ctx: Context, text: str, key: SessionKey) -> CommandR
         return None
     if asked.status != "pending" or not await _may(ctx, asked, key):
         raise Rejected(approval_gone(code))
-    return await _answer(ctx, key, asked, said, code)  # type: ignore[arg-type]
+    return await _answer(ctx, key, asked, said, code)  # type: ignore[arg-type]  # CODED says which
 
 
 async def _newest(ctx: Context, key: SessionKey) -> Pending | None:

@@ -9,9 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from msgspec.structs import replace
-
-from goclaw.domain.chat import ChatRequest, ChatResponse, StreamChunk
+from goclaw.actors.engine.filtered import filtered
+from goclaw.domain.chat import ChatRequest, StreamChunk
 from goclaw.domain.errors import ProviderError
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.security.known import Known
@@ -39,22 +38,14 @@ class Leakless:
                 yield clean
 
     async def _clean(self, chunks: AsyncIterator[StreamChunk]) -> AsyncGenerator[StreamChunk, None]:
-        filter = LeakFilter(self._mode, self._known.forms, **self._where)
+        words = LeakFilter(self._mode, self._known.forms, **self._where)
         try:
-            async for chunk in chunks:
-                said = filter.feed(chunk.content) if chunk.content else ""
-                if chunk.done is None:
-                    if said or chunk.thinking:
-                        yield replace(chunk, content=said)
-                    continue
-                said += filter.finish()
-                yield replace(chunk, content=said, done=await self._whole(chunk.done))
+            async with aclosing(filtered(chunks, words, self._whole)) as clean:
+                async for chunk in clean:
+                    yield chunk
         except Leaked:
             message = "the answer held a secret and was withheld"
             raise ProviderError("content_policy", message) from None
 
-    async def _whole(self, done: ChatResponse) -> ChatResponse:
-        clean = await unleaked(done.content, self._mode, self._known.forms)
-        if clean == done.content:
-            return done
-        return replace(done, content=clean, raw=None)  # the vendor's own blocks hold it too
+    async def _whole(self, text: str) -> str:
+        return await unleaked(text, self._mode, self._known.forms)

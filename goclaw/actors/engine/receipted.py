@@ -6,13 +6,14 @@ later one, for what stands in its place is part of the conversation. Contract: s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from msgspec.structs import replace
 
-from goclaw.domain.chat import ChatMessage, ChatRequest, ChatResponse, StreamChunk
+from goclaw.actors.engine.filtered import filtered
+from goclaw.domain.chat import ChatMessage, ChatRequest, StreamChunk
 from goclaw.providers.provider import Model, Tell, silent
 from goclaw.security.receipts import INVALID, NOTE, Mode, ReceiptFilter, Receipts, unreceipted
 
@@ -32,21 +33,12 @@ class Receipted:
         self._receipts.recall(message.content for message in ask.messages if message.role == "tool")
         if INVALID in next((said.content for said in reversed(ask.messages) if said.role == "assistant"), ""):
             ask = replace(ask, messages=(*ask.messages, ChatMessage(role="user", content=NOTE)))
-        async with self._model.stream(ask, tell=tell) as chunks, aclosing(self._clean(chunks)) as clean:
+        words = ReceiptFilter(self._receipts, self._mode)
+        async with (
+            self._model.stream(ask, tell=tell) as chunks,
+            aclosing(filtered(chunks, words, self._whole)) as clean,
+        ):
             yield clean
 
-    async def _clean(self, chunks: AsyncIterator[StreamChunk]) -> AsyncGenerator[StreamChunk, None]:
-        filter = ReceiptFilter(self._receipts, self._mode)
-        async for chunk in chunks:
-            said = filter.feed(chunk.content) if chunk.content else ""
-            if chunk.done is None:
-                if said or chunk.thinking:
-                    yield replace(chunk, content=said)
-                continue
-            yield replace(chunk, content=said + filter.finish(), done=self._whole(chunk.done))
-
-    def _whole(self, done: ChatResponse) -> ChatResponse:
-        clean = unreceipted(self._receipts.checked(done.content, self._mode, **self._where).text)
-        if clean == done.content:
-            return done
-        return replace(done, content=clean, raw=None)  # the vendor's own blocks hold it too
+    async def _whole(self, text: str) -> str:
+        return unreceipted(self._receipts.checked(text, self._mode, **self._where).text)

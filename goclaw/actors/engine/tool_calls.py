@@ -66,7 +66,7 @@ class Made:
         try:
             with self.scope:
                 self.said = await self.work()
-        except Exception as error:
+        except Exception as error:  # raised where the run waits
             self.error = error
         finally:
             self.over.set()
