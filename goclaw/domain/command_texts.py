@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goclaw.domain.texts import Locale
+from goclaw.domain.texts import Locale, in_locale
 
 SENTENCES: dict[str, dict[Locale, str]] = {
     "reset": {
@@ -157,5 +157,4 @@ SENTENCES: dict[str, dict[Locale, str]] = {
 
 def sentence(key: str, locale: str, **facts: object) -> str:
     """The sentence in `locale`; English for a language we do not speak."""
-    texts = SENTENCES[key]
-    return str(texts.get(locale, texts["en"])).format(**facts)  # type: ignore[call-overload]  # any text is fair
+    return in_locale(SENTENCES[key], locale).format(**facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goclaw.domain.texts import LOCALES, Locale
+from goclaw.domain.texts import LOCALES, Locale, in_locale
 
 HINTS: dict[str, dict[Locale, str]] = {
     "budget": {
@@ -115,8 +115,7 @@ HINTS: dict[str, dict[Locale, str]] = {
 
 def hint(key: str, locale: str, **facts: object) -> str:
     """The hint in `locale`; English for a language we do not speak."""
-    texts = HINTS[key]
-    return str(texts.get(locale, texts["en"])).format(**facts)  # type: ignore[call-overload]  # any text is fair
+    return in_locale(HINTS[key], locale).format(**facts)
 
 
 def locale_of(language: str, asked: str) -> Locale:

@@ -6,6 +6,7 @@ Placeholders are members of `Err.details`. Contract: edge-http.md §0.6.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from goclaw.runtime.faults import Err
@@ -224,11 +225,14 @@ class _Blank(dict[str, object]):
         return "?"
 
 
+def in_locale(texts: Mapping[Locale, str], locale: str) -> str:
+    """That of them in `locale`; English for a language we do not speak."""
+    return next((text for known, text in texts.items() if known == locale), texts["en"])
+
+
 def text_of(err: Err, locale: str) -> str:
-    """The sentence for `err` in `locale`; English for a language we do not speak."""
-    texts = TEXTS[err.key]
-    template = texts.get(locale, texts["en"])  # type: ignore[call-overload]  # any text is a fair question
-    return str(template).format_map(_Blank(err.details))
+    """The sentence for `err` in `locale`."""
+    return in_locale(TEXTS[err.key], locale).format_map(_Blank(err.details))
 
 
 def locale_of(accept_language: str) -> Locale:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from goclaw.actors.engine.engine import Engine
 from goclaw.actors.engine.pressure import Pressure
@@ -27,27 +28,18 @@ class Claims:
         now, since = ctx.clock.monotonic(), {one.session: one.since for one in chosen}
         own, node, rules = self.engine.ownership, self.engine.node_id, self.engine.locks
         sessions, policy = list(since), self.engine.guards.policy.version
+        wanted: dict[str, Any] = {
+            "node": node,
+            "lane": self.lane,
+            "sessions": sessions,
+            "limit": len(sessions),
+            "rules": rules,
+            "policy": policy,
+        }
         if own.alone:
-            claimed = await ctx.db(
-                run_claims.claim,
-                node=node,
-                lane=self.lane,
-                sessions=sessions,
-                limit=len(sessions),
-                rules=rules,
-                policy=policy,
-            )
+            claimed = await ctx.db(run_claims.claim, **wanted)
         else:
-            claimed = await ctx.db(
-                shards.claim,
-                node=node,
-                lane=self.lane,
-                sessions=sessions,
-                limit=len(sessions),
-                fences=own.shards,
-                rules=rules,
-                policy=policy,
-            )
+            claimed = await ctx.db(shards.claim, fences=own.shards, **wanted)
         for run in claimed:
             self.took(ctx, run, now - since[run.tenant_id, run.session_key])
         return claimed
